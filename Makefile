@@ -1,0 +1,56 @@
+# `make run` and `make test` are all that a fresh checkout needs: both first make .venv from
+# requirements.lock. `make run SOURCE=path.jsonl SAMPLE=3000` takes one's own file.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+# the first Python that the locked versions were made for
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+WHAT ?= all
+
+export UV_COMPILE_BYTECODE := 1
+export UV_NO_CONFIG := 1
+export DO_NOT_TRACK := 1
+
+.PHONY: help install run test check format lock clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(VENV)/installed ## the environment, from requirements.lock, bytecode compiled
+
+# uv comes from the same lock as everything else, so its digest is checked too
+$(VENV)/installed: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "expected Python 3.11, 3.12 or 3.13 on the PATH, found none" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement $(VENV)/uv.lock
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: install ## train everything and print where the report is: WHAT=comments SOURCE=... SAMPLE=...
+	$(BIN)/neural-classifiers run $(WHAT) $(if $(SOURCE),--source '$(SOURCE)') $(if $(SAMPLE),--sample $(SAMPLE))
+
+test: install ## the tests
+	$(BIN)/python -m pytest $(TESTS)
+
+check: install ## lint, format, types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: install ## lay the code out
+	$(BIN)/ruff check --fix --quiet
+	$(BIN)/ruff format --quiet
+
+lock: install ## requirements.lock anew from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-strip-extras --no-header --output-file requirements.lock
+
+clean: ## remove the environment; data and artifacts stay
+	rm -rf $(VENV)
