@@ -1,0 +1,194 @@
+from collections import Counter
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neural_classifiers.splits import check_folds, nearest_count, split_comments
+
+CLASSES = ["games", "science", "sports"]
+
+unhurried = settings(deadline=None)  # other work on the machine is no failure
+
+# Few texts, so that copies, conflicts and empty ones are the rule
+comments = st.lists(
+    st.tuples(st.sampled_from(["", *"abcdefgh"]), st.sampled_from(CLASSES)), max_size=60
+)
+fractions = st.sampled_from([0.1, 0.5, 0.7, 0.95])
+
+
+def split_of(rows, *args, **kwargs):
+    return split_comments([text for text, _ in rows], [label for _, label in rows], *args, **kwargs)
+
+
+def distinct(*sizes):
+    """Rows with texts that occur once: so many of each class."""
+    return [
+        (f"{label} {i}", label) for label, n in zip(CLASSES, sizes, strict=True) for i in range(n)
+    ]
+
+
+def classes_of(rows, positions):
+    return Counter(rows[i][1] for i in positions)
+
+
+def test_each_class_is_split_70_to_30():
+    rows = distinct(45, 10, 100)
+    split = split_of(rows)
+
+    # 0.7 x 45 = 31.5 -> 32 (halves up); 0.7 x 10 = 7; 0.7 x 100 = 70
+    assert classes_of(rows, split.train) == {"games": 32, "science": 7, "sports": 70}
+    assert classes_of(rows, split.test) == {"games": 13, "science": 3, "sports": 30}
+
+
+def test_the_notebooks_class_shares_give_its_2100_and_900_rows():
+    split = split_of(distinct(2172, 120, 708))  # 72.4, 4 and 23.6 % of 3,000
+
+    assert (len(split.train), len(split.test)) == (2100, 900)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "n", "expected"),
+    [(0.7, 45, 32), (0.7, 44, 31), (0.7, 0, 0), (0.5, 1, 1), (0.29, 50, 15), (0.7, 3000, 2100)],
+)
+def test_counts_are_rounded_to_the_nearest_halves_up(fraction, n, expected):
+    assert nearest_count(fraction, n) == expected
+
+
+def test_of_rows_with_one_text_and_label_the_first_stays():
+    rows = [*distinct(5, 0, 5), ("games 3", "games"), ("games 3", "games")]
+    split = split_of(rows)
+
+    assert split.duplicates.tolist() == [10, 11]
+    assert split.counts["games"] == {
+        "rows": 7,
+        "empty": 0,
+        "duplicates": 2,
+        "train": 4,  # 0.7 x 5 = 3.5, halves up
+        "test": 1,
+    }
+
+
+def test_a_text_with_two_labels_keeps_both_rows_on_one_side():
+    rows = [("same", "games"), ("same", "sports"), *distinct(20, 0, 20)]
+
+    for seed in range(20):
+        split = split_of(rows, seed=seed)
+        assert {0, 1} <= set(split.train) or {0, 1} <= set(split.test)
+        assert split.conflicting == ("same",)
+        # 0.7 x 21 = 14.7: the other rows make up for it, wherever the text went
+        assert classes_of(rows, split.train) == {"games": 15, "sports": 15}
+
+
+def test_texts_with_two_labels_are_judged_too():
+    shared = [(f"text {i}", label) for i in range(10) for label in ("games", "sports")]
+    split = split_of(shared)
+
+    assert (len(split.train), len(split.test)) == (14, 6)  # 7 and 3 texts, two rows each
+
+
+def test_empty_texts_are_dropped_and_are_neither_duplicates_nor_conflicts():
+    split = split_of([("", "games"), ("", "games"), ("", "sports"), *distinct(5, 0, 5)])
+
+    assert split.empty.tolist() == [0, 1, 2]
+    assert len(split.duplicates) == 0
+    assert split.conflicting == ()
+
+
+def test_the_same_seed_gives_the_same_split_and_another_seed_another():
+    rows = distinct(30, 30, 30)
+    first, again, other = split_of(rows), split_of(rows), split_of(rows, seed=35)
+
+    assert first.train.tolist() == again.train.tolist()
+    assert first.test.tolist() == again.test.tolist()
+    assert set(first.train) != set(other.train)
+
+
+def test_training_rows_come_in_random_order():
+    # The notebook's file is sorted by category; folds are cut from the rows as they come
+    labels = [distinct(50, 0, 50)[i][1] for i in split_of(distinct(50, 0, 50)).train]
+
+    assert labels != sorted(labels)
+
+
+@unhurried
+@given(comments, fractions, st.integers(0, 2**32 - 1))
+def test_no_text_stands_on_both_sides(rows, fraction, seed):
+    split = split_of(rows, fraction, seed)
+
+    assert not {rows[i][0] for i in split.train} & {rows[i][0] for i in split.test}
+
+
+@unhurried
+@given(comments, fractions, st.integers(0, 2**32 - 1))
+def test_every_row_goes_to_exactly_one_place(rows, fraction, seed):
+    split = split_of(rows, fraction, seed)
+    places = {
+        "train": split.train,
+        "test": split.test,
+        "duplicates": split.duplicates,
+        "empty": split.empty,
+    }
+
+    assert sorted(np.concatenate(list(places.values())).tolist()) == list(range(len(rows)))
+    for label, counts in split.counts.items():
+        assert counts["rows"] == sum(rows_label == label for _, rows_label in rows)
+        for place, positions in places.items():
+            assert counts[place] == classes_of(rows, positions)[label]
+
+
+@unhurried
+@given(comments, fractions, st.integers(0, 2**32 - 1))
+def test_each_pair_of_text_and_label_stands_once(rows, fraction, seed):
+    split = split_of(rows, fraction, seed)
+    kept = [rows[i] for i in [*split.train, *split.test]]
+
+    assert sorted(kept) == sorted({row for row in rows if row[0]})
+
+
+@unhurried
+@given(st.lists(st.integers(0, 40), min_size=3, max_size=3), fractions, st.integers(0, 2**32 - 1))
+def test_each_class_keeps_its_share_within_one_row(sizes, fraction, seed):
+    rows = distinct(*sizes)
+    in_train = classes_of(rows, split_of(rows, fraction, seed).train)
+
+    for label, n in zip(CLASSES, sizes, strict=True):
+        assert abs(in_train[label] - Fraction(str(fraction)) * n) < 1
+
+
+@unhurried
+@given(comments, fractions, st.integers(0, 2**32 - 1))
+def test_texts_with_several_labels_cost_a_class_at_most_half_a_row_for_each_set(
+    rows, fraction, seed
+):
+    split = split_of(rows, fraction, seed)
+    labels_of = {text: {label for t, label in rows if t == text} for text in split.conflicting}
+
+    for label, counts in split.counts.items():
+        n_sets = len({frozenset(labels) for labels in labels_of.values() if label in labels})
+        expected = Fraction(str(fraction)) * (counts["train"] + counts["test"])
+        assert abs(counts["train"] - expected) <= Fraction(1 + n_sets, 2)
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, 70])
+def test_a_train_fraction_that_leaves_a_side_empty_is_refused(fraction):
+    with pytest.raises(ValueError, match=r"train_fraction: expected .* between 0 and 1, got"):
+        split_of(distinct(5, 5, 5), fraction)
+
+
+def test_a_label_for_each_text_is_required():
+    with pytest.raises(ValueError, match="expected a label for each of 2 texts, got 1"):
+        split_comments(["a", "b"], ["games"])
+
+
+def test_a_class_with_fewer_training_rows_than_folds_is_named():
+    check_folds(["games"] * 5 + ["sports"] * 5, folds=5)
+    with pytest.raises(ValueError, match=r"at least 5 training rows .* got \{'games': 4\}"):
+        check_folds(["games"] * 4 + ["sports"] * 5, folds=5)
+
+
+def test_a_class_without_any_training_row_is_named():
+    with pytest.raises(ValueError, match=r"\{'science': 0\}"):
+        check_folds(["games"] * 5, folds=5, classes=["games", "science"])
