@@ -1,0 +1,52 @@
+"""Work in progress, kept as it comes: a mapping of names to bytes in a folder of small files.
+
+A search keeps every finished fit in one, a training its last epoch, so that a kill costs no more
+than what was under way. Values are whole or absent.
+"""
+
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+
+from tasks.records import write_durably
+
+
+class FolderStore(MutableMapping[str, bytes]):
+    """A mapping that outlives the process; each name is a file, each assignment durable.
+
+    Parameters
+    ----------
+    folder : Path
+        Made with the first value. Names are used as file names, so they are plain words or hex.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __getitem__(self, name: str) -> bytes:
+        try:
+            return self._path(name).read_bytes()
+        except FileNotFoundError:
+            raise KeyError(name) from None
+
+    def __setitem__(self, name: str, value: bytes) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_durably(self._path(name), value)
+
+    def __delitem__(self, name: str) -> None:
+        try:
+            self._path(name).unlink()
+        except FileNotFoundError:
+            raise KeyError(name) from None
+
+    def __iter__(self) -> Iterator[str]:
+        if not self.folder.is_dir():
+            return iter(())
+        return iter(sorted(p.name for p in self.folder.iterdir() if not p.name.startswith(".")))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _path(self, name: str) -> Path:
+        if not name or not name.replace("-", "").replace("_", "").isalnum():
+            raise ValueError(f"expected a name of letters, digits, - and _, got {name!r}")
+        return self.folder / name

@@ -1,0 +1,45 @@
+"""Work in progress: whole values, kept at once, found by another process."""
+
+import pytest
+
+from tasks.stores import FolderStore
+
+
+def test_a_value_is_there_for_whoever_opens_the_folder_next(tmp_path):
+    FolderStore(tmp_path / "fits")["a1"] = b"one"
+    again = FolderStore(tmp_path / "fits")
+
+    assert dict(again) == {"a1": b"one"}
+    assert len(again) == 1
+    del again["a1"]
+    assert "a1" not in FolderStore(tmp_path / "fits")
+
+
+def test_a_write_that_fails_leaves_the_old_value(tmp_path, monkeypatch):
+    store = FolderStore(tmp_path)
+    store["a1"] = b"old"
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        store["a1"] = b"new"
+
+    assert dict(FolderStore(tmp_path)) == {"a1": b"old"}
+    assert [p.name for p in tmp_path.iterdir()] == ["a1"]
+
+
+@pytest.mark.parametrize("name", ["../a", "", "a/b", ".hidden"])
+def test_a_name_never_leaves_the_folder(tmp_path, name):
+    with pytest.raises(ValueError, match="expected a name of letters"):
+        FolderStore(tmp_path)[name] = b""
+
+
+def test_a_missing_value_is_a_key_error(tmp_path):
+    store = FolderStore(tmp_path / "none")
+    with pytest.raises(KeyError, match="a1"):
+        store["a1"]
+    with pytest.raises(KeyError, match="a1"):
+        del store["a1"]
+    assert list(store) == []

@@ -1,0 +1,101 @@
+"""Worker processes: apart, limited to their cores, ended when late, gone with their parent."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+
+from tasks import workers
+
+
+def pid_and_threads() -> tuple[int, str | None]:
+    return os.getpid(), os.environ.get("OMP_NUM_THREADS")
+
+
+def fail() -> None:
+    raise ValueError("expected a fish, got a bicycle")
+
+
+def die() -> None:
+    os.kill(os.getpid(), 9)
+
+
+def hold_memory() -> int:
+    block = bytearray(os.urandom(1)) * 200_000_000
+    time.sleep(0.5)
+    return len(block)
+
+
+def test_the_body_runs_in_another_process_with_its_own_threads():
+    (pid, threads), *_ = workers.run(pid_and_threads, threads=1)
+    assert pid != os.getpid()
+    assert threads == "1"
+
+
+def test_a_worker_is_used_again():
+    (first, _), *_ = workers.run(pid_and_threads)
+    (second, _), *_ = workers.run(pid_and_threads)
+    assert first == second
+
+
+def test_two_bodies_at_once_never_share_a_process():
+    pids: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: pids.append(workers.run(slow_pid)[0])) for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if workers.cores() > 1:
+        assert len(set(pids)) == 2
+    assert len(pids) == 2
+
+
+def slow_pid() -> int:
+    time.sleep(0.5)
+    return os.getpid()
+
+
+def test_an_error_comes_back_as_it_was():
+    with pytest.raises(ValueError, match="expected a fish, got a bicycle"):
+        workers.run(fail)
+
+
+def test_a_worker_that_dies_is_told_and_the_next_body_gets_a_new_one():
+    with pytest.raises(workers.WorkerDiedError, match="got its death"):
+        workers.run(die)
+    assert workers.run(pid_and_threads)[0][0] != os.getpid()
+
+
+def test_a_body_that_is_late_is_killed():
+    with pytest.raises(workers.StepTimeoutError, match=r"expected an end within 0\.5 s"):
+        workers.run(time.sleep, 60, timeout_s=0.5)
+    assert workers.run(pid_and_threads)[0][1] == "1"  # the cores are free again
+
+
+def test_peak_memory_is_the_workers():
+    size, seconds, peak_mb = workers.run(hold_memory)
+    assert size == 200_000_000
+    assert peak_mb > 200
+    assert seconds >= 0.5
+
+
+def test_workers_end_with_a_parent_that_is_killed():
+    script = "import time; from tasks import workers; print(workers.run(time.monotonic_ns)[0]); "
+    script += (
+        "import psutil; print(psutil.Process().children()[-1].pid, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        parent.stdout.readline()
+        worker = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+        gone, _ = psutil.wait_procs([worker], timeout=10)
+    assert gone
