@@ -1,0 +1,204 @@
+"""When two estimators cannot but end alike, told before either is fitted.
+
+`describe` writes an estimator down as plain values and leaves out the parameters that
+the table `WITHOUT_EFFECT` declares idle beside the others. Equal descriptions therefore
+mean equal fits on equal data. Whatever is in doubt counts as different: a needless fit
+costs seconds, a wrong merge costs the answer.
+"""
+
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["WITHOUT_EFFECT", "Idle", "describe", "digest"]
+
+
+@dataclass(frozen=True)
+class Idle:
+    """A parameter that acts only beside certain values of others.
+
+    Attributes
+    ----------
+    parameter : str
+        The parameter in question.
+    acts_with : mapping of str to tuple
+        It acts only where each of these parameters has one of these values.
+    accepts : callable
+        Whether the estimator takes a value at all. A refused value fails the fit even
+        where the parameter is idle, so such a candidate is never merged with another.
+    source : str
+        Where the library's code shows it.
+    """
+
+    parameter: str
+    acts_with: Mapping[str, tuple[Any, ...]]
+    accepts: Callable[[Any], bool]
+    source: str
+
+    def is_idle(self, parameters: Mapping[str, Any]) -> bool:
+        """Whether the parameter has no effect among these values."""
+        acts = all(parameters[name] in values for name, values in self.acts_with.items())
+        return not acts and self.accepts(parameters[self.parameter])
+
+
+def _one_of(*choices: str) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and value in choices
+
+
+def _number(low: float, high: float = np.inf, *, open_low: bool = False) -> Callable[[Any], bool]:
+    """Finite float or int in [low, high), or in (low, high) where `open_low` says so."""
+
+    def accepts(value: Any) -> bool:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and (low < value if open_low else low <= value) and value < high
+
+    return accepts
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+_SGD = {"solver": ("sgd",)}
+_ADAM = {"solver": ("adam",)}
+_STOCHASTIC = {"solver": ("sgd", "adam")}
+_FIT_STOCHASTIC = "_fit_stochastic, which _fit calls for sgd and adam only"
+_TO_SGD = "_fit_stochastic hands it to SGDOptimizer only"
+_TO_ADAM = "_fit_stochastic hands it to AdamOptimizer only"
+
+# Read in scikit-learn 1.9.1: methods of BaseMultilayerPerceptron in
+# sklearn/neural_network/_multilayer_perceptron.py, optimisers in _stochastic_optimizers.py;
+# accepted values as in _parameter_constraints there, or narrower.
+WITHOUT_EFFECT: dict[str, tuple[Idle, ...]] = {
+    "sklearn.neural_network._multilayer_perceptron.MLPClassifier": (
+        Idle("learning_rate", _SGD, _one_of("constant", "invscaling", "adaptive"), _TO_SGD),
+        Idle(
+            "power_t",
+            _SGD | {"learning_rate": ("invscaling",)},
+            _number(0),
+            "SGDOptimizer.iteration_ends reads it for lr_schedule 'invscaling' only",
+        ),
+        Idle("momentum", _SGD, _number(0, 1), _TO_SGD),
+        Idle("nesterovs_momentum", _SGD, _is_bool, _TO_SGD),
+        Idle("beta_1", _ADAM, _number(0, 1), _TO_ADAM),
+        Idle("beta_2", _ADAM, _number(0, 1), _TO_ADAM),
+        Idle("epsilon", _ADAM, _number(0, open_low=True), _TO_ADAM),
+        Idle("learning_rate_init", _STOCHASTIC, _number(0, open_low=True), _FIT_STOCHASTIC),
+        Idle("batch_size", _STOCHASTIC, lambda v: v == "auto" or _count(v), _FIT_STOCHASTIC),
+        Idle("shuffle", _STOCHASTIC, _is_bool, _FIT_STOCHASTIC),
+        Idle("early_stopping", _STOCHASTIC, _is_bool, _FIT_STOCHASTIC),
+        Idle("n_iter_no_change", _STOCHASTIC, _count, _FIT_STOCHASTIC),
+        Idle(
+            "validation_fraction",
+            _STOCHASTIC | {"early_stopping": (True,)},
+            _number(0, 1),
+            "_fit_stochastic reads it inside 'if early_stopping' only",
+        ),
+        Idle("max_fun", {"solver": ("lbfgs",)}, _count, "only _fit_lbfgs reads it"),
+    ),
+}
+
+
+def describe(estimator: Any, omit: str | None = None) -> dict[str, Any]:
+    """Class and effective parameters of an estimator, as values that JSON can hold.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted or not: only its parameters count. Nested estimators are described too.
+    omit : str, optional
+        One parameter of the estimator itself to leave out.
+
+    Returns
+    -------
+    dict
+        ``{"class": dotted name, "parameters": {name: value}}``. Functions and classes
+        stand by their dotted name: a change of their code is the caller's to notice.
+
+    Raises
+    ------
+    TypeError
+        If a parameter holds something whose value cannot be told from outside: a lambda,
+        a local function, a bound method, a generator of random numbers, an open file.
+
+    Examples
+    --------
+    >>> from sklearn.neural_network import MLPClassifier
+    >>> describe(MLPClassifier(momentum=0.5)) == describe(MLPClassifier(momentum=0.9))
+    True
+    """
+    name = _dotted_name(type(estimator))
+    parameters = estimator.get_params(deep=False)
+    idle = {rule.parameter for rule in WITHOUT_EFFECT.get(name, ()) if rule.is_idle(parameters)}
+    return {
+        "class": name,
+        "parameters": {
+            key: _plain(value, f"parameter {key!r} of {type(estimator).__name__}")
+            for key, value in sorted(parameters.items())
+            if key not in idle and key != omit
+        },
+    }
+
+
+def digest(*values: Any) -> str:
+    """SHA-256 of JSON values, in hexadecimal: the same in every process and release."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: Any, where: str) -> Any:
+    """`value` as JSON, different for whatever an estimator could tell apart."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list):
+        return [_plain(item, where) for item in value]
+    if isinstance(value, tuple):
+        return {"tuple": [_plain(item, where) for item in value]}
+    if isinstance(value, set | frozenset):
+        return {"set": sorted((_plain(item, where) for item in value), key=repr)}
+    if isinstance(value, Mapping):
+        pairs = [[_plain(key, where), _plain(item, where)] for key, item in value.items()]
+        return {"mapping": pairs}
+    if isinstance(value, np.dtype):
+        return {"dtype": value.str}
+    if isinstance(value, np.generic | np.ndarray) and not value.dtype.hasobject:
+        # The type stays: np.float32(0.5) makes an estimator compute in single precision.
+        content = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+        return {"array": [value.dtype.str, list(value.shape), content]}
+    if isinstance(value, re.Pattern):
+        return {"pattern": [_plain(value.pattern, where), value.flags]}
+    if isinstance(value, functools.partial):
+        parts = [value.func, value.args, value.keywords]
+        return {"partial": [_plain(part, where) for part in parts]}
+    if isinstance(value, type):
+        return {"name": _dotted_name(value)}
+    if hasattr(value, "get_params"):
+        return describe(value)
+    if _is_plain_function(value):
+        return {"name": _dotted_name(value)}
+    raise TypeError(
+        f"{where}: expected a value that can be written down (numbers, texts, arrays, "
+        f"estimators, functions of a module), got {value!r}"
+    )
+
+
+def _is_plain_function(value: Any) -> bool:
+    """Whether the dotted name alone says what a function does."""
+    name = getattr(value, "__qualname__", None)
+    owner = getattr(value, "__self__", None)
+    is_bound = owner is not None and type(owner).__name__ != "module"
+    return callable(value) and isinstance(name, str) and "<" not in name and not is_bound
+
+
+def _dotted_name(value: Any) -> str:
+    return f"{getattr(value, '__module__', None) or 'builtins'}.{value.__qualname__}"

@@ -1,0 +1,21 @@
+"""The grids of the searches: parameter names without prefixes, and the values to try.
+
+A name means a parameter of the last step of the pipeline that is searched
+(`neural_classifiers.pipelines`). Light to import, since flows show these as their defaults.
+"""
+
+from typing import Any
+
+Grid = dict[str, list[Any]]
+
+# notebook, Part 1: 108 candidates, of which 60 differ
+SCIKIT_GRID: Grid = {
+    "activation": ["identity", "logistic", "tanh", "relu"],
+    "learning_rate": ["constant", "invscaling", "adaptive"],
+    "solver": ["lbfgs", "sgd", "adam"],
+    "alpha": [1e-4, 1e-5, 1e-6],
+}
+# notebook, Part 2: 9 candidates, 3 trainings a fold
+KERAS_GRID: Grid = {"epochs": [10, 25, 50], "batch_size": [10, 25, 50]}
+LINEAR_GRID: Grid = {"C": [0.1, 1.0, 10.0, 100.0], "class_weight": [None, "balanced"]}
+CONSTANT_GRID: Grid = {"strategy": ["most_frequent"]}

@@ -1,0 +1,40 @@
+"""How many processor cores TensorFlow may use.
+
+TensorFlow fixes its threads when its first operation runs and keeps them until the process
+ends, and it takes no notice of threadpoolctl. So the number is set before, once for a process.
+The number also decides how sums are split, hence the last bits of every weight: a training that
+shall be had again names its threads as it names its seed.
+"""
+
+
+def set_tensorflow_threads(n: int) -> None:
+    """Hold TensorFlow to `n` threads in this process; call it before TensorFlow computes.
+
+    Parameters
+    ----------
+    n : int
+        Threads that share the work of one operation, at least 1. Operations run one after
+        another, so `n` is also the number of cores that are busy at once.
+
+    Raises
+    ------
+    ValueError
+        If `n` is below 1: TensorFlow would take 0 for "every core".
+    RuntimeError
+        If TensorFlow has already started with another number. The same number again is fine.
+    """
+    if n < 1:
+        raise ValueError(f"expected at least 1 thread for TensorFlow, got {n}")
+    import tensorflow as tf
+
+    threading = tf.config.threading
+    try:
+        threading.set_intra_op_parallelism_threads(n)
+        threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError as error:
+        started_with = threading.get_intra_op_parallelism_threads() or "every core"
+        raise RuntimeError(
+            f"expected TensorFlow to run on {n} threads, but it has already started in this "
+            f"process with {started_with}: set the threads before its first operation, or use "
+            "a new process"
+        ) from error

@@ -1,0 +1,197 @@
+"""The Keras grid: one training for every epoch count, with the bits of separate fits."""
+
+import numpy as np
+import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+
+keras_classifier = pytest.importorskip("neural_classifiers.keras_classifier")
+
+from neural_classifiers import grids, outcomes, pipelines, search  # noqa: E402
+
+WORDS = {"games": ["boss", "quest"], "science": ["atom", "cell"], "sports": ["goal", "coach"]}
+GRID = {"keras__epochs": [1, 3, 2], "keras__batch_size": [5, 12]}
+
+
+def write_comments():
+    """Eight comments of each class, sorted by class, in none of which all words tell."""
+    rng = np.random.default_rng(3)
+    comments, labels = [], []
+    for label, words in WORDS.items():
+        for _ in range(8):
+            comments.append(" ".join([*rng.choice(["the", "a", "new"], 2), rng.choice(words)]))
+            labels.append(label)
+    return comments, np.array(labels)
+
+
+X, Y = write_comments()
+
+
+class CountingClassifier(keras_classifier.KerasClassifier):
+    """Counts the trainings of all its clones and the epochs of each."""
+
+    trainings: list[int] = []  # noqa: RUF012 - shared by the clones on purpose
+
+    def fit(self, X, y, sample_weight=None, **kwargs):
+        self.trainings.append(self.epochs)
+        return super().fit(X, y, sample_weight=sample_weight, **kwargs)
+
+
+def tiny_pipeline():
+    parameters = keras_classifier.comment_classifier(34, hidden_sizes=(5, 4)).get_params()
+    del parameters["build_fn"]
+    network = CountingClassifier(**parameters)
+    return Pipeline([("tfidf", TfidfVectorizer()), ("keras", network)])
+
+
+def plan(grid=GRID, **options):
+    return search.plan(tiny_pipeline(), grid, X, Y, cv=2, namespace="tests", **options)
+
+
+@pytest.fixture(autouse=True)
+def trainings():
+    CountingClassifier.trainings.clear()
+    return CountingClassifier.trainings
+
+
+@pytest.fixture(scope="module")
+def search_done():
+    """The grid searched once: store, counts, and the epochs of every training."""
+    CountingClassifier.trainings.clear()
+    store = {}
+    share = search.fit_share(plan(), store)
+    return store, share, list(CountingClassifier.trainings)
+
+
+@pytest.fixture
+def searched(search_done):
+    """A copy of the store with every fit of the grid."""
+    return dict(search_done[0])
+
+
+def test_one_training_serves_every_epoch_count_of_a_batch_size_and_fold(search_done):
+    _, share, epochs = search_done
+
+    assert share == search.Share(executed=12, found=0, trainings=4)
+    assert epochs == [3, 3, 3, 3]  # 2 batch sizes x 2 folds, each to the largest count
+
+
+def test_scores_and_ranks_are_those_of_separate_fits(searched):
+    grid = GRID | {"keras__epochs": [3, 2]}
+
+    ours = search.collect(plan(grid, scoring="neg_log_loss"), searched)
+
+    peer = GridSearchCV(tiny_pipeline(), grid, cv=2, scoring="neg_log_loss", refit=False)
+    peer.fit(X, Y)
+    for column in ("split0_test_score", "split1_test_score", "rank_test_score"):
+        assert np.array_equal(ours.cv_results_[column], peer.cv_results_[column])
+    assert ours.best_params_ == peer.best_params_
+
+
+def test_every_stored_fit_holds_the_bits_of_a_separate_fit(searched):
+    planned = plan()
+
+    for candidate in planned.trainings[0]:
+        train, test = planned.folds[1]
+        alone = planned.build(candidate).fit([X[row] for row in train], Y[train])
+        expected = alone.predict_proba([X[row] for row in test])
+        kept = outcomes.decode(searched[planned.key(candidate, 1)])
+        assert np.array_equal(kept.answers["predict_proba"], expected)
+        assert kept.answers["predict"].tolist() == alone.predict([X[r] for r in test]).tolist()
+
+
+def test_a_training_goes_no_further_than_the_largest_missing_epoch_count(searched, trainings):
+    store, planned = searched, plan()
+    numbers = {tuple(params.values()): i for i, params in enumerate(planned.candidates)}
+    del store[planned.key(numbers[5, 2], 0)]  # batch size 5, 2 epochs
+    del store[planned.key(numbers[12, 1], 1)]
+    del store[planned.key(numbers[12, 3], 1)]
+
+    share = search.fit_share(planned, store)
+
+    assert share == search.Share(executed=3, found=9, trainings=2)
+    assert trainings == [2, 3]
+
+
+def test_an_epoch_count_more_trains_only_for_what_is_missing(searched, trainings):
+    planned = plan({"epochs": [1, 2, 3, 4], "batch_size": [5]})
+
+    share = search.fit_share(planned, searched, folds=[0])
+
+    assert share == search.Share(executed=1, found=3, trainings=1)
+    assert trainings == [4]
+
+
+def test_another_scoring_trains_nothing(searched, trainings):
+    planned = plan(scoring=["accuracy", "neg_log_loss"], refit="neg_log_loss")
+
+    assert search.fit_share(planned, searched).executed == 0
+    assert search.collect(planned, searched).best_score_ < 0
+    assert trainings == []
+
+
+def test_each_epoch_count_is_stored_as_it_passes():
+    store, seen = {}, []
+
+    def stop(fit):
+        seen.append(fit.parameters["keras__epochs"])
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search.fit_share(plan(), store, on_fit=stop)
+
+    assert seen == [1, 2]
+    assert len(store) == 2
+
+
+def test_a_share_is_any_choice_of_trainings_and_folds(trainings):
+    planned = plan()
+
+    share = search.fit_share(planned, {}, folds=[1], trainings=[1])
+
+    assert share == search.Share(executed=3, found=0, trainings=1)
+
+
+def test_candidates_of_one_training_say_so(searched):
+    table = search.collect(plan(), searched).cv_results_
+
+    batch_sizes = [params["keras__batch_size"] for params in table["params"]]
+    assert batch_sizes == [5, 5, 5, 12, 12, 12]
+    assert table["shared_with"].tolist() == [0, 0, 0, 3, 3, 3]
+    # epochs 1, 3, 2: the time of a fit runs until its epoch has passed
+    assert table["mean_fit_time"][0] < table["mean_fit_time"][2] < table["mean_fit_time"][1]
+
+
+def test_epoch_counts_that_are_none_fail_alone():
+    store = {}
+    planned = plan({"epochs": [1, "many"], "batch_size": [12]})
+
+    search.fit_share(planned, store)
+
+    table = search.collect(planned, store).cv_results_
+    assert np.isnan(table["mean_test_score"]).tolist() == [False, True]
+    assert "many" in table["error"][1] or "TypeError" in table["error"][1]
+
+
+def test_the_refitted_pipeline_is_a_fitted_keras_classifier(searched):
+    planned = plan()
+    results = search.collect(planned, searched)
+
+    best = search.refit(planned, results)
+
+    assert isinstance(best[-1], keras_classifier.KerasClassifier)
+    assert best.predict_proba(X).shape == (24, 3)
+    alone = planned.build(results.best_index_).fit(X, Y)
+    assert np.array_equal(best.predict_proba(X), alone.predict_proba(X))
+
+
+def test_the_notebooks_grid_takes_three_trainings_a_fold():
+    planned = search.plan(
+        pipelines.keras_pipeline(34), grids.KERAS_GRID, X, Y, cv=5, namespace="tests"
+    )
+
+    assert len(planned.candidates) == 9
+    assert len(planned.trainings) == 3
+    assert planned.build(0)[0].max_features == 2100

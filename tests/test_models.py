@@ -1,0 +1,74 @@
+"""Models: the same bytes out as in, no code run by a file, equal models recognised."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from sklearn.dummy import DummyClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from neural_classifiers.models import model_from_bytes, model_to_bytes, parameters_digest
+
+TEXTS = ["goal save", "goal match", "atom cell", "atom star", "boss level", "level up"]
+LABELS = np.array(["sports", "sports", "science", "science", "games", "games"])
+
+
+def fitted(classifier):
+    return Pipeline([("tfidf", TfidfVectorizer()), ("classifier", classifier)]).fit(TEXTS, LABELS)
+
+
+CLASSIFIERS = [
+    *(
+        MLPClassifier((6, 2), solver=s, random_state=1, max_iter=5)
+        for s in ("adam", "sgd", "lbfgs")
+    ),
+    LogisticRegression(),
+    DummyClassifier(),
+]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("classifier", CLASSIFIERS, ids=str)
+def test_a_model_read_back_answers_as_before_and_is_the_same_model(classifier):
+    model = fitted(classifier)
+    again = model_from_bytes(model_to_bytes(model))
+
+    assert again.predict_proba(TEXTS).tolist() == model.predict_proba(TEXTS).tolist()
+    assert parameters_digest(again) == parameters_digest(model)
+
+
+def test_two_fits_from_one_seed_are_the_same_model_and_from_two_seeds_are_not():
+    one, two, other = (
+        parameters_digest(fitted(MLPClassifier((6, 2), solver="lbfgs", random_state=seed)))
+        for seed in (1, 1, 2)
+    )
+    assert one == two
+    assert one != other
+
+
+def test_another_vocabulary_or_another_setting_is_another_model():
+    model = fitted(LogisticRegression())
+    wider = Pipeline([("tfidf", TfidfVectorizer()), ("classifier", LogisticRegression())])
+    wider.fit([*TEXTS, "goal"], [*LABELS, "sports"])
+
+    assert parameters_digest(wider) != parameters_digest(model)
+    assert parameters_digest(fitted(LogisticRegression(C=2))) != parameters_digest(model)
+
+
+def test_a_file_cannot_name_code_to_run():
+    hostile = FunctionTransformer(func=print)  # a class and a function that skops does not trust
+    with pytest.raises(Exception, match=r"[Uu]ntrusted|builtins.print"):
+        model_from_bytes(model_to_bytes(hostile))
+
+
+def test_a_file_that_is_no_model_is_refused():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("schema.json", '{"__class__": "system", "__module__": "os"}')
+    with pytest.raises(Exception, match=r".+"):
+        model_from_bytes(buffer.getvalue())

@@ -1,0 +1,588 @@
+"""The grid search: GridSearchCV's answers, and no fit made twice."""
+
+import io
+import warnings
+from collections.abc import MutableMapping
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.datasets import make_regression
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.svm import LinearSVC
+from threadpoolctl import threadpool_limits
+
+from neural_classifiers import grids, outcomes, pipelines, search
+
+WORDS = {
+    "games": ["console", "level", "boss", "patch", "server", "quest"],
+    "science": ["atom", "rocket", "cell", "theory", "probe"],
+    "sports": ["goal", "coach", "league", "match", "score"],
+}
+COMMON = ["the", "new", "play", "time", "good", "team", "watch"]
+
+
+def write_comments(n_rows=60, seed=0):
+    """Sixty comments of three unequal classes, in which some words tell and most do not."""
+    rng = np.random.default_rng(seed)
+    labels = np.array(["games"] * (n_rows // 2) + ["sports"] * (n_rows // 3))
+    labels = np.concatenate([labels, ["science"] * (n_rows - len(labels))])
+    rng.shuffle(labels)
+    comments = [
+        " ".join([*rng.choice(COMMON, 4), *rng.choice(WORDS[label], rng.integers(0, 3))])
+        for label in labels
+    ]
+    return comments, labels
+
+
+X, Y = write_comments()
+
+SMALL_GRID = {
+    "mlp__activation": ["relu", "logistic"],
+    "mlp__solver": ["sgd", "adam", "lbfgs"],
+    "mlp__learning_rate": ["constant", "invscaling"],
+    "mlp__alpha": [1e-4, 1e-1],
+}  # 24 candidates; learning_rate idles in 16 of them, so 24 - 8 = 16 differ
+N_SMALL, N_SMALL_DISTINCT = 24, 16
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    """Networks of a few steps do not converge, and need not."""
+    with warnings.catch_warnings(), threadpool_limits(1):
+        warnings.simplefilter("ignore")
+        yield
+
+
+@pytest.fixture(scope="module")
+def small():
+    """The small grid, searched by us."""
+    with warnings.catch_warnings(), threadpool_limits(1):
+        warnings.simplefilter("ignore")
+        return run(small_pipeline(), SMALL_GRID)
+
+
+@pytest.fixture(scope="module")
+def small_peer():
+    """The small grid, searched by scikit-learn."""
+    with warnings.catch_warnings(), threadpool_limits(1):
+        warnings.simplefilter("ignore")
+        return GridSearchCV(small_pipeline(), SMALL_GRID, cv=5).fit(X, Y)
+
+
+def small_pipeline(max_iter=5):
+    network = MLPClassifier((6, 2), random_state=34, max_iter=max_iter)
+    return Pipeline([("tfidf", TfidfVectorizer()), ("mlp", network)])
+
+
+def linear_pipeline():
+    return Pipeline([("tfidf", TfidfVectorizer()), ("linear", LogisticRegression())])
+
+
+def run(estimator, grid, X=X, y=Y, store=None, **options):
+    """The whole search in this process: plan, results and counts."""
+    store = {} if store is None else store
+    planned = search.plan(estimator, grid, X, y, namespace="tests", **options)
+    share = search.fit_share(planned, store)
+    return planned, search.collect(planned, store), share
+
+
+def assert_same_results(ours, peer):
+    """All of GridSearchCV's columns but the times, to the last digit, in its order."""
+    theirs = peer.cv_results_
+    own = {"shared_with", "error"}
+    assert [name for name in ours.cv_results_ if name not in own] == list(theirs)
+    for name, expected in theirs.items():
+        got = ours.cv_results_[name]
+        if name == "params":
+            assert got == expected
+        elif name.startswith("param_"):
+            assert got.dtype == expected.dtype
+            assert got.mask.tolist() == expected.mask.tolist()
+            assert got.tolist() == expected.tolist()
+        elif not name.endswith("_time"):
+            assert got.dtype == expected.dtype, name
+            assert np.array_equal(got, expected, equal_nan=True), name
+    for name in ("best_index_", "best_params_", "best_score_"):
+        assert getattr(ours, name) == getattr(peer, name, None)
+
+
+# --- the same answers ---------------------------------------------------------------------
+
+
+def test_scores_ranks_and_winner_are_those_of_grid_search_cv(small, small_peer):
+    planned, ours, share = small
+
+    assert_same_results(ours, small_peer)
+    assert len(planned.candidates) == N_SMALL
+    assert share == search.Share(
+        executed=N_SMALL_DISTINCT * 5, found=0, trainings=N_SMALL_DISTINCT * 5
+    )
+
+
+def test_the_notebooks_grid_has_108_candidates_of_which_60_differ():
+    planned = search.plan(pipelines.scikit_pipeline(34), grids.SCIKIT_GRID, X, Y, namespace="tests")
+
+    # 4 activations x 3 alphas x (lbfgs 1 + adam 1 + sgd 3 learning rates)
+    assert (len(planned.candidates), len(planned.distinct)) == (108, 60)
+    assert planned.n_fits == 300
+
+
+def test_the_refitted_estimator_is_that_of_grid_search_cv(small, small_peer):
+    planned, ours, _ = small
+
+    best = search.refit(planned, ours)
+
+    weights, expected = (fitted[-1].coefs_ for fitted in (best, small_peer.best_estimator_))
+    assert all(np.array_equal(a, b) for a, b in zip(weights, expected, strict=True))
+    assert best.predict(X).tolist() == small_peer.predict(X).tolist()
+
+
+SCORINGS = [
+    "f1_macro",
+    "balanced_accuracy",
+    "neg_log_loss",
+    "roc_auc_ovr",
+    "matthews_corrcoef",
+    ["accuracy", "f1_macro", "neg_log_loss"],
+    {"first": "roc_auc_ovo_weighted", "second": "top_k_accuracy"},
+    lambda estimator, X, y: float((estimator.predict_proba(X).max(axis=1) > 0.4).mean()),
+]
+
+
+@pytest.mark.parametrize("scoring", SCORINGS, ids=str)
+def test_another_scoring_gives_grid_search_cvs_scores_and_trains_nothing(scoring):
+    grid = {"linear__C": [0.1, 1.0, 10.0]}
+    refit = True if isinstance(scoring, str) or callable(scoring) else next(iter(scoring))
+    store = {}
+    run(linear_pipeline(), grid, store=store, scoring="accuracy")
+
+    _, ours, share = run(linear_pipeline(), grid, store=store, scoring=scoring, refit=refit)
+
+    assert (share.executed, share.found) == (0, 15)
+    peer = GridSearchCV(linear_pipeline(), grid, scoring=scoring, refit=refit).fit(X, Y)
+    assert_same_results(ours, peer)
+
+
+def test_decision_values_serve_estimators_without_probabilities():
+    estimator = Pipeline([("tfidf", TfidfVectorizer()), ("svm", LinearSVC(random_state=0))])
+    two = [label if label == "sports" else "other" for label in Y]
+    grid = {"svm__C": [0.1, 1.0]}
+
+    _, ours, _ = run(estimator, grid, y=two, scoring="roc_auc")
+
+    assert_same_results(ours, GridSearchCV(estimator, grid, scoring="roc_auc").fit(X, two))
+
+
+def test_a_regressor_on_any_array_is_searched_too():
+    features, target = make_regression(n_samples=30, n_features=3, noise=5, random_state=0)
+    grid = [{"alpha": [0.1, 1.0]}, {"alpha": [0.5], "fit_intercept": [False]}]
+    cv = KFold(3, shuffle=True, random_state=1)
+
+    _, ours, _ = run(Ridge(), grid, X=features, y=target, cv=cv)
+
+    assert_same_results(ours, GridSearchCV(Ridge(), grid, cv=cv).fit(features, target))
+
+
+def test_a_data_frame_keeps_its_columns():
+    frame = pd.DataFrame({"a": np.arange(40.0), "b": np.tile([0.0, 1.0], 20)})
+    y = np.repeat(["x", "y"], 20)
+
+    _, ours, _ = run(LogisticRegression(), {"C": [0.1, 1.0]}, X=frame, y=y)
+
+    assert_same_results(ours, GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0]}).fit(frame, y))
+
+
+def test_refit_may_be_a_function_or_absent():
+    grid = {"linear__C": [0.1, 1.0]}
+
+    def last(results):
+        return len(results["params"]) - 1
+
+    for refit in (last, False):
+        options = {"scoring": ["accuracy", "f1_macro"], "refit": refit}
+        planned, ours, _ = run(linear_pipeline(), grid, **options)
+        assert_same_results(ours, GridSearchCV(linear_pipeline(), grid, **options).fit(X, Y))
+    with pytest.raises(ValueError, match="refit=False"):
+        search.refit(planned, ours)
+
+
+def test_bare_names_mean_the_last_step_and_come_back_bare():
+    store = {}
+    _, full, _ = run(linear_pipeline(), {"linear__C": [0.1, 10.0]}, store=store)
+
+    _, bare, share = run(linear_pipeline(), {"C": [0.1, 10.0]}, store=store)
+
+    assert (share.executed, share.found) == (0, 10)
+    assert {"linear__C": bare.best_params_["C"]} == full.best_params_
+    assert "param_C" in bare.cv_results_
+
+
+# --- nothing twice ------------------------------------------------------------------------
+
+
+class CountingTfidf(TfidfVectorizer):
+    """Counts how often any of its clones is fitted, and on how many rows."""
+
+    rows_seen: list[int] = []  # noqa: RUF012 - shared by the clones on purpose
+
+    def fit_transform(self, raw_documents, y=None):
+        self.rows_seen.append(len(raw_documents))
+        return super().fit_transform(raw_documents, y)
+
+
+def test_the_vectoriser_is_fitted_once_a_fold_on_training_rows_only():
+    CountingTfidf.rows_seen.clear()
+    estimator = Pipeline([("tfidf", CountingTfidf()), ("linear", LogisticRegression())])
+
+    run(estimator, {"C": [0.1, 1.0, 10.0], "class_weight": [None, "balanced"]})
+
+    assert CountingTfidf.rows_seen == [48] * 5  # 60 rows, 5 folds
+
+
+def test_a_grid_over_the_vectoriser_fits_each_of_its_settings_once_a_fold():
+    CountingTfidf.rows_seen.clear()
+    estimator = Pipeline([("tfidf", CountingTfidf()), ("linear", LogisticRegression())])
+    grid = {"linear__C": [0.1, 1.0, 10.0], "tfidf__min_df": [1, 2]}
+
+    _, ours, _ = run(estimator, grid)
+
+    assert len(CountingTfidf.rows_seen) == 2 * 5
+    assert_same_results(ours, GridSearchCV(estimator, grid).fit(X, Y))
+
+
+class Overwriter(ClassifierMixin, BaseEstimator):
+    """Spoils the features it is given, as estimators with ``copy=False`` do."""
+
+    def __init__(self, label="games"):
+        self.label = label
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        self.total_ = X.sum()
+        X.data[:] = 0
+        return self
+
+    def predict(self, X):
+        X.data[:] = 0
+        return np.full(X.shape[0], self.label if self.total_ else "spoilt")
+
+
+def test_a_candidate_that_spoils_its_features_spoils_no_other():
+    estimator = Pipeline([("tfidf", TfidfVectorizer()), ("bad", Overwriter())])
+
+    _, ours, _ = run(estimator, {"label": ["games", "sports"]})
+
+    # each fold of 12 holds 6 of games, 4 of sports
+    assert ours.cv_results_["mean_test_score"].tolist() == pytest.approx([6 / 12, 4 / 12])
+
+
+def test_shares_of_folds_and_trainings_add_up_to_the_search(small):
+    planned, expected, _ = small
+    store = {}
+    half = range(len(planned.trainings) // 2)
+    rest = range(len(planned.trainings) // 2, len(planned.trainings))
+
+    done = []
+    for folds, trainings in [([0], None), ([1, 2, 3, 4], half), ([3, 1], rest), ([2, 4], rest)]:
+        again = search.plan(small_pipeline(), SMALL_GRID, X, Y, namespace="tests")
+        done.append(search.fit_share(again, store, folds=folds, trainings=trainings).executed)
+
+    assert done == [16, 32, 16, 16]
+    got = search.collect(planned, store)
+    assert np.array_equal(
+        got.cv_results_["rank_test_score"], expected.cv_results_["rank_test_score"]
+    )
+    assert got.best_score_ == expected.best_score_
+
+
+def test_a_grid_that_grows_by_a_value_pays_for_that_value():
+    store = {}
+    run(linear_pipeline(), {"C": [0.1, 1.0]}, store=store)
+
+    _, _, share = run(linear_pipeline(), {"C": [0.1, 1.0, 10.0]}, store=store)
+
+    assert (share.executed, share.found) == (5, 10)
+
+
+def test_a_grid_that_names_a_default_finds_the_fits_made_without_it():
+    store = {}
+    run(linear_pipeline(), {"C": [0.1, 1.0]}, store=store)
+
+    _, _, share = run(linear_pipeline(), {"C": [1.0], "class_weight": [None]}, store=store)
+
+    assert (share.executed, share.found) == (0, 5)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "options"),
+    [
+        (Pipeline([("tfidf", TfidfVectorizer(min_df=2)), ("linear", LogisticRegression())]), {}),
+        (Pipeline([("tfidf", TfidfVectorizer()), ("linear", LogisticRegression(tol=0.1))]), {}),
+        (linear_pipeline(), {"cv": 4}),
+        (linear_pipeline(), {"cv": KFold(5)}),
+    ],
+)
+def test_another_estimator_or_other_folds_find_nothing(estimator, options):
+    store = {}
+    run(linear_pipeline(), {"C": [0.1, 1.0]}, store=store)
+
+    _, _, share = run(estimator, {"C": [0.1, 1.0]}, store=store, **options)
+
+    assert share.found == 0
+
+
+def test_another_namespace_finds_nothing():
+    store = {}
+    run(linear_pipeline(), {"C": [0.1]}, store=store)
+    planned = search.plan(linear_pipeline(), {"C": [0.1]}, X, Y, namespace="other data")
+
+    assert search.fit_share(planned, store).found == 0
+
+
+class Interrupted(MutableMapping):
+    """A store whose process dies at the n-th write."""
+
+    def __init__(self, kept, n_writes):
+        self.kept, self.n_writes = kept, n_writes
+
+    def __setitem__(self, key, value):
+        if self.n_writes == 0:
+            raise OSError("no space left on device")
+        self.n_writes -= 1
+        self.kept[key] = value
+
+    def __getitem__(self, key):
+        return self.kept[key]
+
+    def __delitem__(self, key):
+        del self.kept[key]
+
+    def __iter__(self):
+        return iter(self.kept)
+
+    def __len__(self):
+        return len(self.kept)
+
+
+def test_a_search_cut_short_goes_on_where_it_stopped():
+    kept = {}
+    planned = search.plan(linear_pipeline(), {"C": [0.1, 1.0]}, X, Y, namespace="tests")
+    with pytest.raises(OSError, match="no space left"):
+        search.fit_share(planned, Interrupted(kept, 7))
+
+    share = search.fit_share(planned, kept)
+
+    assert (share.executed, share.found) == (3, 7)
+
+
+def test_a_damaged_entry_is_fitted_again():
+    store = {}
+    planned, expected, _ = run(linear_pipeline(), {"C": [0.1, 1.0]}, store=store)
+    keys = list(store)
+    store[keys[0]] = store[keys[0]][:-30]
+    store[keys[1]] = b""
+    middle = len(store[keys[2]]) // 2
+    whole = store[keys[2]]
+    store[keys[2]] = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    with pytest.raises(LookupError, match="3 of 10 fits"):
+        search.collect(planned, store)
+
+    share = search.fit_share(planned, store)
+
+    assert share.executed == 3
+    assert search.collect(planned, store).best_score_ == expected.best_score_
+
+
+def test_no_flipped_byte_of_an_entry_goes_unnoticed():
+    store = {}
+    run(linear_pipeline(), {"C": [0.1]}, store=store)
+    whole = next(iter(store.values()))
+
+    for place in range(len(whole)):
+        damaged = whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
+        assert outcomes.decode(damaged) is None
+
+
+def test_the_store_holds_no_pickle():
+    store = {}
+    run(linear_pipeline(), {"C": [0.1]}, store=store, y=Y.astype(object))
+
+    for content in store.values():
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            assert all(not archive[name].dtype.hasobject for name in archive.files)
+
+
+def test_every_finished_fit_is_reported_after_it_is_stored():
+    store, seen = {}, []
+    planned = search.plan(linear_pipeline(), {"C": [0.1, 1.0]}, X, Y, namespace="tests")
+
+    search.fit_share(planned, store, on_fit=lambda fit: seen.append((fit, len(store))))
+
+    assert [n_stored for _, n_stored in seen] == list(range(1, 11))
+    results = search.collect(planned, store).cv_results_
+    for fit, _ in seen:
+        assert fit.scores["score"] == results[f"split{fit.fold}_test_score"][fit.candidate]
+        assert fit.parameters == planned.candidates[fit.candidate]
+
+
+def test_merged_candidates_say_whose_fit_they_report(small):
+    planned, ours, _ = small
+
+    shared_with = ours.cv_results_["shared_with"]
+    for number, parameters in enumerate(planned.candidates):
+        idle = parameters["mlp__solver"] != "sgd"
+        first = planned.candidates[shared_with[number]]
+        assert first == (parameters | {"mlp__learning_rate": "constant"} if idle else parameters)
+
+
+# --- bad input ----------------------------------------------------------------------------
+
+
+class NeverFits(ClassifierMixin, BaseEstimator):
+    def __init__(self, mode="fine"):
+        self.mode = mode
+
+    def fit(self, X, y):
+        if self.mode == "memory":
+            raise MemoryError("too large")
+        if self.mode == "never":
+            raise RuntimeError("diverged")
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X):
+        if self.mode == "mute":
+            raise ArithmeticError("no answer")
+        return np.full(len(X), "games")
+
+
+def test_a_candidate_that_raises_scores_nan_and_the_others_go_on():
+    grid = {"mode": ["fine", "never", "mute"]}
+
+    _, ours, share = run(NeverFits(), grid)
+
+    assert share.executed == 15
+    assert_same_results(ours, GridSearchCV(NeverFits(), grid, cv=5).fit(X, Y))
+    assert ours.cv_results_["error"] == [
+        "",
+        "RuntimeError: diverged",
+        "ArithmeticError: no answer",
+    ]
+    assert ours.errors[1, 4] == "RuntimeError: diverged"
+    assert ours.best_params_ == {"mode": "fine"}
+
+
+def test_an_error_is_kept_and_not_tried_again():
+    store = {}
+    run(NeverFits(), {"mode": ["fine", "never"]}, store=store)
+
+    _, _, share = run(NeverFits(), {"mode": ["fine", "never"]}, store=store)
+
+    assert share.executed == 0
+
+
+def test_a_search_in_which_everything_fails_says_so():
+    with pytest.raises(ValueError, match=r"all 5 fits failed.*RuntimeError: diverged"):
+        run(NeverFits(), {"mode": ["never"]})
+
+
+class StopsEarly(NeverFits):
+    """Ends its training at the second stage, whatever it was asked for."""
+
+    staged_parameter = "epochs"
+
+    def __init__(self, epochs=1):
+        self.epochs = epochs
+
+    mode = "fine"
+
+    def fit_staged(self, X, y, stages, on_stage):
+        self.fit(X, y)
+        for stage in sorted(stages)[:2]:
+            on_stage(stage)
+
+
+def test_a_stage_that_a_training_does_not_reach_is_an_error():
+    _, ours, share = run(StopsEarly(), {"epochs": [3, 1, 2]})
+
+    assert share == search.Share(executed=15, found=0, trainings=5)
+    assert ours.cv_results_["error"] == ["RuntimeError: the training ended before [3]", "", ""]
+
+
+def test_lack_of_memory_is_not_held_against_the_candidate():
+    store = {}
+    with pytest.raises(MemoryError):
+        run(NeverFits(), {"mode": ["memory"]}, store=store)
+
+    assert store == {}
+
+
+def test_a_scorer_that_fails_scores_nan_and_keeps_the_error():
+    scoring = {"accuracy": "accuracy", "loss": "neg_log_loss"}
+
+    _, ours, _ = run(NeverFits(), {"mode": ["fine"]}, scoring=scoring, refit="accuracy")
+
+    assert np.isnan(ours.cv_results_["mean_test_loss"][0])
+    assert ours.cv_results_["mean_test_accuracy"][0] == 0.5
+    assert ours.cv_results_["error"][0].startswith("scoring 'loss': AttributeError")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"grid": {"gamma": [1]}}, "unknown parameter.*gamma"),
+        ({"grid": {"mlp__gamma": [1]}}, "unknown parameter.*gamma"),
+        ({"grid": {"bert__C": [1]}}, "unknown parameter.*bert"),
+        ({"grid": {}}, "empty grid"),
+        ({"grid": []}, "empty grid"),
+        ({"grid": {"alpha": []}}, "empty grid: parameter 'alpha'"),
+        ({"grid": {"alpha": 0.1}}, "parameter 'alpha'.*got 0.1"),
+        ({"grid": {"solver": "adam"}}, "parameter 'solver'.*got 'adam'"),
+        ({"scoring": "acuracy"}, "unknown scoring 'acuracy'"),
+        ({"scoring": ["accuracy", "f2"], "refit": "accuracy"}, "unknown scoring 'f2'"),
+        ({"scoring": []}, "at least one scorer"),
+        ({"scoring": ["accuracy"]}, r"refit: expected .*\['accuracy'\], got True"),
+        ({"scoring": ["accuracy"], "refit": "f1"}, "refit: expected .*got 'f1'"),
+        ({"cv": 11}, "class 'science' has 10 rows, too few for 11 folds"),
+        ({"X": X[:-1]}, "as many labels as rows, got 60 for 59"),
+    ],
+)
+def test_what_can_be_known_before_the_first_fit_is_an_error_then(change, message):
+    arguments = {"estimator": small_pipeline(), "grid": {"alpha": [0.1]}, "X": X, "y": Y} | change
+
+    with pytest.raises(ValueError, match=message):
+        search.plan(**arguments, namespace="tests")
+
+
+def test_labels_of_mixed_types_are_refused():
+    mixed = [None, *Y[1:].tolist()]
+
+    with pytest.raises(TypeError, match=r"got \['NoneType', 'str'\]"):
+        search.plan(small_pipeline(), {"alpha": [0.1]}, X, mixed, namespace="tests")
+
+
+def test_missing_fits_are_counted_when_collecting():
+    planned = search.plan(linear_pipeline(), {"C": [0.1, 1.0]}, X, Y, namespace="tests")
+    store = {}
+    search.fit_share(planned, store, folds=[0, 1])
+
+    with pytest.raises(LookupError, match=r"6 of 10 fits.*'C': 0.1.* on fold 2"):
+        search.collect(planned, store)
+
+
+# --- the pipelines ------------------------------------------------------------------------
+
+
+def test_the_linear_and_the_constant_rival_are_searched_like_the_networks():
+    _, linear, _ = run(pipelines.linear_pipeline(), grids.LINEAR_GRID)
+    _, constant, _ = run(pipelines.constant_pipeline(), grids.CONSTANT_GRID)
+
+    assert set(linear.best_params_) == {"C", "class_weight"}
+    assert constant.best_score_ == 0.5  # 30 of 60 rows are games, 6 of 12 in each fold
+    assert linear.best_score_ > constant.best_score_
