@@ -1,0 +1,390 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neural_classifiers.digits import (
+    FAST,
+    NOTEBOOK,
+    PRESETS,
+    DigitsPreset,
+    build_fast_cnn,
+    build_mnist_cnn,
+    judge,
+    model_summary_rows,
+    predict_digits,
+    rebuild,
+    validation_split,
+)
+from neural_classifiers.digits_training import learning_rates, train
+from neural_classifiers.threads import set_tensorflow_threads
+from neural_classifiers.weights import weights_digest, weights_from_bytes, weights_to_bytes
+
+SMALL = {  # the two presets, made small enough to train in a moment
+    "notebook": NOTEBOOK.model_copy(update={"filters": (4,), "dense_units": 16, "batch_size": 32}),
+    "fast": FAST.model_copy(update={"filters": (3, 4), "dense_units": 16, "batch_size": 32}),
+}
+
+
+def bars(n_images, seed=0):
+    """Images with a bright bar whose height tells the label, on noise; every label present."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(n_images) % 10).astype(np.uint8)
+    images = rng.integers(0, 80, (n_images, 28, 28)).astype(np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[2 * label + 4 : 2 * label + 7, 4:24] = 220
+    return images, labels
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Building a network starts TensorFlow, on every core unless it is told before."""
+    set_tensorflow_threads(1)
+
+
+TRAIN, VALIDATION = bars(100), bars(30, seed=1)
+
+
+def train_bars(preset, **changes):
+    arguments = {"seed": 3, "threads": 1} | changes
+    return train(preset, *TRAIN, *VALIDATION, **arguments)
+
+
+# --- networks
+
+
+def test_the_notebook_network_has_the_parameters_that_the_notebook_printed():
+    rows = model_summary_rows(NOTEBOOK)
+
+    assert sum(row.parameters for row in rows) == 1_182_730
+    assert [row.parameters for row in rows if row.parameters] == [
+        64 * (5 * 5 + 1),
+        (12 * 12 * 64 + 1) * 128,
+        (128 + 1) * 10,
+    ]
+    assert [row.output_shape for row in rows] == [
+        (24, 24, 64),
+        (12, 12, 64),
+        (12, 12, 64),
+        (9216,),
+        (128,),
+        (128,),
+        (10,),
+    ]
+    assert (rows[0].name, rows[0].type) == ("conv_1", "Conv2D")
+
+
+def test_the_fast_network_pools_before_it_activates():
+    rows = model_summary_rows(FAST)
+
+    assert [row.type for row in rows[:3]] == ["Conv2D", "MaxPooling2D", "ReLU"]
+    assert [row.parameters for row in rows if row.parameters] == [
+        24 * (5 * 5 + 1),
+        32 * (5 * 5 * 24 + 1),
+        (4 * 4 * 32 + 1) * 256,
+        (256 + 1) * 10,
+    ]
+    assert sum(row.parameters for row in rows) == 153_754
+
+
+def test_the_notebook_convolution_starts_normal_with_deviation_0_05():
+    kernel = np.asarray(build_mnist_cnn(seed=5).get_layer("conv_1").kernel)
+
+    # 1,600 numbers: the standard error of their deviation is 0.05 / sqrt(3200) = 0.0009
+    assert kernel.std() == pytest.approx(0.05, abs=0.004)
+    assert abs(kernel).max() > 0.1  # a uniform distribution of that deviation ends at 0.087
+
+
+@pytest.mark.parametrize("build", [build_mnist_cnn, build_fast_cnn])
+def test_first_weights_follow_the_seed_alone(build):
+    import keras
+
+    first = build(seed=1).get_weights()
+    keras.utils.set_random_seed(99)
+    again, other = build(seed=1).get_weights(), build(seed=2).get_weights()
+
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first[0], other[0])
+
+
+def test_the_notebook_preset_trains_as_the_notebook_did():
+    assert (NOTEBOOK.optimizer, NOTEBOOK.batch_size, NOTEBOOK.epochs) == ("rmsprop", 1000, 2)
+    assert NOTEBOOK.dropout == 0.5
+    assert set(learning_rates(NOTEBOOK, 5)) == {0.001}
+
+
+def test_a_setting_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match="n_layers"):
+        DigitsPreset(**FAST.model_dump(), n_layers=3)
+
+
+def test_one_cycle_rises_to_the_peak_and_falls_towards_zero():
+    preset = FAST.model_copy(update={"learning_rate": 0.5, "warmup_fraction": 0.25})
+
+    rates = learning_rates(preset, 8)
+
+    # up from 0.5 / 25 = 0.02 to step 2, then down by 0.5 / 6 a step
+    expected = [0.02, 0.26, 0.5] + [0.5 * (1 - k / 6) for k in range(1, 6)]
+    np.testing.assert_allclose(rates, expected)
+
+
+# --- validation images
+
+
+def test_validation_images_are_a_twelfth_of_each_digit_and_of_no_other_use():
+    labels = np.repeat(np.arange(10), [12, 24, 36, 48, 60, 60, 60, 60, 120, 120])
+
+    train_rows, validation_rows = validation_split(labels)
+
+    assert np.bincount(labels[validation_rows]).tolist() == [1, 2, 3, 4, 5, 5, 5, 5, 10, 10]
+    assert sorted([*train_rows, *validation_rows]) == list(range(600))
+
+
+def test_mnist_keeps_whole_batches_of_the_notebook_after_the_split():
+    train_rows, validation_rows = validation_split(np.arange(60_000) % 10)
+
+    assert (len(train_rows), len(validation_rows)) == (55_000, 5_000)
+
+
+def test_the_split_follows_its_seed():
+    labels = np.arange(600) % 10
+
+    first, again, other = (validation_split(labels, seed=seed)[1] for seed in (1, 1, 2))
+
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+# --- training
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_training_learns(name):
+    trained = train_bars(SMALL[name].model_copy(update={"epochs": 12, "batch_size": 10}))
+
+    assert trained.epochs[-1]["val_accuracy"] > 0.9  # guessing: 0.1
+    assert trained.epochs[-1]["loss"] < trained.epochs[0]["loss"]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_does_not(name):
+    first, again = train_bars(SMALL[name]), train_bars(SMALL[name])
+
+    assert weights_digest(first.weights) == weights_digest(again.weights)
+    assert first.epochs == again.epochs
+    assert weights_digest(first.weights) != weights_digest(train_bars(SMALL[name], seed=4).weights)
+
+
+def test_a_fresh_process_gives_the_same_weights_to_the_bit():
+    program = (
+        "import test_digits as t; "
+        "print(t.weights_digest(t.train_bars(t.SMALL['notebook']).weights))"
+    )
+    command = [sys.executable, "-c", program]
+    folder = Path(__file__).parent
+    root = {"PYTHONPATH": f"{folder.parent}:{folder}"}
+    result = subprocess.run(
+        command, env=root, capture_output=True, text=True, check=True, timeout=120
+    )
+
+    assert result.stdout.strip() == weights_digest(train_bars(SMALL["notebook"]).weights)
+
+
+def test_a_training_of_whole_batches_does_what_keras_fit_does():
+    from keras import optimizers
+
+    # One batch holds all images, so that their order cannot matter.
+    preset = SMALL["fast"].model_copy(
+        update={"batch_size": 100, "epochs": 4, "schedule": "constant", "learning_rate": 0.003}
+    )
+    model = build_fast_cnn(preset, seed=3)
+    model.compile(
+        optimizers.Adam(0.003, beta_1=0.7, beta_2=0.9),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    images, labels = TRAIN
+    validation_images, validation_labels = VALIDATION
+    history = model.fit(
+        images[..., None] / 255,
+        labels,
+        batch_size=100,
+        epochs=4,
+        validation_data=(validation_images[..., None] / 255, validation_labels),
+        verbose=0,
+    ).history
+
+    trained = train_bars(preset)
+
+    for i, epoch in enumerate(trained.epochs):
+        expected = {key: values[i] for key, values in history.items()}
+        assert epoch == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_accuracy_of_an_epoch_counts_every_image_once():
+    # The rate is too small to change anything, so the epoch's means are those of the first
+    # weights over all images, the last batch of 100 - 3 * 32 = 4 no heavier than its images.
+    preset = SMALL["fast"].model_copy(update={"learning_rate": 1e-12, "epochs": 1})
+    images, labels = TRAIN
+    probabilities = predict_digits(build_fast_cnn(preset, seed=3), images)
+
+    epoch = train_bars(preset).epochs[0]
+
+    assert epoch["accuracy"] == pytest.approx((probabilities.argmax(axis=1) == labels).mean())
+    loss = -np.log(probabilities[np.arange(100), labels]).mean()
+    assert epoch["loss"] == pytest.approx(loss, rel=1e-5)
+
+
+def test_progress_is_told_step_by_step():
+    steps, epochs = [], []
+    trained = train_bars(
+        SMALL["fast"],
+        on_step=lambda done, total, scores: steps.append((done, total, scores)),
+        on_epoch=lambda done, scores: epochs.append((done, scores)),
+    )
+
+    # 100 images in batches of 32: 4 steps an epoch
+    assert [(done, total) for done, total, _ in steps] == [(k, 8) for k in range(1, 9)]
+    assert epochs == list(enumerate(trained.epochs, start=1))
+    assert steps[-1][2] == {key: trained.epochs[-1][key] for key in ("accuracy", "loss")}
+
+
+def test_a_loss_that_is_no_number_stops_the_training_and_names_the_step():
+    preset = SMALL["notebook"].model_copy(update={"learning_rate": 1e38})
+
+    with pytest.raises(FloatingPointError, match="epoch 1, step 2 of 4: expected a finite loss"):
+        train_bars(preset)
+
+
+# --- trainings that are killed
+
+
+class KilledError(Exception):
+    pass
+
+
+def kill(*_):
+    raise KilledError
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_training_killed_after_an_epoch_ends_in_the_same_weights_to_the_bit(name):
+    preset = SMALL[name].model_copy(update={"epochs": 3})
+    checkpoint, steps = {}, []
+    with pytest.raises(KilledError):
+        train_bars(preset, checkpoint=checkpoint, on_epoch=kill)
+
+    continued = train_bars(
+        preset, checkpoint=checkpoint, on_step=lambda done, *_: steps.append(done)
+    )
+
+    undisturbed = train_bars(preset)
+    assert steps == list(range(5, 13))  # the four steps of the first epoch are not done again
+    assert continued.n_epochs_continued == 1
+    assert weights_digest(continued.weights) == weights_digest(undisturbed.weights)
+    assert continued.epochs == undisturbed.epochs
+
+
+def test_a_finished_training_is_handed_back_without_a_step():
+    checkpoint = {}
+    finished = train_bars(SMALL["fast"], checkpoint=checkpoint)
+
+    again = train_bars(SMALL["fast"], checkpoint=checkpoint, on_step=kill, on_epoch=kill)
+
+    assert again.n_epochs_continued == 2
+    assert weights_digest(again.weights) == weights_digest(finished.weights)
+
+
+def test_a_damaged_checkpoint_costs_time_and_nothing_else():
+    checkpoint = {}
+    finished = train_bars(SMALL["notebook"], checkpoint=checkpoint)
+    (name,) = checkpoint
+    checkpoint[name] = checkpoint[name][:-1]
+
+    again = train_bars(SMALL["notebook"], checkpoint=checkpoint)
+
+    assert again.n_epochs_continued == 0
+    assert weights_digest(again.weights) == weights_digest(finished.weights)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda preset, data: (preset, data, {"seed": 4}),
+        lambda preset, data: (preset.model_copy(update={"beta_1": 0.6}), data, {}),
+        lambda preset, data: (preset, [data[0] + 1, *data[1:]], {}),
+    ],
+    ids=["seed", "preset", "images"],
+)
+def test_the_checkpoint_of_another_training_is_left_alone(change):
+    checkpoint = {}
+    train_bars(SMALL["fast"], checkpoint=checkpoint)
+    before = dict(checkpoint)
+    preset, data, changes = change(SMALL["fast"], [*TRAIN, *VALIDATION])
+
+    trained = train(
+        preset, *data, **({"seed": 3, "threads": 1, "checkpoint": checkpoint} | changes)
+    )
+
+    assert trained.n_epochs_continued == 0
+    assert len(checkpoint) == 2
+    assert before.items() <= checkpoint.items()
+
+
+# --- judgement
+
+
+def test_scores_agree_with_a_second_method():
+    from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
+
+    trained = train_bars(SMALL["fast"])
+    images, labels = bars(60, seed=2)
+
+    scores = judge(SMALL["fast"], trained.weights, images, labels, threads=1)
+
+    assert scores.probabilities.shape == (60, 10)
+    assert scores.probabilities.dtype == np.float32
+    assert scores.test_accuracy == accuracy_score(labels, scores.predicted)
+    assert scores.test_loss == pytest.approx(log_loss(labels, scores.probabilities), rel=1e-5)
+    np.testing.assert_array_equal(
+        scores.confusion, confusion_matrix(labels, scores.predicted, labels=range(10))
+    )
+
+
+def test_a_network_rebuilt_from_bytes_predicts_the_same_to_the_bit():
+    preset = SMALL["notebook"]
+    trained = train_bars(preset)
+    images, _ = bars(20, seed=2)
+
+    rebuilt = rebuild(preset, weights_from_bytes(weights_to_bytes(trained.weights)))
+
+    expected = predict_digits(rebuild(preset, trained.weights), images)
+    assert np.array_equal(predict_digits(rebuilt, images), expected)
+    # and the rebuilt network is an ordinary Keras model that takes pixels in [0, 1]
+    np.testing.assert_allclose(
+        rebuilt.predict(images[..., None] / 255, verbose=0), expected, rtol=1e-4, atol=1e-6
+    )
+    assert trained.epochs[-1]["val_accuracy"] == pytest.approx(
+        (predict_digits(rebuilt, VALIDATION[0]).argmax(axis=1) == VALIDATION[1]).mean()
+    )
+
+
+def test_weights_of_another_network_are_refused():
+    weights = train_bars(SMALL["fast"]).weights
+
+    with pytest.raises(ValueError, match=r"notebook: expected weights .*conv_1/kernel.*, got "):
+        rebuild(NOTEBOOK, weights)
+
+
+def test_no_images_give_no_predictions():
+    assert predict_digits(build_fast_cnn(), np.empty((0, 28, 28), np.uint8)).shape == (0, 10)
+
+
+def test_tensorflow_stays_out_until_it_is_needed():
+    program = (
+        "import sys, neural_classifiers.digits_training; sys.exit('tensorflow' in sys.modules)"
+    )
+
+    subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parent.parent, check=True)
