@@ -1,0 +1,379 @@
+"""The notebook's pictures, each returned as the bytes of a PNG file.
+
+Figures are drawn without pyplot and without a display, one at a time: matplotlib keeps its style
+and its fonts in globals, so a lock lets any thread ask for one. The user's own matplotlib style is
+set aside and no date or version is written, so equal input gives equal bytes. Text comes from
+comments and files: it is cut, never read as mathematics, and what the font lacks becomes a box.
+Colours are from the Okabe-Ito palette, and none carries a meaning alone.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from io import BytesIO
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from matplotlib import font_manager, style
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+from PIL import Image
+
+from neural_classifiers.scores import Candidate, rank_candidates
+
+BLUE, ORANGE, INK, FAINT, RULE = "#0072B2", "#D55E00", "#1A1A1A", "#5F5F5F", "#D0D0D0"
+STYLE = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
+    "font.size": 10,
+    "text.parse_math": False,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "grid.color": RULE,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+}
+DOTS_PER_INCH = 150  # shown at half that, so that it stays sharp on dense screens
+N_COLOURS = 64  # a palette makes the files about a third of their size
+LABEL_LENGTH, LINE_LENGTH, CELL_LENGTH = 24, 70, 80  # characters
+N_CANDIDATES = 10  # notebook, the grid results
+
+_lock = Lock()
+
+
+def plot_table_head(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+    """Draw the first rows of a table of comments.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Names of the columns.
+    rows : sequence of sequences, each as long as `columns`
+        All of them are drawn, one line each; long text is cut. May be empty.
+
+    Returns
+    -------
+    bytes
+        PNG, as from every function of this module.
+
+    Notes
+    -----
+    Source: notebook, the first rows of its table of comments.
+    """
+    return _table(columns, rows)
+
+
+def plot_model_summary(layers: Sequence[Mapping[str, Any]], total: int) -> bytes:
+    """Draw the layers of a network as a table with the sum of their parameters.
+
+    Parameters
+    ----------
+    layers : sequence of mappings
+        With the keys "name", "type", "output_shape" and "parameters", in the network's order.
+    total : int
+        Number of all parameters.
+
+    Notes
+    -----
+    Source: notebook, ``plot_model`` with shapes. A table needs no Graphviz and can be read aloud.
+    """
+    rows = [
+        [layer["name"], layer["type"], layer["output_shape"], f"{layer['parameters']:,}"]
+        for layer in layers
+    ]
+    columns = ["layer", "type", "output shape", "parameters"]
+    return _table(columns, [*rows, ["total", "", "", f"{total:,}"]], right_aligned=3, has_sum=True)
+
+
+def plot_confusion(matrix: ArrayLike, labels: Sequence[str], title: str = "") -> bytes:
+    """Draw a confusion matrix: counts, and the shares of each actual class as colour and figure.
+
+    Parameters
+    ----------
+    matrix : array-like of int, shape (n_classes, n_classes)
+        Rows are actual classes, columns predicted ones.
+    labels : sequence of str
+        The classes in the order of the matrix.
+    title : str, optional
+        One line above the matrix.
+
+    Raises
+    ------
+    ValueError
+        If matrix and labels do not fit each other.
+
+    Notes
+    -----
+    Source: notebook, its two heat maps. They show counts alone, where the largest class drowns
+    the others: colour follows the share of the actual class instead.
+    """
+    counts = np.asarray(matrix)
+    n = len(labels)
+    if counts.shape != (n, n):
+        raise ValueError(f"expected a matrix of shape {(n, n)} for {n} labels, got {counts.shape}")
+    actual = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, actual, out=np.zeros(counts.shape), where=actual > 0)
+    names = [_text(label, LABEL_LENGTH) for label in labels]
+    cell = 1.05 if n <= 4 else max(0.3, 6.0 / n)  # inches
+
+    with _drawing(max(3.4, n * cell + 2), n * cell + 1.3) as (figure, png):
+        axes = figure.add_subplot()
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        fontsize = 10 if n <= 6 else 8
+        for i, j in np.ndindex(counts.shape):
+            share = f"\n{100 * shares[i, j]:.0f} %" if n <= 12 else ""
+            axes.text(
+                j, i, f"{counts[i, j]:,}{share}", ha="center", va="center", fontsize=fontsize,
+                color="white" if shares[i, j] > 0.5 else INK,
+            )  # fmt: skip
+        tilted = n > 4 or max(map(len, names)) > 12
+        axes.set_xticks(
+            range(n), names, rotation=30 if tilted else 0, ha="right" if tilted else "center"
+        )
+        axes.set_yticks(range(n), names)
+        axes.set(xlabel="predicted", ylabel="actual", title=_text(title, LINE_LENGTH))
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+    return png.getvalue()
+
+
+def plot_digits(images: ArrayLike, labels: Sequence[Any]) -> bytes:
+    """Draw images with their labels above them, at most ten to a line.
+
+    Parameters
+    ----------
+    images : array-like of shape (n_images, height, width)
+        Grey values, 0 for the background; each image uses the whole range.
+    labels : sequence of length n_images
+        Shown as they are.
+
+    Raises
+    ------
+    ValueError
+        If there is no image, or not one label for each.
+
+    Notes
+    -----
+    Source: notebook, its sample digits.
+    """
+    pixels = np.asarray(images)
+    if pixels.ndim != 3 or not len(pixels) or len(pixels) != len(labels):
+        raise ValueError(
+            "expected images of shape (n_images, height, width) and a label for each, "
+            f"got {pixels.shape} and {len(labels)} labels"
+        )
+    n_columns = min(len(pixels), 10)
+    n_lines = -(-len(pixels) // n_columns)
+    with _drawing(0.75 * n_columns, 1.0 * n_lines) as (figure, png):
+        for axes in figure.subplots(n_lines, n_columns, squeeze=False).flat:
+            axes.axis("off")
+        for axes, image, label in zip(figure.axes, pixels, labels, strict=False):
+            axes.imshow(image, cmap="gray_r", interpolation="nearest")
+            axes.set_title(_text(label, 8), fontsize=10, loc="center")
+    return png.getvalue()
+
+
+def plot_learning_curves(epochs: Sequence[Mapping[str, float]]) -> bytes:
+    """Draw accuracy and loss after each epoch, on training and on validation images.
+
+    Parameters
+    ----------
+    epochs : sequence of mappings
+        With the keys "accuracy", "loss", "val_accuracy" and "val_loss", first epoch first.
+
+    Raises
+    ------
+    ValueError
+        If there is no epoch.
+
+    Notes
+    -----
+    Source: notebook, the curves of its third part, where the test set plays validation.
+    """
+    if not epochs:
+        raise ValueError("expected at least one epoch, got none")
+    numbers = range(1, len(epochs) + 1)
+    with _drawing(6.5, 2.9) as (figure, png):
+        for axes, key in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
+            for name, prefix, line, colour in (
+                ("training", "", "o-", BLUE),
+                ("validation", "val_", "s--", ORANGE),
+            ):
+                values = [epoch[f"{prefix}{key}"] for epoch in epochs]
+                axes.plot(numbers, values, line, color=colour, label=name)
+            axes.set(title=key, xlabel="epoch")
+            axes.set_xticks(numbers if len(epochs) <= 10 else axes.get_xticks())
+            axes.set_xlim(0.8, len(epochs) + 0.2)
+            axes.grid(axis="y")
+        figure.axes[0].legend(loc="lower right")
+    return png.getvalue()
+
+
+def plot_grid(cv_results: Mapping[str, Sequence[Any]]) -> bytes:
+    """Draw the ten best candidates of a grid: mean score over the folds and their spread.
+
+    Parameters
+    ----------
+    cv_results : mapping of str to sequence
+        As for `rank_candidates`. Candidates that share one fit share one line.
+
+    Raises
+    ------
+    ValueError
+        If no candidate has a score.
+    """
+    best = _scored(cv_results)[:N_CANDIDATES]
+    lines: dict[int, list[Candidate]] = {}
+    for candidate in best:
+        lines.setdefault(candidate.fitted_as, []).append(candidate)
+
+    with _drawing(6.5, 1.0 + 0.34 * len(lines)) as (figure, png):
+        axes = figure.add_subplot()
+        for y, (fitted, *_) in enumerate(lines.values()):
+            mean, std = fitted.mean, fitted.std
+            colour = ORANGE if y == 0 else BLUE
+            axes.errorbar(mean, y, xerr=std, fmt="D" if y == 0 else "o", color=colour, capsize=3)
+            axes.annotate(
+                f"{mean:.4f}", (mean, y), xytext=(0, 5), textcoords="offset points",
+                ha="center", fontsize=8,
+            )  # fmt: skip
+        axes.set_yticks(range(len(lines)), [_candidate_name(twins) for twins in lines.values()])
+        axes.set_ylim(len(lines) - 0.5, -0.7)
+        axes.set_xlabel("score over the folds: mean ± standard deviation")
+        axes.set_title(_text(" · ".join(best[0].params), LINE_LENGTH), fontsize=9, color=FAINT)
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+        axes.tick_params(axis="y", length=0, labelsize=9)
+    return png.getvalue()
+
+
+def plot_grid_effects(cv_results: Mapping[str, Sequence[Any]]) -> bytes:
+    """Draw, for each parameter of a grid, the best and the mean score that each value reached.
+
+    Parameters
+    ----------
+    cv_results : mapping of str to sequence
+        As for `rank_candidates`. Parameters with a single value are left out unless all are.
+
+    Raises
+    ------
+    ValueError
+        If no candidate has a score.
+    """
+    candidates = _scored(cv_results)
+    scores: dict[str, dict[str, list[float]]] = {}
+    for candidate in sorted(candidates, key=_sort_key):
+        for name, value in candidate.params.items():
+            scores.setdefault(name, {}).setdefault(_text(value, 14), []).append(candidate.mean)
+    varied = {name: by_value for name, by_value in scores.items() if len(by_value) > 1} or scores
+
+    n_columns = min(len(varied), 2)
+    n_lines = -(-len(varied) // n_columns)
+    with _drawing(6.5, 0.5 + 2.1 * n_lines) as (figure, png):
+        grid = figure.subplots(n_lines, n_columns, squeeze=False, sharey=True)
+        for axes, (name, by_value) in zip(grid.flat, varied.items(), strict=False):
+            best = [max(reached) for reached in by_value.values()]
+            mean = [float(np.mean(reached)) for reached in by_value.values()]
+            axes.plot(range(len(best)), best, "D", color=ORANGE, label="best")
+            axes.plot(range(len(mean)), mean, "o", color=BLUE, label="mean")
+            axes.set_xticks(range(len(by_value)), list(by_value))
+            axes.set_xlim(-0.5, len(by_value) - 0.5)
+            axes.set_title(_text(name, LABEL_LENGTH))
+            axes.grid(axis="y")
+        for axes in list(grid.flat)[len(varied) :]:
+            axes.axis("off")
+        figure.supylabel("cross-validated score", fontsize=10)
+        figure.legend(
+            *figure.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2
+        )
+    return png.getvalue()
+
+
+@contextmanager
+def _drawing(width: float, height: float) -> Iterator[tuple[Figure, BytesIO]]:
+    """Give an empty figure (inches) and the buffer that holds its PNG afterwards."""
+    with _lock, style.context(["default", STYLE]):
+        figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
+        canvas = FigureCanvasAgg(figure)
+        png = BytesIO()
+        yield figure, png
+        canvas.draw()
+        pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+        palette = pixels.quantize(N_COLOURS, dither=Image.Dither.NONE)
+        palette.save(png, format="PNG", optimize=True)
+
+
+def _table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    right_aligned: int | None = None,
+    has_sum: bool = False,
+) -> bytes:
+    """Draw a table in a font of fixed width, where a width is a number of characters."""
+    cells = [[_text(cell, CELL_LENGTH, mono=True) for cell in row] for row in [columns, *rows]]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    character, line, gap = 0.0753, 0.27, 2  # inches at 9 points; inches; characters
+    starts = np.cumsum([0, *(width + gap for width in widths)])
+
+    with _drawing(starts[-1] * character + 0.1, len(cells) * line + 0.1) as (figure, png):
+        axes = figure.add_subplot()
+        axes.axis("off")
+        axes.set(xlim=(-1, starts[-1]), ylim=(len(cells) - 0.4, -0.7))
+        for i, row in enumerate(cells):
+            is_bold = i == 0 or (has_sum and i == len(cells) - 1)
+            for j, cell in enumerate(row):
+                to_right = j == right_aligned
+                axes.text(
+                    starts[j] + (widths[j] if to_right else 0), i, cell,
+                    ha="right" if to_right else "left", va="center",
+                    family="DejaVu Sans Mono", fontsize=9, weight="bold" if is_bold else "normal",
+                )  # fmt: skip
+            strong = i == 0 or (has_sum and i == len(cells) - 2)
+            axes.axhline(i + 0.5, color=FAINT if strong else RULE, linewidth=1 if strong else 0.6)
+    return png.getvalue()
+
+
+def _scored(cv_results: Mapping[str, Sequence[Any]]) -> list[Candidate]:
+    """The candidates that have a score, best first."""
+    scored = [c for c in rank_candidates(cv_results) if np.isfinite(c.mean)]
+    if not scored:
+        raise ValueError("expected at least one candidate with a score, got none")
+    return scored
+
+
+def _candidate_name(twins: Sequence[Candidate]) -> str:
+    """Name a line of the grid by its values; twins that share a fit differ in some of them."""
+    values = {name: [t.params.get(name, "") for t in twins] for name in twins[0].params}
+    return _text(
+        " · ".join("/".join(dict.fromkeys(map(str, each))) for each in values.values()), LINE_LENGTH
+    )
+
+
+def _sort_key(candidate: Candidate) -> tuple[tuple[bool, Any], ...]:
+    """Order values as people count: numbers by size, then words by letter."""
+    return tuple(
+        (False, value) if isinstance(value, int | float) else (True, str(value))
+        for value in candidate.params.values()
+    )
+
+
+def _text(value: Any, length: int, *, mono: bool = False) -> str:
+    """One line of at most `length` characters, all of which the font can draw."""
+    drawable = _drawable("DejaVu Sans Mono" if mono else "DejaVu Sans")
+    words = " ".join(str(value).split())
+    line = "".join(c if ord(c) in drawable else "□" for c in words[: length + 1])
+    return line if len(line) <= length else line[: length - 1].rstrip() + "…"
+
+
+@cache
+def _drawable(family: str) -> frozenset[int]:
+    """The code points that a font can draw."""
+    font = font_manager.get_font(font_manager.findfont(family))
+    return frozenset(font.get_charmap())

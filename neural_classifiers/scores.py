@@ -1,0 +1,571 @@
+"""How good predictions are: numbers first, then the words that they allow.
+
+All scores are fractions in [0, 1]; a score without a denominator (a class that is never
+predicted has no precision) counts as 0. Whether a difference is real is decided by the exact
+McNemar test for accuracy and by a paired bootstrap for macro-F1, both at 5 %: the test rows are
+the same for every model, so comparing two intervals by eye would throw that pairing away.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict
+
+ALPHA = 0.05  # a difference is called real when chance gives it less often than this
+CONFIDENCE = 1 - ALPHA
+N_RESAMPLES = 5_000  # moves a bound by about 0.02 points from seed to seed on 900 rows
+
+CONSTANT, LINEAR = "constant", "linear"
+MODEL_TITLES = {
+    CONSTANT: "constant answer",
+    LINEAR: "linear model",
+    "scikit": "scikit-learn network",
+    "keras": "Keras network",
+}
+
+Interval = tuple[float, float]
+Outcome = Literal["better", "worse", "unclear"]
+OPPOSITE: dict[Outcome, Outcome] = {"better": "worse", "worse": "better", "unclear": "unclear"}
+
+
+class Values(BaseModel):
+    """A frozen record of plain values that can be written as JSON and read back."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain dictionaries, lists, strings and numbers, ready for a JSON file."""
+        return self.model_dump(mode="json")
+
+
+class ClassScores(Values):
+    """How well one class is recognised; `support` is its number of rows."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class Scores(Values):
+    """How good one model's predictions are, as a whole and class by class.
+
+    `confusion_matrix` has a row for each actual class and a column for each predicted one, both
+    in the order of `labels`. `*_weighted` averages classes by their number of rows, as the
+    notebook does; `f1_macro` counts every class alike.
+    """
+
+    # A run's metrics keep a model's parameters beside its scores: here they are left out.
+    model_config = ConfigDict(extra="ignore")
+
+    accuracy: float
+    precision_weighted: float
+    recall_weighted: float
+    f1_weighted: float
+    f1_macro: float
+    per_class: dict[str, ClassScores]
+    labels: tuple[str, ...]
+    confusion_matrix: tuple[tuple[int, ...], ...]
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows that were predicted."""
+        return sum(map(sum, self.confusion_matrix))
+
+    @property
+    def n_correct(self) -> int:
+        """Number of rows that were predicted correctly."""
+        return sum(row[i] for i, row in enumerate(self.confusion_matrix))
+
+    @property
+    def accuracy_interval(self) -> Interval:
+        """The 95 % Wilson interval of the accuracy."""
+        return wilson_interval(self.n_correct, self.n_rows)
+
+
+class Comparison(Values):
+    """One model against a rival on the same rows; positive differences favour the model."""
+
+    n_rows: int
+    accuracy_difference: float
+    accuracy_interval: Interval
+    f1_macro_difference: float
+    f1_macro_interval: Interval
+    won: int
+    lost: int
+    p_value: float
+
+    @property
+    def accuracy_outcome(self) -> Outcome:
+        """What the exact McNemar test says about the share of right answers."""
+        if self.p_value >= ALPHA:
+            return "unclear"
+        return "better" if self.won > self.lost else "worse"
+
+    @property
+    def f1_macro_outcome(self) -> Outcome:
+        """What the bootstrap interval says about the score that counts classes alike."""
+        low, high = self.f1_macro_interval
+        if low > 0:
+            return "better"
+        return "worse" if high < 0 else "unclear"
+
+    @property
+    def outcome(self) -> Outcome:
+        """The answer in one word: accuracy decides; where it cannot, macro-F1 does."""
+        if self.accuracy_outcome == "unclear":
+            return self.f1_macro_outcome
+        return self.accuracy_outcome
+
+
+class ModelComparison(Comparison):
+    """A `Comparison` that says which model was held against which rival."""
+
+    model: str
+    rival: str
+
+
+class Candidate(Values):
+    """One candidate of a grid search.
+
+    `number` is its place in the grid, from 1; `fitted_as` the number of the candidate whose fits
+    it shares, its own where it was fitted itself.
+    """
+
+    number: int
+    fitted_as: int
+    rank: int
+    params: dict[str, Any]
+    mean: float
+    std: float
+
+
+def score_predictions(
+    y_true: ArrayLike, y_pred: ArrayLike, labels: Sequence[Any] | None = None
+) -> Scores:
+    """Score predicted against actual classes.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (n_rows,)
+        Actual and predicted classes: both strings or both numbers, none missing.
+    labels : sequence, optional
+        The classes in the order wanted; by default all that occur, sorted. A class named here
+        that never occurs scores 0 and lowers the macro average.
+
+    Returns
+    -------
+    Scores
+        With the classes as strings.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to score, the lengths differ or a class is missing in `labels`.
+
+    Notes
+    -----
+    Source: notebook, the score cells of its first two parts. It prints weighted averages only,
+    which hide a class that is never found: `f1_macro` and `per_class` show it.
+    """
+    from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+    from sklearn.utils.multiclass import unique_labels
+
+    y_true, y_pred = _same_rows(y_true, y_pred)
+    occurring = list(unique_labels(y_true, y_pred))
+    classes = occurring if labels is None else list(labels)
+    # scikit-learn drops such rows from the matrix without a word.
+    if strangers := sorted(map(str, set(occurring) - set(classes))):
+        raise ValueError(f"expected classes among {classes}, got also {strangers}")
+
+    def averaged(average: str | None) -> tuple[Any, ...]:
+        return precision_recall_fscore_support(
+            y_true, y_pred, labels=classes, average=average, zero_division=0
+        )
+
+    names = tuple(map(str, classes))
+    precision, recall, f1, _ = averaged("weighted")
+    each = zip(*(column.tolist() for column in averaged(None)), strict=True)
+    return Scores(
+        accuracy=float(accuracy_score(y_true, y_pred)),
+        precision_weighted=float(precision),
+        recall_weighted=float(recall),
+        f1_weighted=float(f1),
+        f1_macro=float(averaged("macro")[2]),
+        per_class={
+            name: ClassScores(precision=p, recall=r, f1=f, support=n)
+            for name, (p, r, f, n) in zip(names, each, strict=True)
+        },
+        labels=names,
+        confusion_matrix=confusion_matrix(y_true, y_pred, labels=classes).tolist(),
+    )
+
+
+def wilson_interval(n_correct: int, n_rows: int) -> Interval:
+    """Bound a share of right answers by its 95 % Wilson interval."""
+    from scipy.stats import binomtest
+
+    low, high = binomtest(n_correct, n_rows).proportion_ci(CONFIDENCE, method="wilson")
+    return float(low), float(high)
+
+
+def compare_predictions(
+    y_true: ArrayLike, y_a: ArrayLike, y_b: ArrayLike, seed: int, n_resamples: int = N_RESAMPLES
+) -> Comparison:
+    """Say by how much the predictions `y_a` are better than `y_b`, and how sure that is.
+
+    Parameters
+    ----------
+    y_true, y_a, y_b : array-like of shape (n_rows,)
+        Actual classes and those predicted by the model and by its rival.
+    seed : int
+        Start of the bootstrap's random numbers.
+    n_resamples : int, default 5000
+        Resamples of the bootstrap.
+
+    Returns
+    -------
+    Comparison
+        Differences a - b in accuracy and macro-F1 with 95 % percentile intervals of a paired
+        bootstrap; rows that only a (`won`) or only b (`lost`) has right; the two-sided p of the
+        exact McNemar test, 1.0 when no row tells them apart.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to compare or the lengths differ.
+
+    Notes
+    -----
+    Drawing rows with replacement is drawing how often each combination (actual, a, b) comes up,
+    so resamples are drawn from those combinations: the cost does not grow with the rows.
+    """
+    from scipy.stats import binomtest
+
+    y_true, y_a = _same_rows(y_true, y_a)
+    _, y_b = _same_rows(y_true, y_b)
+    classes, coded = np.unique(np.concatenate([y_true, y_a, y_b]), return_inverse=True)
+    rows, counts = np.unique(coded.reshape(3, -1), axis=1, return_counts=True)
+    actual, a, b = rows
+
+    n = int(counts.sum())
+    drawn = np.random.default_rng(seed).multinomial(n, counts / n, size=n_resamples)
+    draws = np.vstack([counts, drawn])  # the first line is the sample itself
+    accuracy = draws @ ((a == actual) * 1.0 - (b == actual)) / n
+    f1_macro = _f1_macro(draws, actual, a, len(classes)) - _f1_macro(draws, actual, b, len(classes))
+    won = int(counts[(a == actual) & (b != actual)].sum())
+    lost = int(counts[(a != actual) & (b == actual)].sum())
+    return Comparison(
+        n_rows=n,
+        accuracy_difference=float(accuracy[0]),
+        accuracy_interval=_percentile_interval(accuracy[1:]),
+        f1_macro_difference=float(f1_macro[0]),
+        f1_macro_interval=_percentile_interval(f1_macro[1:]),
+        won=won,
+        lost=lost,
+        p_value=float(binomtest(won, won + lost).pvalue) if won + lost else 1.0,
+    )
+
+
+def verdict(comparison: Comparison, unit: str = "comments") -> str:
+    """Say in plain words what a comparison allows one to say.
+
+    Returns
+    -------
+    str
+        "better", "worse" or "no difference that 900 comments could show" for accuracy; what
+        macro-F1 says is added where that is another clear answer.
+    """
+    words: str = comparison.accuracy_outcome
+    if words == "unclear":
+        words = f"no difference that {comparison.n_rows:,} {unit} could show"
+    if comparison.f1_macro_outcome in ("unclear", comparison.accuracy_outcome):
+        return words
+    return f"{words} in accuracy, but {comparison.f1_macro_outcome} with all classes counted alike"
+
+
+def recommend_model(
+    models: Mapping[str, Scores], comparisons: Sequence[ModelComparison]
+) -> str | None:
+    """Name the simplest model that nothing here is shown to beat.
+
+    A model must be shown better than the constant answer; a network must also be shown better
+    than the linear model. Among equals the higher accuracy wins.
+
+    Returns
+    -------
+    str or None
+        A key of `models`, ``"constant"`` where no model beats it, None where there is no model.
+    """
+    useful = [
+        name
+        for name in sorted(models, key=lambda name: -models[name].accuracy)
+        if name != CONSTANT
+        and (CONSTANT not in models or _outcome(comparisons, name, CONSTANT) == "better")
+    ]
+    if LINEAR in useful:
+        better = [name for name in useful if _outcome(comparisons, name, LINEAR) == "better"]
+        return (better or [LINEAR])[0]
+    if useful:
+        return useful[0]
+    return CONSTANT if CONSTANT in models else None
+
+
+def verdict_sentences(
+    models: Mapping[str, Scores] | None = None,
+    comparisons: Sequence[ModelComparison] = (),
+    *,
+    digits_accuracy: float | None = None,
+    n_digits: int | None = None,
+) -> tuple[str, ...]:
+    """Sum up a run in a few sentences that need no statistics to be understood.
+
+    Parameters
+    ----------
+    models : mapping of str to Scores, optional
+        Scores on the same test comments under the names of `MODEL_TITLES`; a model whose step
+        failed is absent. None where the run had no comments.
+    comparisons : sequence of ModelComparison
+        Any pairs of `models`, either way round; a pair without one gets figures but no judgement.
+    digits_accuracy : float, optional
+        Share of the test digits that the network reads correctly; None where it was not trained.
+    n_digits : int, optional
+        Number of test digits.
+
+    Returns
+    -------
+    tuple of str
+        In this order and where they apply: which model to use and how it stands against the
+        others, what is worse than the constant answer, the weakest class, what could not be
+        judged, and the digits.
+    """
+    sentences = [] if models is None else _comment_sentences(models, comparisons)
+    if digits_accuracy is not None:
+        seen = "unseen digits" if n_digits is None else f"{n_digits:,} unseen digits"
+        sentences.append(
+            f"The digits network reads {percent(digits_accuracy)} of {seen} correctly."
+        )
+    return tuple(sentences)
+
+
+def model_title(name: str, models: Mapping[str, Scores] | None = None) -> str:
+    """Name a model for people: "Keras network", "always answering “sports”"."""
+    if name == CONSTANT and models and CONSTANT in models:
+        answers = np.sum(models[CONSTANT].confusion_matrix, axis=0)
+        return f"always answering “{models[CONSTANT].labels[int(answers.argmax())]}”"
+    return MODEL_TITLES.get(name, name)
+
+
+def percent(share: float) -> str:
+    """Write a share as people read it: 0.75 is "75.0 %", with a space that does not break."""
+    return f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
+
+
+def rank_candidates(
+    cv_results: Mapping[str, Sequence[Any]], limit: int | None = None
+) -> tuple[Candidate, ...]:
+    """List the candidates of a grid search, best first.
+
+    Parameters
+    ----------
+    cv_results : mapping of str to sequence
+        Columns as in ``GridSearchCV.cv_results_`` (``param_*``, ``mean_test_score``,
+        ``std_test_score``, ``rank_test_score``), and optionally ``fitted_as``: for each candidate
+        the position of the one whose fits it shares, its own where it was fitted itself.
+    limit : int, optional
+        How many to list; all by default.
+
+    Returns
+    -------
+    tuple of Candidate
+        Ties in the grid's own order; parameter names without the steps of their pipeline. A
+        parameter that a candidate does not have is left out; candidates without a score (their
+        fit failed) come last with nan.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    columns = ["rank_test_score", "mean_test_score", "std_test_score"]
+    if missing := sorted(set(columns) - set(cv_results)):
+        raise ValueError(f"cv_results: expected {columns}, missing {missing}")
+    params = _short_names([column for column in cv_results if column.startswith("param_")])
+    ranks, means, stds = (list(cv_results[column]) for column in columns)
+    positions = range(len(ranks))
+    fitted_as = list(cv_results.get("fitted_as", positions))
+    candidates = [
+        Candidate(
+            number=i + 1,
+            fitted_as=int(fitted_as[i]) + 1,
+            rank=int(ranks[i]),
+            params={
+                name: _plain(value)
+                for column, name in params.items()
+                if (value := cv_results[column][i]) is not np.ma.masked and value is not None
+            },
+            mean=float(means[i]),
+            std=float(stds[i]),
+        )
+        for i in positions
+    ]
+    return tuple(sorted(candidates, key=lambda candidate: candidate.rank)[:limit])
+
+
+def _short_names(columns: Sequence[str]) -> dict[str, str]:
+    """Map "param_mlp__alpha" to "alpha", or to "mlp__alpha" where another step has an alpha too."""
+    last = [re.sub(r"^param_|.*__", "", column) for column in columns]
+    return {
+        column: name if last.count(name) == 1 else column.removeprefix("param_")
+        for column, name in zip(columns, last, strict=True)
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Take a value out of NumPy, so that it can be shown and written as JSON."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _same_rows(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Both as one-dimensional arrays, checked to have the same, non-zero length."""
+    actual, predicted = np.asarray(y_true), np.asarray(y_pred)
+    if actual.ndim != 1 or actual.shape != predicted.shape or not len(actual):
+        raise ValueError(
+            "expected actual and predicted classes of one shape (n_rows,) with n_rows > 0, "
+            f"got {actual.shape} and {predicted.shape}"
+        )
+    return actual, predicted
+
+
+def _f1_macro(
+    draws: NDArray[Any], actual: NDArray[Any], predicted: NDArray[Any], n_classes: int
+) -> NDArray[np.float64]:
+    """Macro-F1 of each resample; `draws` counts how often each pair of classes came up."""
+    classes = np.arange(n_classes)
+    is_actual = actual[:, None] == classes
+    is_predicted = predicted[:, None] == classes
+    hits = draws @ (is_actual & is_predicted)
+    named = draws @ is_actual + draws @ is_predicted
+    return (2 * hits / np.maximum(named, 1)).mean(axis=1)
+
+
+def _percentile_interval(differences: NDArray[np.float64]) -> Interval:
+    low, high = np.quantile(differences, [ALPHA / 2, 1 - ALPHA / 2])
+    return float(low), float(high)
+
+
+def _find(
+    comparisons: Sequence[ModelComparison], model: str, rival: str
+) -> tuple[Outcome, Outcome] | None:
+    """What is known of model against rival, as (accuracy, macro-F1), either way round."""
+    for c in comparisons:
+        if (c.model, c.rival) == (model, rival):
+            return c.accuracy_outcome, c.f1_macro_outcome
+        if (c.model, c.rival) == (rival, model):
+            return OPPOSITE[c.accuracy_outcome], OPPOSITE[c.f1_macro_outcome]
+    return None
+
+
+def _outcome(comparisons: Sequence[ModelComparison], model: str, rival: str) -> Outcome | None:
+    """`Comparison.outcome` of model against rival, either way round."""
+    known = _find(comparisons, model, rival)
+    if known is None:
+        return None
+    accuracy, f1_macro = known
+    return f1_macro if accuracy == "unclear" else accuracy
+
+
+def _standing(comparisons: Sequence[ModelComparison], model: str, rival: str) -> str:
+    """How model stands against rival, in words that go before the rival's name."""
+    match _find(comparisons, model, rival):
+        case None:
+            return "against"
+        case ("unclear", "unclear"):
+            return "as good as"
+        case ("unclear", across):
+            return f"as often right as, but {across} across the classes than,"
+        case ("better", "worse"):
+            return "more often right, but worse across the classes, than"
+        case ("worse", "better"):
+            return "less often right, but better across the classes, than"
+        case (accuracy, _):
+            return f"{accuracy} than"
+
+
+def _listed(phrases: Sequence[str]) -> str:
+    """Join phrases as in "a, b and c"."""
+    return " and ".join([", ".join(phrases[:-1]), phrases[-1]] if len(phrases) > 1 else phrases)
+
+
+def _comment_sentences(
+    models: Mapping[str, Scores], comparisons: Sequence[ModelComparison]
+) -> list[str]:
+    """The sentences of `verdict_sentences` on the comments."""
+    trained = [name for name in models if name != CONSTANT]
+    chosen = recommend_model(models, comparisons)
+    if chosen is None:
+        return ["No model could be judged on the comments."]
+
+    def named(name: str) -> str:
+        article = "" if name == CONSTANT else "the "
+        return f"{article}{model_title(name, models)}"
+
+    def figure(name: str) -> str:
+        return percent(models[name].accuracy)
+
+    unit = f"{models[chosen].n_rows:,} test comments"
+    sentences = []
+    if chosen == CONSTANT:
+        figures = [f"{named(name)} {figure(name)}" for name in trained]
+        tail = f", and nothing here is shown to beat it: {_listed(figures)}" if figures else ""
+        sentences.append(
+            f"Use none of these models: {named(CONSTANT)} is right for {figure(CONSTANT)} "
+            f"of {unit}{tail}."
+        )
+    else:
+        rivals = [name for name in sorted(models, key=_simplest_first) if name != chosen]
+        standings = [
+            f"{_standing(comparisons, chosen, name)} {named(name)} ({figure(name)})"
+            for name in rivals
+        ]
+        tail = f", {_listed(standings)}" if standings else ""
+        sentences.append(f"Use {named(chosen)}: it is right for {figure(chosen)} of {unit}{tail}.")
+
+    if below := [n for n in trained if _outcome(comparisons, n, CONSTANT) == "worse"]:
+        verb = "are" if len(below) > 1 else "is"
+        losers = _listed([f"{named(name)} ({figure(name)})" for name in below])
+        sentences.append(_sentence(f"{losers} {verb} worse than {named(CONSTANT)}."))
+    if trained:
+        sentences.append(_weakness_sentence({name: models[name] for name in trained}))
+    if missing := [title for name, title in MODEL_TITLES.items() if name not in models]:
+        sentences.append(f"Not judged in this run: the {_listed(missing)}.")
+    return sentences
+
+
+def _weakness_sentence(models: Mapping[str, Scores]) -> str:
+    """Which class is found least, and by how much."""
+    first = next(iter(models.values()))
+    found = {
+        label: [scores.confusion_matrix[i][i] for scores in models.values()]
+        for i, label in enumerate(first.labels)
+        if first.per_class[label].support
+    }
+    support = {label: first.per_class[label].support for label in found}
+    weakest = min(found, key=lambda label: sum(found[label]) / support[label])
+    counts = [
+        f"the {model_title(name)} finds {n_found or 'none'}"
+        for name, n_found in zip(models, found[weakest], strict=True)
+    ]
+    return f"Weakest class: of {support[weakest]:,} “{weakest}” comments {_listed(counts)}."
+
+
+def _simplest_first(name: str) -> int:
+    titles = list(MODEL_TITLES)
+    return titles.index(name) if name in titles else len(titles)
+
+
+def _sentence(words: str) -> str:
+    return words[0].upper() + words[1:]
