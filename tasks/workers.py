@@ -4,19 +4,22 @@ A Prefect task in a thread costs 5 ms and passes everything on; a training wants
 own (two Keras trainings in one process lose their seeds' reproducibility silently). So tasks run
 in threads and the bodies of heavy steps in here. Workers are spawned, kept for the next step, die
 with the process that started them (even by kill -9), and can be killed alone when a step passes
-its time limit.
+its time limit. What they write to standard error (TensorFlow alone writes a dozen lines when it
+starts) goes to a file, whose end is told when a worker dies.
 """
 
 import atexit
 import contextlib
 import multiprocessing
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
@@ -73,7 +76,7 @@ def run(
         Whatever the function raises.
     """
     threads = min(threads, cores())
-    with _cores_taken(threads), _worker(threads) as (executor, process):
+    with _cores_taken(threads), _worker(threads) as (executor, process, said):
         future = executor.submit(function, *args)
         started, peak = time.monotonic(), 0
         while not future.done():
@@ -88,13 +91,21 @@ def run(
         except BrokenProcessPool:
             raise WorkerDiedError(
                 "expected an answer from a worker process, got its death (killed, out of memory "
-                "or a crash in a library)"
+                f"or a crash in a library); the last it said: {_end_of(said)}"
             ) from None
+
+
+class _Worker(NamedTuple):
+    """An executor of one process, and the file of what it writes to standard error."""
+
+    executor: ProcessPoolExecutor
+    process: psutil.Process
+    said: Path
 
 
 _free_cores = cores()
 _cores_changed = threading.Condition()
-_idle: dict[int, list[ProcessPoolExecutor]] = {}
+_idle: dict[int, list[_Worker]] = {}  # by their number of threads
 _idle_lock = threading.Lock()
 
 
@@ -113,57 +124,71 @@ def _cores_taken(n: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _worker(threads: int) -> Iterator[tuple[ProcessPoolExecutor, psutil.Process]]:
-    """An executor of one process; given back when all went well, killed otherwise."""
+def _worker(threads: int) -> Iterator[_Worker]:
+    """A worker that is kept when all went well, and killed otherwise."""
     with _idle_lock:
         ready = _idle.setdefault(threads, [])
-        executor = ready.pop() if ready else None
-    if executor is None:
-        executor = ProcessPoolExecutor(
-            1, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(threads,)
-        )
+        worker = ready.pop() if ready else None
+    worker = worker or _start(threads)
     try:
-        pid = executor.submit(os.getpid).result()
-        yield executor, psutil.Process(pid)
-    except (StepTimeoutError, WorkerDiedError, BrokenProcessPool, KeyboardInterrupt):
-        _kill(executor)
+        yield worker
+    except (StepTimeoutError, WorkerDiedError, KeyboardInterrupt):
+        _end(worker)
         raise
     except BaseException:
-        _give_back(threads, executor)
+        _keep(threads, worker)
         raise
-    _give_back(threads, executor)
+    _keep(threads, worker)
 
 
-def _give_back(threads: int, executor: ProcessPoolExecutor) -> None:
+def _start(threads: int) -> _Worker:
+    handle, path = tempfile.mkstemp(prefix="worker-", suffix=".log")
+    os.close(handle)
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(1, context, initializer=_begin, initargs=(threads, path))
+    return _Worker(executor, psutil.Process(executor.submit(os.getpid).result()), Path(path))
+
+
+def _keep(threads: int, worker: _Worker) -> None:
     with _idle_lock:
-        _idle[threads].append(executor)
+        _idle[threads].append(worker)
 
 
-def _kill(executor: ProcessPoolExecutor) -> None:
-    for process in list((getattr(executor, "_processes", None) or {}).values()):
-        process.kill()
-    executor.shutdown(wait=False, cancel_futures=True)
+def _end(worker: _Worker) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        worker.process.kill()
+    worker.executor.shutdown(wait=False, cancel_futures=True)
+    worker.said.unlink(missing_ok=True)
+
+
+def _end_of(said: Path) -> str:
+    lines = said.read_text(errors="replace").strip().splitlines()
+    return " | ".join(lines[-5:]) or "nothing"
 
 
 @atexit.register
 def stop_all() -> None:
     """End the idle workers; called when the process exits."""
     with _idle_lock:
-        for executors in _idle.values():
-            for executor in executors:
-                executor.shutdown(wait=False, cancel_futures=True)
-            executors.clear()
+        for workers in _idle.values():
+            for worker in workers:
+                _end(worker)
+            workers.clear()
 
 
-def _begin(threads: int) -> None:
-    """In a new worker, before any library loads: its threads, and its end with its parent."""
+def _begin(threads: int, said: str) -> None:
+    """In a new worker, before any library loads: its threads, its words, its end."""
     os.environ.update(dict.fromkeys(_THREAD_SETTINGS, str(threads)))
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    handle = os.open(said, os.O_WRONLY | os.O_APPEND)
+    os.dup2(handle, 2)
+    os.close(handle)
+    threading.Thread(target=_end_with_parent, args=(said,), daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(said: str) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
+        Path(said).unlink(missing_ok=True)
         os._exit(1)

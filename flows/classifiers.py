@@ -1,0 +1,41 @@
+"""Both halves of the notebook, one after the other, in one run with one report."""
+
+from prefect import flow
+from prefect.states import State
+
+from flows.comments import SEED, classify_comments
+from flows.digits import classify_digits
+from tasks.report import finish
+from tasks.runs import FLOW
+
+
+@flow(name="train-classifiers", **FLOW)
+def train_classifiers(
+    comments: str = "short-texts",
+    digits: str = "mnist",
+    sample: int | None = None,
+    categories: list[str] | None = None,
+    seed: int = SEED,
+    refresh: list[str] | None = None,
+) -> State:
+    """Train the notebook's three networks and report on them together.
+
+    Parameters
+    ----------
+    comments, digits : str
+        Name in data/catalog.yaml, or a path.
+    sample : int, optional
+        Comments to draw; by default 3,000. The digits are always taken whole.
+    categories : list of str, optional
+        Known categories of the comments.
+    seed : int
+    refresh : list of str, optional
+        Steps to compute again although their records stand.
+    """
+    halves = [
+        classify_comments(
+            comments, sample, categories, seed=seed, refresh=refresh, return_state=True
+        ),
+        classify_digits(digits, seed=seed, refresh=refresh, return_state=True),
+    ]
+    return finish(halves)

@@ -1,0 +1,101 @@
+"""Sort comments by topic: the notebook's Parts 1 and 2 as one flow."""
+
+from typing import Any
+
+from prefect import flow
+from prefect.futures import PrefectFuture, wait
+from prefect.states import State
+
+from neural_classifiers.grids import KERAS_GRID, SCIKIT_GRID, Grid
+from tasks.baselines import fit_constant, search_linear
+from tasks.clean import clean_comments
+from tasks.compare import compare_models
+from tasks.ingest import ingest_comments
+from tasks.report import failures, finish, report_comments, succeeded
+from tasks.runs import FLOW
+from tasks.score import score_model
+from tasks.search_keras import fit_keras, search_keras
+from tasks.search_scikit import fit_scikit, search_scikit
+from tasks.sources import fetch_source
+from tasks.split import split_comments
+from tasks.validate import validate_comments
+
+SEED = 34  # notebook, "Load and Clean Comment Data"
+
+
+@flow(name="classify-comments", **FLOW)
+def classify_comments(
+    source: str = "short-texts",
+    sample: int | None = None,
+    categories: list[str] | None = None,
+    text_column: str = "txt",
+    label_column: str = "cat",
+    train_fraction: float = 0.7,
+    seed: int = SEED,
+    folds: int = 5,
+    scikit_grid: Grid = SCIKIT_GRID,
+    keras_grid: Grid = KERAS_GRID,
+    refresh: list[str] | None = None,
+) -> State:
+    """Classify comments by topic with two networks and compare them.
+
+    Parameters
+    ----------
+    source : str
+        Name in data/catalog.yaml, or path of a JSON Lines file.
+    sample : int, optional
+        Comments to draw; by default 3,000, or all if there are fewer.
+    categories : list of str, optional
+        Known categories; by default the catalogue's, or those the file shows.
+    text_column, label_column : str
+        Fields of each line.
+    train_fraction : float
+        Share of the comments to learn from; the rest is the test set.
+    seed : int
+        Of the sample, the split and every network.
+    folds : int
+        Of the cross-validation.
+    scikit_grid, keras_grid : dict of str to list
+        Values to try; the notebook's by default.
+    refresh : list of str, optional
+        Steps to compute again although their records stand.
+    """
+    raw = fetch_source(source, "comments")
+    ingested = ingest_comments(raw, sample, seed, text_column, label_column)
+    accepted = validate_comments(ingested, categories or raw.categories, folds, raw.name)  # a gate
+    cleaned = clean_comments(accepted)
+    split = split_comments(cleaned, train_fraction, seed, folds)
+
+    scikit_fits, keras_fits = [], []  # a task a fold, both searches side by side
+    for fold in range(folds):
+        scikit_fits.append(fit_scikit.submit(split, scikit_grid, fold, folds, seed))
+        keras_fits.append(fit_keras.submit(split, keras_grid, fold, folds, seed))
+    models = {
+        "constant": fit_constant.submit(split, folds, seed),
+        "linear": search_linear.submit(split, folds, seed),
+        "scikit": search_scikit.submit(split, scikit_grid, folds, seed, scikit_fits),
+        "keras": search_keras.submit(split, keras_grid, folds, seed, keras_fits),
+    }
+    scores = {name: score_model.submit(name, model, split) for name, model in models.items()}
+    branches: list[PrefectFuture[Any]] = [
+        *scikit_fits,
+        *keras_fits,
+        *models.values(),
+        *scores.values(),
+    ]
+    wait(branches)  # one failing never stops another
+
+    scored = succeeded(scores)
+    compared = compare_models(list(scored.values()), seed)
+    report_comments(
+        raw,
+        ingested,
+        accepted,
+        cleaned,
+        split,
+        succeeded(models),
+        scored,
+        compared,
+        failures(branches),
+    )
+    return finish(branches)  # Failed, naming what failed; else Completed

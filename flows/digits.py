@@ -1,0 +1,51 @@
+"""Read handwritten digits: the notebook's Part 3 as one flow."""
+
+from typing import Any
+
+from prefect import flow
+from prefect.futures import PrefectFuture, wait
+from prefect.states import State
+
+from neural_classifiers.digits import PRESETS, DigitsPreset
+from tasks.ingest_digits import ingest_digits
+from tasks.report import failures, finish, report_digits, succeeded
+from tasks.runs import FLOW
+from tasks.sources import fetch_source
+from tasks.train_digits import train_digits
+
+SEED = 34  # the notebook seeds nothing here; the same number as for the comments
+
+
+@flow(name="classify-digits", **FLOW)
+def classify_digits(
+    source: str = "mnist",
+    sample: int | None = None,
+    presets: dict[str, DigitsPreset] = PRESETS,
+    seed: int = SEED,
+    refresh: list[str] | None = None,
+) -> State:
+    """Read handwritten digits with the notebook's network and with a faster one.
+
+    Parameters
+    ----------
+    source : str
+        Name in data/catalog.yaml, or a folder with the four IDX files of MNIST's names.
+    sample : int, optional
+        Training images to draw, the same share of each digit; by default all.
+    presets : dict of str to DigitsPreset
+        The networks to train, by name, with every value that decides a training.
+    seed : int
+        Of the validation images and of every network.
+    refresh : list of str, optional
+        Steps to compute again although their records stand.
+    """
+    raw = fetch_source(source, "digits")
+    digits = ingest_digits(raw, sample, seed)
+    trained = {
+        name: train_digits.submit(digits, name, preset, seed) for name, preset in presets.items()
+    }
+    branches: list[PrefectFuture[Any]] = list(trained.values())
+    wait(branches)  # one failing never stops another
+
+    report_digits(raw, digits, succeeded(trained), failures(branches))
+    return finish(branches)  # Failed, naming what failed; else Completed

@@ -1,0 +1,49 @@
+"""Hold each model against the simpler ones, on the same test comments."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from neural_classifiers.scores import ModelComparison, compare_predictions
+from tasks.records import File, Reference
+from tasks.score import Scored
+from tasks.steps import step
+
+RIVALS = ("constant", "linear")
+
+
+class Compared(Reference):
+    """Each model against each simpler rival: by how much, with an interval and a paired test."""
+
+    comparisons: File
+    pairs: int
+
+    def in_words(self) -> str:
+        """How many pairs were compared."""
+        return f"{self.pairs} pairs of models compared"
+
+
+@step()
+def compare_models(scored: list[Scored], seed: int, folder: Path) -> Compared:
+    """Differences of accuracy and macro-F1 for every model and rival that were scored."""
+    tables = {s.name: pd.read_parquet(s.predictions.verified()) for s in scored}
+    comparisons = []
+    for rival in (name for name in RIVALS if name in tables):
+        simpler = RIVALS[: RIVALS.index(rival) + 1]
+        for name in (name for name in tables if name not in simpler):
+            actual, ours, theirs = (
+                column.to_numpy(str)
+                for column in (
+                    tables[name]["actual"],
+                    tables[name]["predicted"],
+                    tables[rival]["predicted"],
+                )
+            )
+            found = compare_predictions(actual, ours, theirs, seed)
+            comparisons.append(
+                ModelComparison(model=name, rival=rival, **found.model_dump()).as_dict()
+            )
+    path = folder / "comparisons.json"
+    path.write_text(json.dumps(comparisons, indent=2) + "\n", encoding="utf-8")
+    return Compared(comparisons=File.of(path), pairs=len(comparisons))

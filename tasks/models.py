@@ -1,0 +1,103 @@
+"""Fitted models on disk: written by the search that chose them, read by whoever predicts.
+
+A scikit-learn model is one skops file. A Keras model is its vectoriser as skops, its weights as
+``.npz``, and the numbers from which our own code builds the network again. Digests are checked
+before anything is read; no file decides what code runs.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sklearn.pipeline import Pipeline
+
+from neural_classifiers.models import model_from_bytes, model_to_bytes, parameters_digest
+from neural_classifiers.weights import weights_digest, weights_from_bytes, weights_to_bytes
+from tasks.records import File, Reference
+
+
+class Model(Reference):
+    """A fitted model by name, with its card.
+
+    Attributes
+    ----------
+    name : str
+        ``constant``, ``linear``, ``scikit`` or ``keras``, as in ``metrics.json``.
+    pipeline : File
+        skops: the pipeline; for Keras the steps before the network.
+    weights : File or None
+        Of the Keras network.
+    card : File
+        JSON: parameters, seed, scores of the search, library versions, digest of the training
+        file, and for Keras the network's numbers.
+    grid : File
+        Every candidate as a Parquet table with the columns of ``cv_results_``.
+    figures : dict of str to File
+    best_params : dict
+        Without prefixes.
+    best_cv_score : float or None
+        Mean accuracy over the folds.
+    """
+
+    name: str
+    pipeline: File
+    weights: File | None
+    card: File
+    grid: File
+    figures: dict[str, File]
+    best_params: dict[str, Any]
+    best_cv_score: float | None
+
+    def in_words(self) -> str:
+        """What was chosen, and how it did in cross-validation."""
+        chosen = ", ".join(f"{name}={value}" for name, value in self.best_params.items())
+        score = f", accuracy {self.best_cv_score:.4f} over the folds" if self.best_cv_score else ""
+        return f"{self.name}: {chosen}{score}"
+
+
+def save_pipeline(
+    folder: Path, fitted: Pipeline, card: dict[str, Any]
+) -> tuple[File, File | None, File]:
+    """Write a fitted pipeline; its skops file, its weights (Keras only) and its card."""
+    network = fitted[-1]
+    if hasattr(network, "model_"):
+        from neural_classifiers import keras_classifier
+
+        weights = keras_classifier.weights(network)
+        card = card | {
+            "network": keras_classifier.architecture(network),
+            "classes": [str(label) for label in network.classes_],
+            "parameters_sha256": weights_digest(weights),
+        }
+        weights_file = File.of(_write(folder / "weights.npz", weights_to_bytes(weights)))
+        saved = Pipeline(fitted.steps[:-1])
+    else:
+        weights_file, saved = None, fitted
+        card = card | {"parameters_sha256": parameters_digest(saved)}
+    path = _write(folder / "pipeline.skops", model_to_bytes(saved))
+    card_path = _write(folder / "card.json", (json.dumps(card, indent=2) + "\n").encode())
+    return File.of(path, content=parameters_digest(saved)), weights_file, File.of(card_path)
+
+
+def load_pipeline(model: Model) -> Pipeline:
+    """The fitted pipeline: takes cleaned texts, predicts categories.
+
+    Raises
+    ------
+    DamagedFileError
+        If a file is not the one that was written.
+    """
+    pipeline: Pipeline = model_from_bytes(model.pipeline.verified().read_bytes())
+    if model.weights is None:
+        return pipeline
+    from neural_classifiers import keras_classifier
+
+    card = json.loads(model.card.verified().read_bytes())
+    weights = weights_from_bytes(model.weights.verified().read_bytes(), str(model.weights.path))
+    network = keras_classifier.rebuild(weights, card["classes"], **card["network"])
+    return Pipeline([*pipeline.steps, ("keras", network)])
+
+
+def _write(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path

@@ -1,0 +1,251 @@
+"""Write what a run found into its folder, and the same into Prefect, for people.
+
+These steps are never cached: a run that computed nothing new still has its folder. They are fed by
+references and copy small things; models and tables stay in the cache, named by path and digest.
+Each half of the notebook writes its section as soon as it has one, so that a half that fails
+later takes nothing away.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import get_run_logger, runtime, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.futures import PrefectFuture
+from prefect.states import Completed, Failed, State
+
+from neural_classifiers.pages import render_markdown, render_report
+from neural_classifiers.scores import rank_candidates
+from tasks import runs
+from tasks.clean import Cleaned
+from tasks.compare import Compared
+from tasks.ingest import Ingested
+from tasks.ingest_digits import Digits
+from tasks.models import Model
+from tasks.records import File, write_durably
+from tasks.score import Scored
+from tasks.searches import read_grid
+from tasks.sources import Source, digest_of_files
+from tasks.split import Split
+from tasks.steps import UNRECORDED
+from tasks.train_digits import TrainedDigits
+from tasks.validate import Accepted
+
+SECTIONS, METRICS, REPORT = "report.json", "metrics.json", "report.html"
+TABLE_ROWS = 300  # of a table artifact: the UI pages it, the server stores it whole
+
+
+def succeeded(futures: Mapping[str, PrefectFuture[Any]]) -> dict[str, Any]:
+    """The results of those branches that ended well."""
+    return {name: f.result() for name, f in futures.items() if f.state.is_completed()}
+
+
+def finish(branches: Sequence[PrefectFuture[Any] | State]) -> State:
+    """The state of a flow whose branches have ended: Failed, naming what failed, or Completed."""
+    states = [branch if isinstance(branch, State) else branch.state for branch in branches]
+    failed = [s for s in states if not s.is_completed() and s.name != "NotReady"]
+    if not failed:
+        return Completed(message=f"{len(states)} branches completed")
+    names = [_name_of(branch) for branch, s in zip(branches, states, strict=True) if s in failed]
+    told = "; ".join(f"{name}: {s.message}" for name, s in zip(names, failed, strict=True))
+    return Failed(message=told)
+
+
+@task(**UNRECORDED)
+def report_comments(
+    raw: Source,
+    ingested: Ingested,
+    accepted: Accepted,
+    cleaned: Cleaned,
+    split: Split,
+    models: dict[str, Model],
+    scored: dict[str, Scored],
+    compared: Compared | None,
+    failed: list[str],
+) -> None:
+    """The section on comments: metrics, grids, figures, page and artifacts."""
+    folder = _folder()
+    metrics = {name: _json(s.scores) for name, s in scored.items()}
+    figures = {"head": cleaned.head}
+    figures |= {f"confusion-{name}": s.confusion for name, s in scored.items()}
+    for name, model in models.items():
+        figures |= {f"{figure}-{name}": file for figure, file in model.figures.items()}
+    section = {
+        "source": _source(raw, ingested.rows_in_file),
+        "rows": {
+            "in_file": ingested.rows_in_file,
+            "drawn": ingested.rows,
+            "blank_lines": ingested.blank_lines,
+            "accepted": accepted.rows,
+            "rejected": accepted.rows_rejected,
+            "reasons": accepted.reasons,
+            "empty": split.dropped("empty"),
+            "duplicates": split.dropped("duplicates"),
+            "conflicting": split.conflicting,
+            "train": split.rows_train,
+            "test": split.rows_test,
+        },
+        "counts": split.counts,
+        "models": metrics,
+        "comparisons": _json(compared.comparisons) if compared else [],
+        "grids": {name: _grid(folder, name, model) for name, model in models.items()},
+        "figures": _copied(folder, figures),
+        "files": {
+            "accepted": _where(accepted.table),
+            "rejected": _where(accepted.rejected),
+            "findings": _where(accepted.findings),
+            "cleaned": _where(cleaned.table),
+            "train": _where(split.train),
+            "test": _where(split.test),
+            **{f"model {name}": _where(model.pipeline) for name, model in models.items()},
+            **{
+                f"weights {name}": _where(model.weights)
+                for name, model in models.items()
+                if model.weights
+            },
+            **{f"predictions {name}": _where(s.predictions) for name, s in scored.items()},
+        },
+        "failed": failed,
+    }
+    _write(folder, "comments", section, metrics)
+    for name, model in models.items():
+        if len(read_grid(model)) > 1:
+            create_table_artifact(_rows(model), key=f"grid-{name}", description=model.in_words())
+
+
+@task(**UNRECORDED)
+def report_digits(
+    raw: Source, digits: Digits, trained: dict[str, TrainedDigits], failed: list[str]
+) -> None:
+    """The section on digits: metrics, figures, page and artifacts."""
+    folder = _folder()
+    metrics = {name: _json(t.scores) for name, t in trained.items()}
+    figures = {"digits": digits.examples}
+    for name, t in trained.items():
+        figures |= {
+            f"curves-{name}": t.curves,
+            f"confusion-digits-{name}": t.confusion,
+            f"summary-{name}": t.summary,
+        }
+    section = {
+        "source": _source(raw, digits.rows),
+        "rows": {
+            "train": digits.rows_train,
+            "validation": digits.rows_validation,
+            "test": digits.rows_test,
+        },
+        "models": metrics,
+        "figures": _copied(folder, figures),
+        "files": {f"weights {name}": _where(t.weights) for name, t in trained.items()},
+        "failed": failed,
+    }
+    _write(folder, "digits", section, metrics)
+
+
+def failures(branches: Sequence[PrefectFuture[Any]]) -> list[str]:
+    """Names of the tasks that failed, those only waiting for one left out."""
+    return [
+        _name_of(branch)
+        for branch in branches
+        if not branch.state.is_completed() and branch.state.name != "NotReady"
+    ]
+
+
+def _name_of(branch: PrefectFuture[Any] | State) -> str:
+    if isinstance(branch, State):
+        return str(branch.state_details.flow_run_id)
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        return client.read_task_run(branch.task_run_id).name
+
+
+def _folder() -> Path:
+    folder = runs.current()
+    if folder is None:
+        raise RuntimeError("expected to be called in a flow run that has a folder, found none")
+    return folder
+
+
+def _json(file: File) -> Any:
+    return json.loads(file.verified().read_bytes())
+
+
+def _where(file: File) -> dict[str, str]:
+    return {"path": str(file.path), "sha256": file.content or file.sha256}
+
+
+def _source(raw: Source, rows: int) -> dict[str, Any]:
+    return {
+        "name": raw.name,
+        "kind": raw.kind,
+        "digest": digest_of_files(raw.files),
+        "rows": rows,
+        "licence": raw.licence,
+        "citation": raw.citation,
+    }
+
+
+def _copied(folder: Path, figures: Mapping[str, File]) -> dict[str, str]:
+    """Copies of the figures, which a reader may edit without reaching a record."""
+    (folder / "figures").mkdir(exist_ok=True)
+    for name, file in figures.items():
+        write_durably(folder / "figures" / f"{name}.png", file.verified().read_bytes())
+    return {name: f"figures/{name}.png" for name in figures}
+
+
+def _grid(folder: Path, name: str, model: Model) -> dict[str, Any]:
+    """The ten best candidates, and the whole table as CSV, which any program opens."""
+    table = read_grid(model)
+    (folder / "grids").mkdir(exist_ok=True)
+    path = folder / "grids" / f"{name}.csv"
+    write_durably(path, table.to_csv(index=False).encode())
+    best = rank_candidates({str(column): table[column].tolist() for column in table}, limit=10)
+    return {
+        "csv": str(path.relative_to(folder)),
+        "candidates": len(table),
+        "distinct": int(table["fitted_as"].nunique()),
+        "parameters": list(model.best_params),
+        "top": [candidate.as_dict() for candidate in best],
+    }
+
+
+def _rows(model: Model) -> list[dict[str, Any]]:
+    """The grid for the UI: best first, a few columns, numbers short."""
+    table = read_grid(model).sort_values("rank_test_score", kind="stable").head(TABLE_ROWS)
+    kept = [c for c in table.columns.astype(str) if c.startswith("param_")]
+    rows = table[["rank_test_score", *kept, "mean_test_score", "std_test_score", "mean_fit_time"]]
+    rows = rows.rename(columns=lambda name: name.removeprefix("param_"))
+    return json.loads(rows.round(4).to_json(orient="records"))
+
+
+def _show(folder: Path, name: str) -> None:
+    """The page of all sections so far; the section that was written as an artifact."""
+    run, sections = runs.read(folder), json.loads((folder / SECTIONS).read_bytes())
+    failed = [step for section in sections.values() for step in section["failed"]]
+    figures = {
+        figure: (folder / path).read_bytes()
+        for section in sections.values()
+        for figure, path in section["figures"].items()
+    }
+    write_durably(folder / REPORT, render_report(run, sections, figures, failed).encode())
+    section = {name: sections[name]}
+    shown = {figure: figures[figure] for figure in sections[name]["figures"]}
+    markdown = render_markdown(run, section, shown, sections[name]["failed"])
+    create_markdown_artifact(markdown, key=f"report-{name}", description="What the run found")
+
+
+def _write(folder: Path, name: str, section: dict[str, Any], metrics: dict[str, Any]) -> None:
+    """Add a section to the folder's files, and show the page so far."""
+    for file, part in ((SECTIONS, section), (METRICS, metrics)):
+        path = folder / file
+        whole = json.loads(path.read_bytes()) if path.exists() else {}
+        write_durably(path, runs.as_json(whole | {name: part}))
+    with runs.updating(folder) as run:
+        sections = json.loads((folder / SECTIONS).read_bytes())
+        run["sources"] = {half: told["source"] for half, told in sections.items()}
+        run["source"] = next(iter(run["sources"].values()))
+    _show(folder, name)
+    get_run_logger().info("report: %s (run %s)", folder / REPORT, runtime.flow_run.name)

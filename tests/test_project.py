@@ -1,0 +1,112 @@
+"""The project keeps its own rules."""
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+LAYERS = ["neural_classifiers", "tasks", "flows"]
+MODULES = [path for layer in LAYERS for path in sorted((ROOT / layer).glob("**/*.py"))]
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names of all that a module imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_down(path):
+    layer = LAYERS.index(path.relative_to(ROOT).parts[0])
+    assert not imported(path) & set(LAYERS[layer + 1 :])
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in MODULES if p.parent.name == "neural_classifiers"], ids=lambda p: p.name
+)
+def test_the_core_knows_values_only(path):
+    assert not imported(path) & {"prefect", "logging", "pathlib", "os.path", "shutil", "tempfile"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_nothing_of_ours_pickles_to_disk(path):
+    assert not imported(path) & {"pickle", "cloudpickle", "dill", "joblib", "shelve"}
+
+
+def test_no_flow_hides_a_library():
+    libraries = {"keras", "prefect", "sklearn", "tensorflow", "pandas", "nltk", "scikeras"}
+    assert not {path.stem for path in (ROOT / "flows").glob("*.py")} & libraries
+
+
+def test_every_deployment_names_a_flow_that_exists_and_its_parameters():
+    from prefect import Flow
+
+    told = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
+    names = set()
+    for deployment in told["deployments"]:
+        module, _, name = deployment["entrypoint"].rpartition(".")
+        found = getattr(importlib.import_module(module), name)
+        assert isinstance(found, Flow)
+        assert set(deployment.get("parameters", {})) <= set(found.parameters.properties)
+        names.add(f"{found.name}/{deployment['name']}")
+    assert {"classify-comments/nightly", "train-classifiers/manual"} <= names
+
+
+def test_flows_are_imported_without_the_heavy_libraries():
+    heavy = "{'tensorflow', 'keras', 'great_expectations', 'scikeras', 'nltk', 'matplotlib'}"
+    script = f"import sys, flows.classifiers; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_lock_is_hashed_and_names_no_address():
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    requirements = re.findall(r"^[A-Za-z0-9].*==.*$", lock, flags=re.MULTILINE)
+
+    assert len(requirements) > 100
+    assert len(re.findall(r"^    --hash=sha256:[0-9a-f]{64}", lock, flags=re.MULTILINE)) > 1000
+    assert "://" not in lock
+    assert all(line.endswith("\\") for line in requirements)  # each is followed by its hashes
+
+
+def test_every_make_target_of_the_readme_exists():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = set(re.findall(r"\bmake ([a-z]+)", readme))
+
+    assert {"run", "test"} <= targets
+    assert targets <= set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
+
+
+def test_every_command_of_the_readme_is_understood():
+    from flows.cli import parser
+
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^(?:\.venv/bin/)?neural-classifiers (.+)$", readme, flags=re.MULTILINE)
+
+    assert commands
+    for command in commands:
+        parser().parse_args(command.split("#")[0].split())
+
+
+def test_no_file_speaks_of_a_machine():
+    listed = subprocess.run(
+        ["git", "ls-files"], capture_output=True, text=True, cwd=ROOT, check=True
+    ).stdout.split()
+    paths = re.compile(r"/(?:home|root|work|Users)/\w")
+    told = [f for f in listed if f.endswith((".py", ".md", ".yaml", ".toml", "Makefile"))]
+    assert told
+    assert not [f for f in told if paths.search((ROOT / f).read_text(encoding="utf-8"))]
