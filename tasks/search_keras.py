@@ -25,4 +25,4 @@ def search_keras(
     """The best candidate over the folds, fitted on the whole training set."""
     set_tensorflow_threads(1)
     pipeline = keras_pipeline(seed)
-    return choose_model("keras", fit_keras, pipeline, grid, split, folds, seed, fits, folder)
+    return choose_model("keras", pipeline, grid, split, folds, seed, fits, folder)

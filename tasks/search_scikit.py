@@ -22,4 +22,4 @@ def search_scikit(
 ) -> Model:
     """The best candidate over the folds, fitted on the whole training set."""
     pipeline = scikit_pipeline(seed)
-    return choose_model("scikit", fit_scikit, pipeline, grid, split, folds, seed, fits, folder)
+    return choose_model("scikit", pipeline, grid, split, folds, seed, fits, folder)

@@ -33,7 +33,7 @@ _LIBRARIES = ("scikit-learn", "numpy", "scipy", "tensorflow", "keras", "scikeras
 class Fits(Reference):
     """The fits of a search on one fold: what each candidate answered on the rows held out.
 
-    `fits` is a table of ``fit`` (its name) and ``answer`` (an ``.npz``).
+    `fits` is a table of ``candidate`` (digest of its estimator) and ``answer`` (an ``.npz``).
     """
 
     fits: File
@@ -74,13 +74,13 @@ def fit_fold(
     plan = plan_search(pipeline, grid, split, folds, namespace)
     store = FolderStore(places.cache() / ".fits" / namespace)
     search.fit_share(plan, store, folds=[fold])
-    names = [plan.key(candidate, fold) for candidate in plan.distinct]
-    answers, seconds = [], {}
-    for name in names:
-        answer, seconds[name] = without_times(store[name])
-        answers.append(answer)
+    answers, seconds = {}, {}
+    for candidate in plan.distinct:
+        name = plan.identities[candidate]
+        answers[name], seconds[name] = without_times(store[plan.key(candidate, fold)])
     path = folder / "fits.parquet"
-    pd.DataFrame({"fit": names, "answer": answers}).to_parquet(path, index=False)
+    table = pd.DataFrame({"candidate": list(answers), "answer": list(answers.values())})
+    table.to_parquet(path, index=False)
     path.with_name("timing.fits.json").write_text(json.dumps(seconds))
     return Fits(
         fits=File.of(path),
@@ -93,7 +93,6 @@ def fit_fold(
 
 def choose_model(
     name: str,
-    step: Task[..., Any],
     pipeline: Any,
     grid: Grid,
     split: Split,
@@ -103,9 +102,8 @@ def choose_model(
     folder: Path,
 ) -> Model:
     """The best candidate over all folds, fitted on the whole training set, and the grid's table."""
-    namespace = key_of(body_of(step), {"train": split.train}).digest
-    plan = plan_search(pipeline, grid, split, folds, namespace)
-    results = search.collect(plan, _read_fits(fits))
+    plan = plan_search(pipeline, grid, split, folds)
+    results = search.collect(plan, _read_fits(plan, fits))
     return keep_model(name, plan, results, split, folds, seed, folder)
 
 
@@ -173,14 +171,19 @@ def read_grid(model: Model) -> pd.DataFrame:
     return table.join(pd.read_parquet(times)) if times.is_file() else table
 
 
-def _read_fits(fits: Sequence[Fits]) -> dict[str, bytes]:
+def _read_fits(plan: search.SearchPlan, fits: Sequence[Fits]) -> dict[str, bytes]:
+    """The fits under the names by which the plan asks for them."""
     store: dict[str, bytes] = {}
     for share in fits:
         table = pd.read_parquet(share.fits.verified())
         times = share.fits.path.with_name("timing.fits.json")
         seconds = json.loads(times.read_text()) if times.is_file() else {}
-        for name, answer in zip(table["fit"], table["answer"], strict=True):
-            store[name] = with_times(answer, seconds.get(name, (0.0, 0.0)))
+        answers = dict(zip(table["candidate"], table["answer"], strict=True))
+        for candidate in plan.distinct:
+            name = plan.identities[candidate]
+            if name in answers:
+                answer = with_times(answers[name], seconds.get(name, (0.0, 0.0)))
+                store[plan.key(candidate, share.fold)] = answer
     return store
 
 
