@@ -13,6 +13,7 @@ from typing import Any
 
 from prefect import get_run_logger, runtime, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.client.orchestration import get_client
 from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed, State
 
@@ -42,15 +43,27 @@ def succeeded(futures: Mapping[str, PrefectFuture[Any]]) -> dict[str, Any]:
     return {name: f.result() for name, f in futures.items() if f.state.is_completed()}
 
 
+def failures(branches: Sequence[PrefectFuture[Any] | State]) -> dict[str, str]:
+    """Name and message of each task or flow that failed, those only waiting for one left out."""
+    failed = {}
+    for branch in branches:
+        state = branch if isinstance(branch, State) else branch.state
+        if not state.is_completed() and state.name != "NotReady":
+            failed[_name_of(branch)] = state.message or str(state.name)
+    return failed
+
+
 def finish(branches: Sequence[PrefectFuture[Any] | State]) -> State:
     """The state of a flow whose branches have ended: Failed, naming what failed, or Completed."""
-    states = [branch if isinstance(branch, State) else branch.state for branch in branches]
-    failed = [s for s in states if not s.is_completed() and s.name != "NotReady"]
+    failed = failures(branches)
     if not failed:
-        return Completed(message=f"{len(states)} branches completed")
-    names = [_name_of(branch) for branch, s in zip(branches, states, strict=True) if s in failed]
-    told = "; ".join(f"{name}: {s.message}" for name, s in zip(names, failed, strict=True))
-    return Failed(message=told)
+        return Completed(message=f"{len(branches)} branches completed")
+    folder = _folder()
+    with runs.updating(folder) as run:
+        run["failed"] = [*run["failed"], *failed]
+    if (folder / SECTIONS).exists():
+        _show(folder)
+    return Failed(message="; ".join(f"{name}: {message}" for name, message in failed.items()))
 
 
 @task(**UNRECORDED)
@@ -63,7 +76,7 @@ def report_comments(
     models: dict[str, Model],
     scored: dict[str, Scored],
     compared: Compared | None,
-    failed: list[str],
+    failed: dict[str, str],
 ) -> None:
     """The section on comments: metrics, grids, figures, page and artifacts."""
     folder = _folder()
@@ -107,7 +120,7 @@ def report_comments(
             },
             **{f"predictions {name}": _where(s.predictions) for name, s in scored.items()},
         },
-        "failed": failed,
+        "failed": list(failed),
     }
     _write(folder, "comments", section, metrics)
     for name, model in models.items():
@@ -117,7 +130,7 @@ def report_comments(
 
 @task(**UNRECORDED)
 def report_digits(
-    raw: Source, digits: Digits, trained: dict[str, TrainedDigits], failed: list[str]
+    raw: Source, digits: Digits, trained: dict[str, TrainedDigits], failed: dict[str, str]
 ) -> None:
     """The section on digits: metrics, figures, page and artifacts."""
     folder = _folder()
@@ -139,27 +152,20 @@ def report_digits(
         "models": metrics,
         "figures": _copied(folder, figures),
         "files": {f"weights {name}": _where(t.weights) for name, t in trained.items()},
-        "failed": failed,
+        "failed": list(failed),
     }
     _write(folder, "digits", section, metrics)
 
 
-def failures(branches: Sequence[PrefectFuture[Any]]) -> list[str]:
-    """Names of the tasks that failed, those only waiting for one left out."""
-    return [
-        _name_of(branch)
-        for branch in branches
-        if not branch.state.is_completed() and branch.state.name != "NotReady"
-    ]
-
-
 def _name_of(branch: PrefectFuture[Any] | State) -> str:
-    if isinstance(branch, State):
-        return str(branch.state_details.flow_run_id)
-    from prefect.client.orchestration import get_client
-
+    """A task run's name; of a flow run the flow's, since its own is made up."""
     with get_client(sync_client=True) as client:
-        return client.read_task_run(branch.task_run_id).name
+        if not isinstance(branch, State):
+            return client.read_task_run(branch.task_run_id).name
+        flow_run_id = branch.state_details.flow_run_id
+        if flow_run_id is None:
+            raise ValueError("expected the state of a flow run, got one without its id")
+        return client.read_flow(client.read_flow_run(flow_run_id).flow_id).name
 
 
 def _folder() -> Path:
@@ -221,20 +227,27 @@ def _rows(model: Model) -> list[dict[str, Any]]:
     return json.loads(rows.round(4).to_json(orient="records"))
 
 
-def _show(folder: Path, name: str) -> None:
-    """The page of all sections so far; the section that was written as an artifact."""
+def _show(folder: Path) -> None:
+    """Write the page of all sections so far."""
     run, sections = runs.read(folder), json.loads((folder / SECTIONS).read_bytes())
-    failed = [step for section in sections.values() for step in section["failed"]]
-    figures = {
-        figure: (folder / path).read_bytes()
-        for section in sections.values()
-        for figure, path in section["figures"].items()
-    }
-    write_durably(folder / REPORT, render_report(run, sections, figures, failed).encode())
-    section = {name: sections[name]}
-    shown = {figure: figures[figure] for figure in sections[name]["figures"]}
-    markdown = render_markdown(run, section, shown, sections[name]["failed"])
-    create_markdown_artifact(markdown, key=f"report-{name}", description="What the run found")
+    failed = dict.fromkeys(
+        [n for told in sections.values() for n in told["failed"]] + run["failed"]
+    )
+    page = render_report(run, sections, _figures(folder, sections), list(failed))
+    write_durably(folder / REPORT, page.encode())
+
+
+def _publish(folder: Path, half: str) -> None:
+    """Show a section in the Prefect UI."""
+    sections = {half: json.loads((folder / SECTIONS).read_bytes())[half]}
+    figures = _figures(folder, sections)
+    markdown = render_markdown(runs.read(folder), sections, figures, sections[half]["failed"])
+    create_markdown_artifact(markdown, key=f"report-{half}", description="What the run found")
+
+
+def _figures(folder: Path, sections: Mapping[str, Any]) -> dict[str, bytes]:
+    figures = [pair for told in sections.values() for pair in told["figures"].items()]
+    return {name: (folder / path).read_bytes() for name, path in figures}
 
 
 def _write(folder: Path, name: str, section: dict[str, Any], metrics: dict[str, Any]) -> None:
@@ -247,5 +260,6 @@ def _write(folder: Path, name: str, section: dict[str, Any], metrics: dict[str, 
         sections = json.loads((folder / SECTIONS).read_bytes())
         run["sources"] = {half: told["source"] for half, told in sections.items()}
         run["source"] = next(iter(run["sources"].values()))
-    _show(folder, name)
+    _show(folder)
+    _publish(folder, name)
     get_run_logger().info("report: %s (run %s)", folder / REPORT, runtime.flow_run.name)

@@ -90,7 +90,8 @@ def open_run(flow: Flow, flow_run: FlowRun, state: State) -> None:
     run_id = str(flow_run.id)
     if folder := folder_of(run_id):
         with updating(folder) as run:
-            run.update(status="running", attempts=run["attempts"] + 1, finished=None, error=None)
+            run.update(status="running", attempts=run["attempts"] + 1, finished=None)
+            run.update(error=None, failed=[])
         return
     started = datetime.now(UTC)
     folder = places.runs() / f"{started:%Y%m%dT%H%M%SZ}-{flow_run.name}"
@@ -104,6 +105,7 @@ def open_run(flow: Flow, flow_run: FlowRun, state: State) -> None:
         "started": started.isoformat(timespec="seconds"),
         "finished": None,
         "error": None,
+        "failed": [],
         "source": None,
         "parameters": flow_run.parameters,
         "steps": [],

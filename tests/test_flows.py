@@ -1,0 +1,328 @@
+"""The flows, whole: one good path, and one test for each way a run should stop."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import comments_file
+
+from flows import cli
+from flows.comments import classify_comments
+from flows.digits import classify_digits
+from neural_classifiers.digits import FAST, NOTEBOOK
+from tasks import runs
+from tasks.sources import to_idx
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+SMALL = {
+    "scikit_grid": {"solver": ["lbfgs", "adam"], "learning_rate": ["constant", "adaptive"]},
+    "keras_grid": {"epochs": [1, 3], "batch_size": [50]},
+    "folds": 2,
+}
+DIRTY = [
+    '{"cat": "sports", "txt": "[removed]"}',
+    '{"cat": "sports", "txt": null}',
+    '{"cat": "cooking", "txt": "A row of a category that nobody knows"}',
+    "not JSON at all",
+    '{"cat": "video_games", "txt": "<script>alert(1)</script> | **boss** [x](y) level quest"}',
+]
+
+
+def only_run(home: Path) -> Path:
+    [folder] = (home / "artifacts" / "runs").iterdir()
+    return folder
+
+
+def read(path: Path):
+    return json.loads(path.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory, prefect_server):
+    """A run on a dirty file and the same run again: their root, states and folders."""
+    home = tmp_path_factory.mktemp("good")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NEURAL_CLASSIFIERS_HOME", str(home))
+        source = comments_file(home / "comments.jsonl")
+        lines = source.read_text().splitlines()
+        source.write_text("\n".join([*lines, *DIRTY, lines[0]]) + "\n")
+        states = [classify_comments(str(source), **SMALL, return_state=True) for _ in range(2)]
+        folders = [runs.folder_of(str(state.state_details.flow_run_id)) for state in states]
+        yield home, states, folders
+
+
+def test_a_run_completes_and_tells_what_it_did(good):
+    _, states, folders = good
+    run = read(folders[0] / "run.json")
+
+    assert states[0].is_completed()
+    assert (run["status"], run["flow"], run["attempts"]) == ("completed", "classify-comments", 1)
+    assert run["run_id"] == str(states[0].state_details.flow_run_id)
+    assert run["source"]["rows"] == 246
+    assert len(run["source"]["digest"]) == 64
+    assert run["parameters"]["keras_grid"] == SMALL["keras_grid"]
+    steps = {step["task_run"]: step for step in run["steps"]}
+    assert {"ingest_comments", "fit_scikit-0", "fit_keras-1", "score_model-keras"} <= set(steps)
+    for step in steps.values():
+        assert not step["hit"]
+        assert step["seconds"] > 0
+        assert step["peak_rss_mb"] > 10
+        assert len(step["key"]) == 64
+
+
+def test_metrics_hold_every_number_that_the_notebook_printed_and_the_baselines(good):
+    metrics = read(good[2][0] / "metrics.json")["comments"]
+
+    assert set(metrics) == {"constant", "linear", "scikit", "keras"}
+    for told in metrics.values():
+        matrix = np.array(told["confusion_matrix"])
+        assert told["accuracy"] == pytest.approx(np.trace(matrix) / matrix.sum())
+        recalls = np.diag(matrix) / matrix.sum(axis=1)
+        assert [told["per_class"][c]["recall"] for c in told["labels"]] == pytest.approx(recalls)
+        assert {"precision_weighted", "recall_weighted", "f1_weighted", "f1_macro"} <= set(told)
+    assert set(metrics["scikit"]["best_params"]) == {"solver", "learning_rate"}
+    assert 0 < metrics["keras"]["best_cv_score"] <= 1
+    # notebook's mistake 4: no baseline. 43 of 72 test comments are about games.
+    assert metrics["constant"]["accuracy"] == pytest.approx(43 / 72, abs=0.02)
+
+
+def test_every_row_of_the_file_is_accounted_for(good):
+    rows = read(good[2][0] / "report.json")["comments"]["rows"]
+
+    assert rows["in_file"] == rows["drawn"] == 246
+    assert rows["reasons"] == {
+        "cat: unknown category": 1,
+        "line: not JSON": 1,
+        "txt: null": 1,
+        "txt: removed": 1,
+    }
+    assert rows["duplicates"] == 1
+    kept = rows["train"] + rows["test"]
+    assert kept + rows["duplicates"] + rows["empty"] + rows["rejected"] == rows["drawn"]
+
+
+def test_rejected_rows_lie_in_a_file_with_their_reasons(good):
+    files = read(good[2][0] / "report.json")["comments"]["files"]
+    rejected = pd.read_parquet(files["rejected"]["path"])
+
+    assert rejected["line"].tolist() == [241, 242, 243, 244]
+    assert rejected["raw"].iloc[3] == "not JSON at all"
+    assert [list(r) for r in rejected["reasons"]][2] == ["cat: unknown category"]
+
+
+def test_the_folder_holds_grids_figures_and_a_report_that_shows_them(good):
+    folder = good[2][0]
+    grid = pd.read_csv(folder / "grids" / "scikit.csv")
+    report = (folder / "report.html").read_text(encoding="utf-8")
+
+    assert len(grid) == 4
+    assert {"rank_test_score", "mean_test_score", "split0_test_score", "mean_fit_time"} <= set(grid)
+    for figure in ("head", "confusion-scikit", "confusion-keras", "grid-scikit", "grid-keras"):
+        assert (folder / "figures" / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
+    assert report.count("<img") >= 8
+    assert 'src="data:image/png;base64,' in report
+    assert "<script" not in report
+
+
+def test_a_second_run_computes_nothing_and_adds_little(good):
+    _, states, folders = good
+    run = read(folders[1] / "run.json")
+
+    assert states[1].is_completed()
+    assert all(step["hit"] for step in run["steps"])
+    assert read(folders[1] / "metrics.json") == read(folders[0] / "metrics.json")
+    assert sum(p.stat().st_size for p in folders[1].rglob("*") if p.is_file()) < 2e6
+
+
+def test_prefect_shows_what_was_cached_and_the_report_as_artifacts(good):
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+    ids = [state.state_details.flow_run_id for state in good[1]]
+    with get_client(sync_client=True) as client:
+        names = [
+            {
+                run.name: run.state.name
+                for run in client.read_task_runs(
+                    flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
+                )
+            }
+            for flow_run_id in ids
+        ]
+        artifacts = client.read_artifacts(
+            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[ids[0]]))
+        )
+    assert names[0]["fit_keras-0"] == "Completed"
+    assert names[1]["fit_keras-0"] == "Cached"
+    assert names[1]["search_scikit"] == "Cached"
+    kinds = {artifact.key: artifact.type for artifact in artifacts}
+    assert kinds["report-comments"] == "markdown"
+    assert kinds["grid-scikit"] == "table"
+    markdown = next(a.data for a in artifacts if a.key == "report-comments")
+    assert "data:image/png;base64," in markdown
+    assert len(markdown.encode()) <= 300_000
+
+
+def test_the_keras_vectoriser_never_sees_a_test_row(good):
+    """The notebook's mistake 2: it fits the vectoriser again, on the test set."""
+    from tasks.models import Model, load_pipeline
+
+    home, _, folders = good
+    keys = {s["task_run"]: s["key"] for s in read(folders[0] / "run.json")["steps"]}
+    record = home / "artifacts/cache/search_keras" / keys["search_keras"]
+    told = read(record / "record.json")["result"]
+    model = Model.model_validate(told, context={"folder": record})
+    vocabulary = set(load_pipeline(model)[0].vocabulary_)
+    files = read(folders[0] / "report.json")["comments"]["files"]
+    words = {
+        side: set(" ".join(pd.read_parquet(files[side]["path"])["clean"]).split())
+        for side in ("train", "test")
+    }
+    assert words["test"] - words["train"]  # every comment has a word of its own
+    assert not vocabulary & (words["test"] - words["train"])
+    assert vocabulary <= words["train"]
+
+
+def test_the_number_of_features_is_not_the_number_of_rows(good):
+    """The notebook's mistake 3."""
+    from neural_classifiers.pipelines import keras_pipeline
+
+    assert keras_pipeline(34)[0].max_features == 2100
+    card = read(next((good[0] / "artifacts/cache/search_keras").iterdir()) / "card.json")
+    assert card["network"]["n_features"] != card["training_rows"]
+
+
+def test_candidates_that_cannot_differ_are_fitted_once(good):
+    """The notebook's mistake 5: learning_rate acts with sgd only."""
+    grid = pd.read_csv(good[2][0] / "grids" / "scikit.csv")
+
+    assert len(grid) == 4
+    assert grid["fitted_as"].nunique() == 2
+
+
+def test_a_branch_that_fails_leaves_the_others_their_report(home):
+    source = comments_file(home / "comments.jsonl", n=120)
+    in_the_way = home / "artifacts" / "cache" / "fit_scikit"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.write_text("a file where a folder should be")
+
+    state = classify_comments(str(source), **SMALL, return_state=True)
+
+    folder = only_run(home)
+    assert state.is_failed()
+    assert "fit_scikit-0" in state.message
+    assert "search_keras" not in state.message
+    assert read(folder / "run.json")["status"] == "failed"
+    assert set(read(folder / "metrics.json")["comments"]) == {"constant", "linear", "keras"}
+    assert "This run failed in fit_scikit-0" in (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "expected a path that exists"),
+        (b"", "got 0 bytes"),
+        (b'{"cat": "a", "txt": "caf\xe9"}\n', "expected UTF-8, got byte 0xe9"),
+        (b"cat,txt\nsports,goal\n", "expected a JSON object on each line"),
+        (b'{"label": "a", "txt": "b"}\n' * 9, "expected a field 'cat'"),
+        (b'{"cat": "a", "text": "b"}\n' * 9, "expected a field 'txt'"),
+        (b'{"cat": "a", "txt": "b"}\n' * 9, "expected at least 2 categories"),
+        (b'{"cat": "a", "txt": "b"}\n' * 9 + b'{"cat": "c", "txt": "d"}\n', "at least 5"),
+        (b'{"cat": "a", "txt": null}\n{"cat": "b", "txt": "c"}\n' * 30, "txt: null"),
+    ],
+    ids=[
+        "missing",
+        "empty",
+        "not UTF-8",
+        "not JSON Lines",
+        "no cat",
+        "no txt",
+        "one category",
+        "too few rows",
+        "too many faulty rows",
+    ],
+)
+def test_a_file_at_fault_stops_the_run_and_leaves_nothing(home, capsys, content, message):
+    path = home / "comments.jsonl"
+    if content is not None:
+        path.write_bytes(content)
+
+    status = cli.main(["run", "comments", "--source", str(path), "--json"])
+
+    told = json.loads(capsys.readouterr().out)  # one JSON object, nothing else
+    assert status == 1
+    assert told["status"] == "failed"
+    assert message in told["error"]
+    assert read(only_run(home) / "run.json")["status"] == "failed"
+    written = home / "artifacts" / "cache" / ".writing"
+    assert not written.exists() or not list(written.iterdir())
+
+
+def test_a_sample_larger_than_the_file_is_refused(home, capsys):
+    path = comments_file(home / "comments.jsonl", n=60)
+    status = cli.main(["run", "comments", "--source", str(path), "--sample", "61", "--json"])
+
+    assert status == 1
+    assert "expected at least 61 rows" in json.loads(capsys.readouterr().out)["error"]
+
+
+def digits_folder(folder: Path) -> Path:
+    """MNIST's four files with made-up digits: a bright block whose place tells the digit."""
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    for name, n in (("train", 240), ("t10k", 60)):
+        labels = np.arange(n, dtype=np.uint8) % 10
+        images = rng.integers(0, 60, (n, 28, 28), dtype=np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            image[4 + 2 * label : 8 + 2 * label, 6:22] = 250
+        (folder / f"{name}-images-idx3-ubyte").write_bytes(to_idx(images))
+        (folder / f"{name}-labels-idx1-ubyte").write_bytes(to_idx(labels))
+    return folder
+
+
+def test_digits_are_judged_once_on_the_test_images(home):
+    source = digits_folder(home / "digits")
+    presets = {
+        "notebook": NOTEBOOK.model_copy(update={"batch_size": 50}),
+        "fast": FAST.model_copy(update={"batch_size": 20}),
+    }
+    state = classify_digits(str(source), presets=presets, return_state=True)
+
+    folder = only_run(home)
+    told = read(folder / "metrics.json")["digits"]["notebook"]
+    section = read(folder / "report.json")["digits"]
+    assert state.is_completed()
+    assert told["parameters"] == 1_182_730
+    assert len(told["epochs"]) == 2
+    assert {"accuracy", "loss", "val_accuracy", "val_loss"} == set(told["epochs"][0])
+    # the notebook's mistake 8: validation images are training images set aside
+    assert section["rows"] == {"train": 220, "validation": 20, "test": 60}
+    matrix = np.array(told["confusion_matrix"])
+    assert matrix.sum() == 60
+    assert told["test_accuracy"] == pytest.approx(np.trace(matrix) / 60)
+    assert Path(section["files"]["weights notebook"]["path"]).exists()
+    for figure in ("digits", "curves-notebook", "confusion-digits-notebook", "summary-notebook"):
+        assert (folder / "figures" / f"{figure}.png").exists()
+
+
+def test_one_half_that_fails_leaves_the_other_its_report(home, capsys, monkeypatch):
+    from flows import classifiers
+
+    source = digits_folder(home / "digits")
+    small = {"fast": FAST.model_copy(update={"batch_size": 50, "epochs": 1})}
+    monkeypatch.setattr(
+        classifiers,
+        "classify_digits",
+        lambda *_, **told: classify_digits(str(source), presets=small, **told),
+    )
+    status = cli.main(["run", "all", "--source", str(home / "nowhere.jsonl"), "--json"])
+
+    told = json.loads(capsys.readouterr().out)
+    assert status == 1
+    assert "classify-comments" in told["error"]
+    assert "nowhere.jsonl" in told["error"]
+    assert set(told["metrics"]) == {"digits"}
+    assert "classify-comments" in (Path(told["folder"]) / "report.html").read_text()
