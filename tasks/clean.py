@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from neural_classifiers.plots import plot_table_head
 from neural_classifiers.text import clean_comments as cleaned_texts
 from tasks.records import File, Reference
 from tasks.steps import step
@@ -30,6 +29,8 @@ class Cleaned(Reference):
 @step()
 def clean_comments(accepted: Accepted, folder: Path) -> Cleaned:
     """The accepted comments with a column ``clean``."""
+    from neural_classifiers.plots import plot_table_head
+
     comments = pd.read_parquet(accepted.table.verified())
     comments["clean"] = cleaned_texts(comments["txt"])
     table, head = folder / "cleaned.parquet", folder / "head.png"

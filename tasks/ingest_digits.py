@@ -8,7 +8,6 @@ import numpy as np
 
 from neural_classifiers.digits import validation_split
 from neural_classifiers.idx import check_digits, read_idx
-from neural_classifiers.plots import plot_digits
 from neural_classifiers.weights import weights_from_bytes, weights_to_bytes
 from tasks.records import File, Reference
 from tasks.sources import Source
@@ -57,6 +56,8 @@ def ingest_digits(raw: Source, sample: int | None, seed: int, folder: Path) -> D
         If a file is damaged, or images and labels do not belong together, or `sample` is more
         than there is.
     """
+    from neural_classifiers.plots import plot_digits
+
     train, test = _read_csv(raw, seed) if raw.format == "csv" else _read_idx(raw)
     check_digits(*train, name=f"{raw.name}, training images")
     check_digits(*test, name=f"{raw.name}, test images")

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from neural_classifiers.plots import plot_confusion
 from neural_classifiers.scores import score_predictions
 from tasks.models import Model, load_pipeline
 from tasks.records import File, Reference
@@ -35,6 +34,8 @@ class Scored(Reference):
 @step(threads=1, task_run_name="score_model-{name}")
 def score_model(name: str, model: Model, split: Split, folder: Path) -> Scored:
     """Scores, predictions and confusion matrix of a model that has seen no test row."""
+    from neural_classifiers.plots import plot_confusion
+
     if model.weights is not None:
         from neural_classifiers.threads import set_tensorflow_threads
 

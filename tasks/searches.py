@@ -18,7 +18,6 @@ from prefect import Task
 from neural_classifiers import search
 from neural_classifiers.grids import Grid
 from neural_classifiers.outcomes import with_times, without_times
-from neural_classifiers.plots import plot_grid, plot_grid_effects
 from tasks import places
 from tasks.models import Model, save_pipeline
 from tasks.records import File, Reference
@@ -127,6 +126,8 @@ def keep_model(
     folder: Path,
 ) -> Model:
     """Write the chosen model, its card, the table of its grid and the grid's figures."""
+    from neural_classifiers.plots import plot_grid, plot_grid_effects
+
     fitted = search.refit(plan, results)
     cv_results = {**results.cv_results_, "fitted_as": list(plan.same_as)}
     table = pd.DataFrame(_columns(cv_results))

@@ -6,7 +6,6 @@ from typing import Any
 
 from neural_classifiers.digits import DigitsPreset, judge, model_summary_rows
 from neural_classifiers.digits_training import train
-from neural_classifiers.plots import plot_confusion, plot_learning_curves, plot_model_summary
 from neural_classifiers.weights import weights_to_bytes
 from tasks import places
 from tasks.ingest_digits import Digits, read_digits
@@ -48,6 +47,8 @@ def train_digits(
     FloatingPointError
         If the loss is no longer finite; says in which epoch and step.
     """
+    from neural_classifiers.plots import plot_confusion, plot_learning_curves, plot_model_summary
+
     arrays = read_digits(digits)
     unfinished = FolderStore(places.cache() / ".unfinished" / folder.name)
     trained = train(

@@ -39,7 +39,7 @@ def wait_until(found, timeout_s: float, what: str):
     while time.monotonic() < end:
         if value := found():
             return value
-        time.sleep(0.5)
+        time.sleep(1)
     pytest.fail(f"expected {what} within {timeout_s:g} s")
 
 
@@ -55,6 +55,7 @@ class Site:
             "PREFECT_API_URL": self.url,
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
+            "PREFECT_WORKER_QUERY_SECONDS": "2",
             "NEURAL_CLASSIFIERS_HOME": str(folder),
         }
         self.processes: list[subprocess.Popen[bytes]] = []
@@ -121,7 +122,7 @@ def site(tmp_path_factory):
     wait_until(site.is_up, 180, "a server that answers")
     site.prefect("work-pool", "create", "classifiers", "--type", "process")
     site.prefect("--no-prompt", "deploy", "--all")
-    site.start("worker", "start", "--pool", "classifiers", "--query-seconds", "2")
+    site.start("worker", "start", "--pool", "classifiers")
     yield site
     assert site.stop() == []
 
