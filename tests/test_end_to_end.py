@@ -80,13 +80,13 @@ class Site:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def ask(self, path: str, body: dict | None = None):
+    def ask(self, path: str, body: dict | list | None = None, method: str | None = None):
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(
-            f"{self.url}/{path}", data, {"Content-Type": "application/json"}
+            f"{self.url}/{path}", data, {"Content-Type": "application/json"}, method=method
         )
         with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.loads(answer.read())
+            return json.loads(answer.read() or "null")
 
     def is_up(self) -> bool:
         try:
@@ -147,15 +147,17 @@ def test_a_schedule_fires_and_a_failed_search_is_retried(site):
     # A schedule of a few seconds, on small data: seen to fire
     schedule = [
         {
-            "schedule": {"interval": 3600, "anchor_date": _in_seconds(15)},
+            "schedule": {"interval": 10},
             "parameters": {"source": str(source), **SMALL},
             "active": True,
         }
     ]
-    site.ask(f"deployments/{nightly['id']}/schedules", schedule)
+    [made] = site.ask(f"deployments/{nightly['id']}/schedules", schedule)
+    wait_until(lambda: site.runs("Running"), 120, "the schedule to fire")
+    site.ask(f"deployments/{nightly['id']}/schedules/{made['id']}", method="DELETE")
     failed = wait_until(lambda: site.runs("Failed"), 300, "the scheduled run to fail")
     assert len(failed) == 1
-    assert failed[0]["auto_scheduled"]
+    assert failed[0]["auto_scheduled"]  # by the schedule, by nobody's hand
     assert "search_keras" in failed[0]["state"]["message"]
     [folder] = (site.folder / "artifacts" / "runs").iterdir()
     metrics = json.loads((folder / "metrics.json").read_bytes())
@@ -179,7 +181,3 @@ def test_a_schedule_fires_and_a_failed_search_is_retried(site):
 
     told = site.ask("task_runs/filter", {"task_runs": {"state": {"name": {"any_": ["Cached"]}}}})
     assert {"ingest_comments", "fit_scikit-0", "fit_keras-1"} <= {t["name"] for t in told}
-
-
-def _in_seconds(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))
