@@ -29,6 +29,8 @@ def use_own_prefect() -> None:
     os.environ["PREFECT_HOME"] = str(places.root() / ".prefect")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
+    # the first start makes the database: 16 s on an idle machine, Prefect gives up after 20
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "300")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
