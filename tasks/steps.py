@@ -43,7 +43,7 @@ def step(
     ----------
     threads : int
         0: the body runs here, in the task's thread. Otherwise in a worker process that may
-        use so many threads (-1: as many as there are cores).
+        use so many threads.
     timeout_s : float, optional
         Time limit of a body in a worker process.
     task_run_name : str, optional
@@ -95,7 +95,6 @@ def _run(
     def work(folder: Path) -> Reference:
         if threads == 0:
             return body(**arguments, folder=folder)
-        in_process = threads if threads > 0 else workers.cores()
         meter.answer = workers.run(
             call_body,
             body.__module__,
@@ -103,8 +102,9 @@ def _run(
             arguments,
             folder,
             places.root(),
-            threads=in_process,
+            threads=threads,
             timeout_s=timeout_s,
+            on_start=lambda: logger.info("computing in a worker process"),
         )
         return meter.answer.value
 

@@ -54,7 +54,11 @@ class Answer(NamedTuple):
 
 
 def run(
-    function: Callable[..., Any], *args: Any, threads: int = 1, timeout_s: float | None = None
+    function: Callable[..., Any],
+    *args: Any,
+    threads: int = 1,
+    timeout_s: float | None = None,
+    on_start: Callable[[], None] = lambda: None,
 ) -> Answer:
     """What a function returns from a worker process.
 
@@ -68,6 +72,9 @@ def run(
     timeout_s : float, optional
         Seconds from its start; then the worker is killed.
 
+    on_start : callable, optional
+        Called once the cores are there.
+
     Raises
     ------
     StepTimeoutError
@@ -77,6 +84,7 @@ def run(
     """
     threads = min(threads, cores())
     with _cores_taken(threads), _worker(threads) as (executor, process, said):
+        on_start()
         future = executor.submit(function, *args)
         started, peak = time.monotonic(), 0
         while not future.done():
