@@ -6,22 +6,31 @@ a temporary one. The settings must stand before Prefect is imported, so flows ar
 """
 
 import argparse
+import importlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tasks import places
 
 FLOWS = ("comments", "digits", "all")
+HOMES = {
+    "classify-comments": "flows.comments:classify_comments",
+    "classify-digits": "flows.digits:classify_digits",
+    "train-classifiers": "flows.classifiers:train_classifiers",
+}
+"""Where the flow of each name is, for `rerun`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 when it did what was asked, 1 when it failed, 2 when it was misspelt."""
     parsed = parser().parse_args(arguments)
     use_own_prefect()
-    return _run(parsed)
+    command: Callable[[argparse.Namespace], int] = parsed.does
+    return command(parsed)
 
 
 def use_own_prefect() -> None:
@@ -45,7 +54,32 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--sample", type=_count, help="comments to draw (digits: training images)")
     run.add_argument("--categories", nargs="+", help="known categories of the comments")
     run.add_argument("--refresh", nargs="+", metavar="STEP", help="steps to compute again")
-    run.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    run.set_defaults(does=_run)
+
+    runs = commands.add_parser("runs", help="every run, newest first")
+    runs.set_defaults(does=_runs)
+    show = commands.add_parser("show", help="a run's steps, and why each was computed")
+    show.set_defaults(does=_show)
+    compare = commands.add_parser("compare", help="in what two runs differ")
+    compare.set_defaults(does=_compare)
+    rerun = commands.add_parser("rerun", help="continue a run: do what failed or is missing")
+    rerun.set_defaults(does=_rerun)
+    verify = commands.add_parser("verify", help="check every record against its digests")
+    verify.set_defaults(does=_verify)
+    prune = commands.add_parser("prune", help="remove the records that no recent run needs")
+    prune.add_argument("--keep-runs", type=_count, required=True, metavar="N", help="newest runs")
+    prune.add_argument("--dry-run", action="store_true", help="only tell what would be removed")
+    prune.set_defaults(does=_prune)
+    export = commands.add_parser("export", help="a run's folder and its records as one zip")
+    export.add_argument("--to", type=Path, metavar="FILE.zip", help="default: RUN.zip, here")
+    export.set_defaults(does=_export)
+
+    which = "folder, flow run name, the beginning of either, or last"
+    for command in (show, rerun, export):
+        command.add_argument("run", metavar="RUN", help=which)
+    compare.add_argument("run", metavar="RUN", nargs=2, help=which)
+    for command in commands.choices.values():
+        command.add_argument("--json", action="store_true", help="one JSON object, for programs")
     return whole
 
 
@@ -56,16 +90,22 @@ def _count(text: str) -> int:
 
 
 def _run(parsed: argparse.Namespace) -> int:
-    state = _start(parsed)
+    return _tell_result(parsed, _start(parsed))
+
+
+def _tell_result(parsed: argparse.Namespace, state: Any) -> int:
     from tasks import runs
 
     folder = runs.folder_of(str(state.state_details.flow_run_id))
     result = _result(state, folder)
-    if parsed.json:
-        sys.stdout.write(json.dumps(result) + "\n")
-    else:
-        sys.stdout.write(_in_words(result))
+    _tell(parsed, result, _in_words)
     return 0 if state.is_completed() else 1
+
+
+def _tell(
+    parsed: argparse.Namespace, told: Mapping[str, Any], in_words: Callable[[Any], str]
+) -> None:
+    sys.stdout.write(json.dumps(told) + "\n" if parsed.json else in_words(told))
 
 
 def _start(parsed: argparse.Namespace) -> Any:
@@ -131,3 +171,170 @@ def _in_words(result: dict[str, Any]) -> str:
     if result.get("report"):
         lines.append(f"report  {result['report']}")
     return "\n".join(lines) + "\n"
+
+
+def _found(*names: str) -> Any:
+    """The runs of some names, or the end of the command."""
+    from tasks import history
+
+    try:
+        return [history.find_run(name) for name in names]
+    except history.UnknownRunError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(2) from None
+
+
+def _runs(parsed: argparse.Namespace) -> int:
+    from tasks import history
+
+    _tell(parsed, {"runs": [history.overview(run) for run in history.all_runs()]}, _runs_in_words)
+    return 0
+
+
+def _show(parsed: argparse.Namespace) -> int:
+    from tasks import history
+
+    [run] = _found(parsed.run)
+    _tell(parsed, history.describe(run), _run_in_words)
+    return 0
+
+
+def _compare(parsed: argparse.Namespace) -> int:
+    from tasks import history
+
+    _tell(parsed, history.compare(*_found(*parsed.run)), _differences_in_words)
+    return 0
+
+
+def _rerun(parsed: argparse.Namespace) -> int:
+    [run] = _found(parsed.run)
+    if run.status == "running":
+        return _refused(f"{run.folder}: expected a run that ended, got one that is running")
+    if run.told["flow"] not in HOMES:
+        return _refused(f"{run.folder}: expected a run of {', '.join(HOMES)}")
+    from tasks.resume import NotResumableError, resume
+
+    module, _, name = HOMES[run.told["flow"]].partition(":")
+    flow = getattr(importlib.import_module(module), name)
+    try:
+        state = resume(run.told["run_id"], flow, _say_who_waits)
+    except NotResumableError as error:
+        return _refused(error)
+    return _tell_result(parsed, state)
+
+
+def _say_who_waits() -> None:
+    sys.stderr.write("scheduled; waiting for a worker of the deployment to do it\n")
+
+
+def _verify(parsed: argparse.Namespace) -> int:
+    from tasks import housekeeping
+
+    def at_once(fault: str) -> None:
+        if not parsed.json:
+            sys.stdout.write(f"{fault}\n")
+
+    checked = housekeeping.verify(at_once)
+    _tell(parsed, checked, _checked_in_words)
+    return 1 if checked["faults"] else 0
+
+
+def _prune(parsed: argparse.Namespace) -> int:
+    from tasks import housekeeping
+
+    try:
+        _tell(parsed, housekeeping.prune(parsed.keep_runs, parsed.dry_run), _pruned_in_words)
+    except housekeeping.InUseError as error:
+        return _refused(error)
+    return 0
+
+
+def _export(parsed: argparse.Namespace) -> int:
+    from tasks import housekeeping
+
+    [run] = _found(parsed.run)
+    _tell(parsed, housekeeping.export(run, parsed.to), _exported_in_words)
+    return 0
+
+
+def _refused(why: object) -> int:
+    sys.stderr.write(f"{why}\n")
+    return 1
+
+
+def _runs_in_words(told: Mapping[str, Any]) -> str:
+    lines = [
+        f"{'run':<44}{'flow':<20}{'status':<11}{'seconds':>8}{'computed':>10}{'cached':>8}  scores"
+    ]
+    for run in told["runs"]:
+        scores = [
+            f"{model} {next(iter(numbers.values())):.4f}"
+            for models in run["scores"].values()
+            for model, numbers in models.items()
+            if numbers
+        ]
+        lines.append(
+            f"{run['folder']:<44}{run['flow']:<20}{run['status']:<11}{_number(run['seconds']):>8}"
+            f"{run['computed']:>10}{run['cached']:>8}  {', '.join(scores)}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _run_in_words(run: Mapping[str, Any]) -> str:
+    lines = [
+        f"{run['folder']}: {run['flow']}, {run['status']}, attempts: {run['attempts']}, "
+        f"seconds: {_number(run['seconds'])}",
+        *([f"error: {run['error']}"] if run["error"] else []),
+        "",
+        f"{'attempt':<9}{'step':<28}{'':<10}{'seconds':>9}{'peak MB':>9}  why",
+    ]
+    for step in run["steps"]:
+        why = step["why"] or []
+        what = "cached" if step["hit"] else "failed" if "error" in step else "computed"
+        said = step.get("error") or "; ".join(why[:3])
+        more = f"; and {len(why) - 3} more" if len(why) > 3 else ""
+        lines.append(
+            f"{step['attempt']:<9}{step['task_run']:<28}{what:<10}{step['seconds']:>9.1f}"
+            f"{step['peak_rss_mb']:>9.0f}  {said}{more}".rstrip()
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _differences_in_words(told: Mapping[str, Any]) -> str:
+    lines = [" -> ".join(told["runs"])]
+    for part in ("parameters", "data", "libraries"):
+        lines += [f"{part}.{name}: {a} -> {b}" for name, (a, b) in told[part].items()]
+    lines += [f"code.{part}: reached by {', '.join(s)}" for part, s in told["code"].items()]
+    if told["unknown"]:
+        lines.append(f"records gone, so code and libraries unknown: {', '.join(told['unknown'])}")
+    if len(lines) == 1:
+        lines.append("the same parameters, data, code and libraries")
+    if told["scores"]:
+        lines += ["", f"{'score':<42}{'first':>12}{'second':>12}{'difference':>12}"]
+    for name, (one, other, by) in told["scores"].items():
+        lines.append(
+            f"{name:<42}{_number(one, 4):>12}{_number(other, 4):>12}{_number(by, 4, '+'):>12}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _checked_in_words(told: Mapping[str, Any]) -> str:
+    return f"{told['records']:,} records, {told['bytes']:,} bytes, {len(told['faults'])} faults\n"
+
+
+def _pruned_in_words(told: Mapping[str, Any]) -> str:
+    what = ", ".join(f"{number:,} {kind}" for kind, number in told["removed"].items()) or "nothing"
+    would = "would be " if told["dry_run"] else ""
+    return (
+        f"{what} {would}removed, {told['bytes']:,} bytes; {told['kept']:,} records kept "
+        f"for {told['runs']} runs\n"
+    )
+
+
+def _exported_in_words(told: Mapping[str, Any]) -> str:
+    gone = f"; removed since: {', '.join(told['gone'])}" if told["gone"] else ""
+    return f"{told['file']}  {told['bytes']:,} bytes, {told['records']} records{gone}\n"
+
+
+def _number(value: float | None, places: int = 1, sign: str = "") -> str:
+    return "-" if value is None else f"{value:{sign},.{places}f}"

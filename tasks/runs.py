@@ -2,7 +2,8 @@
 
 ``run.json`` is rewritten whole after each step, so that a killed run tells how far it came. A
 retry of the same flow run finds its folder by the run's id and adds to ``attempts``. Tables and
-models stay in the cache and are named here by path and digest.
+models stay in the cache and are named here by path and digest. While its process lives, a run
+holds the locks of `tasks.locks`.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import prefect.runtime
 from prefect.client.schemas.objects import FlowRun
@@ -21,10 +22,11 @@ from prefect.flows import Flow
 from prefect.states import State
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from tasks import places
+from tasks import locks, places
 from tasks.records import write_durably
 
-_RUN = "run.json"
+RUN = "run.json"
+_held: dict[str, list[IO[bytes] | None]] = {}  # locks of the root runs in this process, by id
 
 
 def current() -> Path | None:
@@ -50,7 +52,7 @@ def folder_of(run_id: str) -> Path | None:
 
 def read(folder: Path) -> dict[str, Any]:
     """What ``run.json`` says."""
-    return json.loads((folder / _RUN).read_bytes())
+    return json.loads((folder / RUN).read_bytes())
 
 
 @contextlib.contextmanager
@@ -59,7 +61,7 @@ def updating(folder: Path) -> Iterator[dict[str, Any]]:
     with _locked(folder):
         run = read(folder)
         yield run
-        write_durably(folder / _RUN, as_json(run))
+        write_durably(folder / RUN, as_json(run))
 
 
 def as_json(value: Any) -> bytes:
@@ -87,41 +89,68 @@ def open_run(flow: Flow, flow_run: FlowRun, state: State) -> None:
     """Make the folder of a root run, or add an attempt to it (hook ``on_running``)."""
     if flow_run.parent_task_run_id is not None:
         return
-    run_id = str(flow_run.id)
+    run_id, began = str(flow_run.id), datetime.now(UTC)
+    if run_id not in _held:  # a flow that retries itself enters Running again
+        _held[run_id] = [locks.hold(places.cache() / locks.IN_USE, shared=True)]
     if folder := folder_of(run_id):
+        _hold_running(run_id, folder)
         with updating(folder) as run:
             run.update(status="running", attempts=run["attempts"] + 1, finished=None)
-            run.update(error=None, failed=[])
+            run.update(error=None, failed=[], seconds=None)
+            run.update(began=[*run.get("began", []), _exactly(began)])
         return
-    started = datetime.now(UTC)
-    folder = places.runs() / f"{started:%Y%m%dT%H%M%SZ}-{flow_run.name}"
+    folder = places.runs() / f"{began:%Y%m%dT%H%M%SZ}-{flow_run.name}"
     folder.mkdir(parents=True)
+    _hold_running(run_id, folder)
     run = {
         "run_id": run_id,
         "flow": flow.name,
         "name": flow_run.name,
         "status": "running",
         "attempts": 1,
-        "started": started.isoformat(timespec="seconds"),
+        "started": began.isoformat(timespec="seconds"),
         "finished": None,
+        "began": [_exactly(began)],  # each attempt
+        "seconds": None,  # of the last attempt
         "error": None,
         "failed": [],
         "source": None,
         "parameters": flow_run.parameters,
         "steps": [],
     }
-    write_durably(folder / _RUN, as_json(run))
+    write_durably(folder / RUN, as_json(run))
 
 
 def close_run(flow: Flow, flow_run: FlowRun, state: State) -> None:
-    """Write how a root run ended (hooks for every end)."""
-    folder = folder_of(str(flow_run.id))
-    if flow_run.parent_task_run_id is not None or folder is None:
+    """Write how a root run ended (hooks for every end), and let go of its locks."""
+    if flow_run.parent_task_run_id is not None:
         return
-    with updating(folder) as run:
-        run["status"] = (state.name or state.type.value).lower()
-        run["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
-        run["error"] = None if state.is_completed() else state.message
+    run_id, ended = str(flow_run.id), datetime.now(UTC)
+    if folder := folder_of(run_id):
+        with updating(folder) as run:
+            took = ended - datetime.fromisoformat(run["began"][-1])
+            run["status"] = (state.name or state.type.value).lower()
+            run["finished"] = ended.isoformat(timespec="seconds")
+            run["seconds"] = round(took.total_seconds(), 1)
+            run["error"] = None if state.is_completed() else state.message
+        (folder / locks.RUNNING).unlink(missing_ok=True)
+    for lock in _held.pop(run_id, []):  # none where a worker tells of the process that it lost
+        if lock is not None:
+            lock.close()
+
+
+def is_alive(folder: Path) -> bool:
+    """Whether the process of a run lives: false for a run that ended, and for one killed."""
+    return locks.is_held(folder / locks.RUNNING)
+
+
+def _hold_running(run_id: str, folder: Path) -> None:
+    if len(_held[run_id]) == 1:
+        _held[run_id].append(locks.hold(folder / locks.RUNNING))
+
+
+def _exactly(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds")
 
 
 FLOW: dict[str, Any] = {

@@ -1,0 +1,51 @@
+"""Who is at work: locks that the kernel frees when their process ends, however it ends.
+
+A run holds two while it goes on: its folder's ``.running`` for itself, so that a killed run can be
+told from a running one, and the cache's ``.in-use`` together with other runs, so that nothing is
+removed from under them.
+"""
+
+import fcntl
+from pathlib import Path
+from typing import IO
+
+IN_USE, RUNNING = ".in-use", ".running"
+
+
+def hold(path: Path, *, shared: bool = False, wait: bool = True) -> IO[bytes] | None:
+    """The locked file, to be closed when done; None if another holds it and `wait` is false.
+
+    Parameters
+    ----------
+    path : Path
+        Made when missing. Its content is of no account.
+    shared : bool
+        Together with others that share it; otherwise alone.
+    wait : bool
+        Until it is free.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("ab")
+    if _lock(file, shared, wait):
+        return file
+    file.close()
+    return None
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock alone."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return False
+    with file:  # shared, so that two who look at once do not take each other for the holder
+        return not _lock(file, shared=True, wait=False)
+
+
+def _lock(file: IO[bytes], shared: bool, wait: bool) -> bool:
+    how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    try:
+        fcntl.flock(file, how if wait else how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
