@@ -16,7 +16,7 @@ export UV_COMPILE_BYTECODE := 1
 export UV_NO_CONFIG := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install run test check format lock clean
+.PHONY: help install run test faults check format lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ run: install ## train everything and print where the report is: WHAT=comments SO
 
 test: install ## the tests
 	$(BIN)/python -m pytest $(TESTS)
+
+faults: install ## kill the small flow N times at random moments; writes docs/faults.md
+	$(BIN)/python benchmarks/faults.py $(if $(N),--kills $(N))
 
 check: install ## lint, format, types
 	$(BIN)/ruff check
