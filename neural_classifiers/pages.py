@@ -2,18 +2,21 @@
 
 Both are made of the same plain values, whatever of them there is: a run whose searches failed
 still has its data to show. The verdict comes first, in words. Texts and labels out of the data are
-hostile input: the page escapes them (Jinja's autoescape), the Markdown neutralises both HTML and
-Markdown.
+hostile input: the page escapes them (Jinja's autoescape) and forbids itself to load anything, the
+Markdown neutralises both HTML and Markdown; what cannot be printed, or would turn the direction of
+the text around it, becomes a replacement mark in both.
 """
 
 import base64
 import html
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 
 from neural_classifiers.scores import (
+    CONSTANT,
     ModelComparison,
     Scores,
     model_title,
@@ -25,6 +28,10 @@ from neural_classifiers.scores import (
 )
 
 MARKDOWN_BYTES_MAX = 300_000  # of an artifact: beyond it the Prefect UI becomes slow
+PLAIN_LENGTH = 300  # characters of one hostile text in the Markdown
+
+# Control characters but white space, lone surrogates, marks that turn the text's direction.
+UNPRINTABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 DEPARTURES = (
     "Every word of a comment is stemmed. The notebook stems the whole comment as one word, so only "
@@ -56,36 +63,51 @@ def render_report(
     Parameters
     ----------
     run : mapping
-        As ``run.json``: name, flow, started, attempts, parameters, steps.
+        As ``run.json``: name, flow, run_id, started, attempts, parameters, steps; and, where it
+        has them, the ``versions`` of the libraries.
     sections : mapping
         ``comments`` and ``digits`` as ``report.json`` has them; either may be missing.
     figures : mapping of str to bytes
-        PNG by name.
+        PNG by name; those that are missing leave no gap.
     failed : sequence of str
-        Steps that failed; shown first.
+        Steps that failed; shown first, with what they said.
+
+    Returns
+    -------
+    str
+        Can always be encoded as UTF-8.
     """
     from jinja2 import Environment, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters |= {
+    run, sections, failed = _printable(run), _printable(sections), _printable(failed)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    filters: dict[str, Any] = {
         "percent": percent,
-        "percent2": lambda share: f"{100 * share:.2f}\N{NO-BREAK SPACE}%",
-        "points": lambda share: f"{100 * share:+.1f}".replace("-", "\N{MINUS SIGN}"),
+        "percent2": _percent2,
+        "points": _points,
         "thousands": lambda n: f"{n:,}",
+        "p_value": _p_value,
+        "moment": _moment,
     }
+    environment.filters |= filters
     template = files("neural_classifiers").joinpath("report.html").read_text(encoding="utf-8")
-    comments, digits = _comments(sections.get("comments")), _digits(sections.get("digits"))
+    steps = [{"error": None} | step for step in run["steps"]]
+    said = {step["task_run"]: step["error"] for step in steps}
     return environment.from_string(template).render(
         title=_title(sections),
-        run={**run, "steps": [{"error": None} | step for step in run["steps"]]},
-        failed=list(failed),
+        run={"versions": {}} | dict(run) | {"steps": steps},
+        failed=[(name, said.get(name)) for name in failed],
         verdict=_verdict(sections),
-        comments=comments,
-        digits=digits,
+        comments=_comments(sections.get("comments")),
+        digits=_digits(sections.get("digits")),
         departures=DEPARTURES,
-        hits=sum(bool(step["hit"]) for step in run["steps"]),
+        hits=sum(bool(step["hit"]) for step in steps),
         files=[pair for part in sections.values() for pair in part["files"].items()],
-        figures={name: _data_uri(png) for name, png in figures.items()},
+        figures={
+            name: {"uri": _data_uri(png), "width": _width(png)} for name, png in figures.items()
+        },
     )
 
 
@@ -95,54 +117,151 @@ def render_markdown(
     figures: Mapping[str, bytes],
     failed: Sequence[str] = (),
 ) -> str:
-    """The report for the Prefect UI, at most 300 KB: figures that do not fit are named instead."""
-    lines = [f"# {plain(_title(sections))}", ""]
+    """The report for the Prefect UI, at most 300 KB: figures that do not fit are named instead.
+
+    Takes what `render_report` takes.
+    """
+    run, sections, failed = _printable(run), _printable(sections), _printable(failed)
+    blocks = [f"# {_title(sections)}"]
     if failed:
-        lines += [f"**This run failed in {plain(', '.join(failed))}.**", ""]
-    lines += [f"> {plain(sentence)}\n>" for sentence in _verdict(sections)]
+        blocks.append(f"**This run failed in {plain(', '.join(failed))}.**")
+    blocks.append("\n>\n".join(f"> {plain(sentence)}" for sentence in _verdict(sections)))
     if comments := _comments(sections.get("comments")):
-        lines += ["", f"## Comments: {comments['rows']['test']:,} in the test set", ""]
-        lines += ["| model | accuracy | macro-F1 | weighted F1 | over folds |", _rule(5)]
-        for model in comments["models"]:
-            over_folds = "" if model["best_cv_score"] is None else percent(model["best_cv_score"])
-            lines.append(
-                f"| {plain(model['title'])} | {percent(model['accuracy'])} | "
-                f"{model['f1_macro']:.3f} | {percent(model['f1_weighted'])} | {over_folds} |"
-            )
-        lines += ["", "| rows | |", _rule(2)]
-        lines += [f"| {plain(name)} | {n:,} |" for name, n in comments["funnel"]]
+        blocks += _comments_in_markdown(comments)
     if digits := _digits(sections.get("digits")):
-        lines += ["", f"## Digits: {digits['rows']['test']:,} in the test set", ""]
-        lines += ["| network | parameters | test accuracy | test loss |", _rule(4)]
-        lines += [
-            f"| {plain(m['name'])} | {m['parameters']:,} | {m['test_accuracy']:.2%} | "
-            f"{m['test_loss']:.4f} |"
-            for m in digits["models"]
-        ]
-    return _with_figures("\n".join(lines) + "\n", figures)
+        blocks += _digits_in_markdown(digits)
+    blocks.append(f"Run {plain(run['name'])} of {plain(run['flow'])}, {_moment(run['started'])}.")
+    return _with_figures("\n\n".join(block for block in blocks if block) + "\n", figures)
 
 
-def plain(text: str) -> str:
-    """Text that neither HTML nor Markdown will take for anything else, on one line."""
-    one_line = " ".join(text.split())
-    return re.sub(r"([\\`*_{}\[\]()#+!|~>-])", r"\\\1", html.escape(one_line, quote=False))
+def plain(text: object) -> str:
+    """Text that neither HTML nor Markdown will take for anything else: one line, cut if long.
+
+    Backslashes, since the Prefect UI shows numeric entities as they are; before ``:``, ``.`` and
+    ``@`` too, since it makes links of bare addresses.
+    """
+    one_line = " ".join(str(text).split())
+    if len(one_line) > PLAIN_LENGTH:
+        one_line = one_line[: PLAIN_LENGTH - 1] + "…"
+    escaped = html.escape(one_line, quote=False)
+    return re.sub(r"([\\`*_{}\[\]()#+!|~>:.@$=^\"-])", r"\\\1", escaped)
+
+
+def _comments_in_markdown(comments: Mapping[str, Any]) -> list[str]:
+    models = [
+        (
+            plain(model["title"]),
+            percent(model["accuracy"]),
+            f"{percent(model['low'])} – {percent(model['high'])}",
+            f"{model['f1_macro']:.3f}",
+            percent(model["f1_weighted"]),
+            "" if model["best_cv_score"] is None else percent(model["best_cv_score"]),
+        )
+        for model in comments["models"]
+    ]
+    chosen = [
+        f"- {plain(model['title'])}: "
+        + ", ".join(f"{plain(name)} {plain(value)}" for name, value in model["best_params"].items())
+        for model in comments["models"]
+        if model["best_params"]
+    ]
+    comparisons = [
+        (
+            plain(c["title"]),
+            plain(c["rival_title"]),
+            plain(c["words"]),
+            _points(c["accuracy_difference"]),
+            f"{c['won']} / {c['lost']}",
+            _p_value(c["p_value"]),
+        )
+        for c in comments["comparisons"]
+    ]
+    f1 = [
+        (plain(label), *(f"{model['per_class'][label]['f1']:.3f}" for model in comments["models"]))
+        for label in comments["labels"]
+    ]
+    return [
+        f"## Comments: {comments['rows']['test']:,} in the test set",
+        _table(
+            ("model", "accuracy", "95 % interval", "macro-F1", "weighted F1", "over folds"), models
+        ),
+        "\n".join(chosen),
+        _table(("model", "against", "in words", "points", "won / lost", "p"), comparisons),
+        _table(("F1 of class", *(plain(m["short_title"]) for m in comments["models"])), f1),
+        _table(("rows", ""), [(plain(name), f"{n:,}") for name, n in comments["funnel"]]),
+    ]
+
+
+def _digits_in_markdown(digits: Mapping[str, Any]) -> list[str]:
+    networks = [
+        (
+            plain(m["name"]),
+            f"{m['parameters']:,}",
+            _percent2(m["test_accuracy"]),
+            f"{_percent2(m['low'])} – {_percent2(m['high'])}",
+            f"{m['test_loss']:.4f}",
+        )
+        for m in digits["models"]
+    ]
+    columns = ("network", "parameters", "test accuracy", "95 % interval", "test loss")
+    return [f"## Digits: {digits['rows']['test']:,} in the test set", _table(columns, networks)]
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; nothing at all where it has no rows."""
+    if not rows:
+        return ""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _with_figures(text: str, figures: Mapping[str, bytes]) -> str:
+    """Text with the figures, in their order, that the room left allows; the others by name."""
+    named = {name: f"\n{plain(name)}: in the run's folder.\n" for name in figures}
+    room = MARKDOWN_BYTES_MAX - len((text + "".join(named.values())).encode())
     for name, png in figures.items():
         picture = f"\n### {plain(name)}\n\n![{plain(name)}]({_data_uri(png)})\n"
-        if len((text + picture).encode()) > MARKDOWN_BYTES_MAX - 2_000:
-            picture = f"\n{plain(name)}: in the run's folder.\n"
-        text += picture
-    return text
+        cost = len(picture.encode()) - len(named[name].encode())
+        if cost <= room:
+            room -= cost
+            named[name] = picture
+    return text + "".join(named.values())
 
 
-def _rule(columns: int) -> str:
-    return "| --- " * columns + "|"
+def _printable(value: Any) -> Any:
+    """The same plain value with every text in it, keys too, made printable."""
+    if isinstance(value, str):
+        return UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, Mapping):
+        return {_printable(key): _printable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_printable(each) for each in value]
+    return value
 
 
 def _data_uri(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def _width(png: bytes) -> int:
+    """Width to show a picture at: half its pixels, so that it is sharp on dense screens."""
+    return int.from_bytes(png[16:20], "big") // 2  # PNG: 8 bytes of signature, then IHDR
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _percent2(share: float) -> str:
+    return f"{100 * share:.2f}\N{NO-BREAK SPACE}%"
+
+
+def _p_value(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else "below 0.001"
+
+
+def _moment(iso: str) -> str:
+    return f"{datetime.fromisoformat(iso).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _title(sections: Mapping[str, Any]) -> str:
@@ -160,15 +279,14 @@ def _compared(section: Mapping[str, Any]) -> list[ModelComparison]:
 
 def _verdict(sections: Mapping[str, Mapping[str, Any]]) -> list[str]:
     comments, digits = sections.get("comments"), sections.get("digits")
-    read = [m["test_accuracy"] for m in digits["models"].values()] if digits else []
-    return list(
-        verdict_sentences(
-            _scores(comments) if comments else None,
-            _compared(comments) if comments else (),
-            digits_accuracy=max(read, default=None),
-            n_digits=digits["rows"]["test"] if digits else None,
-        )
+    networks = digits["models"] if digits else {}
+    sentences = verdict_sentences(
+        _scores(comments) if comments else None,
+        _compared(comments) if comments else (),
+        digits={name: told["test_accuracy"] for name, told in networks.items()},
+        n_digits=digits["rows"]["test"] if digits else 0,
     )
+    return list(sentences) or ["Nothing could be judged in this run."]
 
 
 def _comments(section: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -181,10 +299,8 @@ def _comments(section: Mapping[str, Any] | None) -> dict[str, Any] | None:
     for name, told in section["models"].items():
         low, high = scores[name].accuracy_interval
         titles = {"title": model_title(name, scores), "short_title": model_title(name)}
-        models.append(
-            {**told, **titles, "name": name, "low": low, "high": high}
-            | {"recommended": name == recommended}
-        )
+        mark = "" if name != recommended else "not beaten" if name == CONSTANT else "recommended"
+        models.append({**told, **titles, "name": name, "low": low, "high": high, "mark": mark})
     rows = section["rows"]
     funnel = [
         ("Rows in the file", rows["in_file"]),
@@ -223,6 +339,7 @@ def _comments(section: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _digits(section: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The section with the intervals of its accuracies."""
     if section is None:
         return None
     n = section["rows"]["test"]

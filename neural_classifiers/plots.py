@@ -39,10 +39,13 @@ STYLE = {
     "xtick.color": INK,
     "ytick.color": INK,
     "legend.frameon": False,
+    "figure.constrained_layout.w_pad": 0.1,  # inches around the axes
+    "figure.constrained_layout.h_pad": 0.1,
 }
 DOTS_PER_INCH = 150  # shown at half that, so that it stays sharp on dense screens
 N_COLOURS = 64  # a palette makes the files about a third of their size
-LABEL_LENGTH, LINE_LENGTH, CELL_LENGTH = 24, 70, 80  # characters
+LABEL_LENGTH, LINE_LENGTH, TABLE_LENGTH = 24, 70, 110  # characters
+N_COUNTED_CLASSES = 16  # beyond, counts no longer fit into the cells of a matrix
 N_CANDIDATES = 10  # notebook, the grid results
 
 _lock = Lock()
@@ -56,7 +59,8 @@ def plot_table_head(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> by
     columns : sequence of str
         Names of the columns.
     rows : sequence of sequences, each as long as `columns`
-        All of them are drawn, one line each; long text is cut. May be empty.
+        All of them are drawn, one line each; the longest columns are cut until a line has at most
+        110 characters. May be empty.
 
     Returns
     -------
@@ -93,12 +97,12 @@ def plot_model_summary(layers: Sequence[Mapping[str, Any]], total: int) -> bytes
 
 
 def plot_confusion(matrix: ArrayLike, labels: Sequence[str], title: str = "") -> bytes:
-    """Draw a confusion matrix: counts, and the shares of each actual class as colour and figure.
+    """Draw a confusion matrix: counts, and their share of the actual class in figures and colour.
 
     Parameters
     ----------
     matrix : array-like of int, shape (n_classes, n_classes)
-        Rows are actual classes, columns predicted ones.
+        Rows are actual classes, columns predicted ones. Above 16 classes colour speaks alone.
     labels : sequence of str
         The classes in the order of the matrix.
     title : str, optional
@@ -121,22 +125,24 @@ def plot_confusion(matrix: ArrayLike, labels: Sequence[str], title: str = "") ->
     actual = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, actual, out=np.zeros(counts.shape), where=actual > 0)
     names = [_text(label, LABEL_LENGTH) for label in labels]
-    cell = 1.05 if n <= 4 else max(0.3, 6.0 / n)  # inches
+    cell = 1.05 if n <= 4 else max(0.22, 6.0 / n)  # inches
 
-    with _drawing(max(3.4, n * cell + 2), n * cell + 1.3) as (figure, png):
+    label = max(map(len, names)) * 0.09  # a character takes about 0.09 inches
+
+    with _drawing(max(3.4, n * cell + label + 0.9), n * cell + 1.3) as (figure, png):
         axes = figure.add_subplot()
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        fontsize = 10 if n <= 6 else 8
-        for i, j in np.ndindex(counts.shape):
-            share = f"\n{100 * shares[i, j]:.0f} %" if n <= 12 else ""
+        for i, j in np.ndindex(counts.shape) if n <= N_COUNTED_CLASSES else ():
+            share = f"\n{100 * shares[i, j]:.0f} %" if shares[i, j] >= 0.005 else ""
             axes.text(
-                j, i, f"{counts[i, j]:,}{share}", ha="center", va="center", fontsize=fontsize,
-                color="white" if shares[i, j] > 0.5 else INK,
+                j, i, f"{counts[i, j]:,}{share}", ha="center", va="center",
+                fontsize=10 if n <= 6 else 8, color="white" if shares[i, j] > 0.5 else INK,
             )  # fmt: skip
-        tilted = n > 4 or max(map(len, names)) > 12
+        angle = (30 if n <= N_COUNTED_CLASSES else 90) if label > cell else 0
         axes.set_xticks(
-            range(n), names, rotation=30 if tilted else 0, ha="right" if tilted else "center"
-        )
+            range(n), names, rotation=angle, ha="right" if angle == 30 else "center",
+            rotation_mode="anchor" if angle == 30 else "default",
+        )  # fmt: skip
         axes.set_yticks(range(n), names)
         axes.set(xlabel="predicted", ylabel="actual", title=_text(title, LINE_LENGTH))
         axes.tick_params(length=0)
@@ -217,26 +223,27 @@ def plot_learning_curves(epochs: Sequence[Mapping[str, float]]) -> bytes:
 
 
 def plot_grid(cv_results: Mapping[str, Sequence[Any]]) -> bytes:
-    """Draw the ten best candidates of a grid: mean score over the folds and their spread.
+    """Draw the ten best fits of a grid: mean score over the folds and their spread.
 
     Parameters
     ----------
     cv_results : mapping of str to sequence
-        As for `rank_candidates`. Candidates that share one fit share one line.
+        As for `rank_candidates`. Candidates that share one fit share one line, which names the
+        values of all of them.
 
     Raises
     ------
     ValueError
         If no candidate has a score.
     """
-    best = _scored(cv_results)[:N_CANDIDATES]
-    lines: dict[int, list[Candidate]] = {}
-    for candidate in best:
-        lines.setdefault(candidate.fitted_as, []).append(candidate)
+    fits: dict[int, list[Candidate]] = {}
+    for candidate in _scored(cv_results):
+        fits.setdefault(candidate.fitted_as, []).append(candidate)
+    lines = list(fits.values())[:N_CANDIDATES]
 
     with _drawing(6.5, 1.0 + 0.34 * len(lines)) as (figure, png):
         axes = figure.add_subplot()
-        for y, (fitted, *_) in enumerate(lines.values()):
+        for y, (fitted, *_) in enumerate(lines):
             mean, std = fitted.mean, fitted.std
             colour = ORANGE if y == 0 else BLUE
             axes.errorbar(mean, y, xerr=std, fmt="D" if y == 0 else "o", color=colour, capsize=3)
@@ -244,10 +251,10 @@ def plot_grid(cv_results: Mapping[str, Sequence[Any]]) -> bytes:
                 f"{mean:.4f}", (mean, y), xytext=(0, 5), textcoords="offset points",
                 ha="center", fontsize=8,
             )  # fmt: skip
-        axes.set_yticks(range(len(lines)), [_candidate_name(twins) for twins in lines.values()])
+        axes.set_yticks(range(len(lines)), [_candidate_name(twins) for twins in lines])
         axes.set_ylim(len(lines) - 0.5, -0.7)
-        axes.set_xlabel("score over the folds: mean ± standard deviation")
-        axes.set_title(_text(" · ".join(best[0].params), LINE_LENGTH), fontsize=9, color=FAINT)
+        axes.set_xlabel("mean ± standard deviation of the folds", loc="right")
+        axes.set_title(_text(" · ".join(lines[0][0].params), LINE_LENGTH), fontsize=9, color=FAINT)
         axes.grid(axis="y")
         axes.set_axisbelow(True)
         axes.tick_params(axis="y", length=0, labelsize=9)
@@ -317,13 +324,15 @@ def _table(
     has_sum: bool = False,
 ) -> bytes:
     """Draw a table in a font of fixed width, where a width is a number of characters."""
-    cells = [[_text(cell, CELL_LENGTH, mono=True) for cell in row] for row in [columns, *rows]]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     character, line, gap = 0.0753, 0.27, 2  # inches at 9 points; inches; characters
+    table = [[_text(cell, TABLE_LENGTH, mono=True) for cell in row] for row in [columns, *rows]]
+    widths = _fitting([max(map(len, column)) for column in zip(*table, strict=True)])
+    cells = [[_cut(cell, w) for cell, w in zip(row, widths, strict=True)] for row in table]
     starts = np.cumsum([0, *(width + gap for width in widths)])
 
     with _drawing(starts[-1] * character + 0.1, len(cells) * line + 0.1) as (figure, png):
-        axes = figure.add_subplot()
+        figure.set_layout_engine("none")  # it would shrink the axes that the widths are made for
+        axes = figure.add_axes((0, 0, 1, 1))
         axes.axis("off")
         axes.set(xlim=(-1, starts[-1]), ylim=(len(cells) - 0.4, -0.7))
         for i, row in enumerate(cells):
@@ -338,6 +347,14 @@ def _table(
             strong = i == 0 or (has_sum and i == len(cells) - 2)
             axes.axhline(i + 0.5, color=FAINT if strong else RULE, linewidth=1 if strong else 0.6)
     return png.getvalue()
+
+
+def _fitting(widths: Sequence[int]) -> list[int]:
+    """Widths of columns, the widest cut evenly until a table has `TABLE_LENGTH` characters."""
+    widest = max(widths)
+    while sum(min(width, widest) for width in widths) > TABLE_LENGTH and widest > 1:
+        widest -= 1
+    return [min(width, widest) for width in widths]
 
 
 def _scored(cv_results: Mapping[str, Sequence[Any]]) -> list[Candidate]:
@@ -368,7 +385,10 @@ def _text(value: Any, length: int, *, mono: bool = False) -> str:
     """One line of at most `length` characters, all of which the font can draw."""
     drawable = _drawable("DejaVu Sans Mono" if mono else "DejaVu Sans")
     words = " ".join(str(value).split())
-    line = "".join(c if ord(c) in drawable else "□" for c in words[: length + 1])
+    return _cut("".join(c if ord(c) in drawable else "□" for c in words[: length + 1]), length)
+
+
+def _cut(line: str, length: int) -> str:
     return line if len(line) <= length else line[: length - 1].rstrip() + "…"
 
 

@@ -277,14 +277,14 @@ def verdict(comparison: Comparison, unit: str = "comments") -> str:
     -------
     str
         "better", "worse" or "no difference that 900 comments could show" for accuracy; what
-        macro-F1 says is added where that is another clear answer.
+        macro-F1 says of the rarer classes is added where that is another clear answer.
     """
-    words: str = comparison.accuracy_outcome
-    if words == "unclear":
-        words = f"no difference that {comparison.n_rows:,} {unit} could show"
-    if comparison.f1_macro_outcome in ("unclear", comparison.accuracy_outcome):
-        return words
-    return f"{words} in accuracy, but {comparison.f1_macro_outcome} with all classes counted alike"
+    accuracy, f1_macro = comparison.accuracy_outcome, comparison.f1_macro_outcome
+    shown = f"that {comparison.n_rows:,} {unit} could show"
+    if f1_macro in ("unclear", accuracy):
+        return f"no difference {shown}" if accuracy == "unclear" else accuracy
+    in_accuracy = f"no difference in accuracy {shown}" if accuracy == "unclear" else accuracy
+    return f"{in_accuracy}, but {f1_macro} at the rarer classes"
 
 
 def recommend_model(
@@ -318,8 +318,8 @@ def verdict_sentences(
     models: Mapping[str, Scores] | None = None,
     comparisons: Sequence[ModelComparison] = (),
     *,
-    digits_accuracy: float | None = None,
-    n_digits: int | None = None,
+    digits: Mapping[str, float] | None = None,
+    n_digits: int = 0,
 ) -> tuple[str, ...]:
     """Sum up a run in a few sentences that need no statistics to be understood.
 
@@ -330,24 +330,23 @@ def verdict_sentences(
         failed is absent. None where the run had no comments.
     comparisons : sequence of ModelComparison
         Any pairs of `models`, either way round; a pair without one gets figures but no judgement.
-    digits_accuracy : float, optional
-        Share of the test digits that the network reads correctly; None where it was not trained.
-    n_digits : int, optional
+    digits : mapping of str to float, optional
+        Share of the test digits that each network reads correctly; without networks or None
+        nothing is said of them.
+    n_digits : int
         Number of test digits.
 
     Returns
     -------
     tuple of str
-        In this order and where they apply: which model to use and how it stands against the
-        others, what is worse than the constant answer, the weakest class, what could not be
-        judged, and the digits.
+        In this order and where they apply: which model to use, how it stands against the others,
+        what is worse than the constant answer, the weakest class, what could not be judged, and
+        the digits.
     """
     sentences = [] if models is None else _comment_sentences(models, comparisons)
-    if digits_accuracy is not None:
-        seen = "unseen digits" if n_digits is None else f"{n_digits:,} unseen digits"
-        sentences.append(
-            f"The digits network reads {percent(digits_accuracy)} of {seen} correctly."
-        )
+    if digits:
+        shares = [f"the {name} network reads {percent(share)}" for name, share in digits.items()]
+        sentences.append(f"Of {n_digits:,} unseen digits {_listed(shares)} correctly.")
     return tuple(sentences)
 
 
@@ -382,8 +381,8 @@ def rank_candidates(
     -------
     tuple of Candidate
         Ties in the grid's own order; parameter names without the steps of their pipeline. A
-        parameter that a candidate does not have is left out; candidates without a score (their
-        fit failed) come last with nan.
+        parameter that a candidate does not have (masked) is left out; candidates without a score
+        (their fit failed) come last with nan.
 
     Raises
     ------
@@ -405,7 +404,7 @@ def rank_candidates(
             params={
                 name: _plain(value)
                 for column, name in params.items()
-                if (value := cv_results[column][i]) is not np.ma.masked and value is not None
+                if (value := cv_results[column][i]) is not np.ma.masked
             },
             mean=float(means[i]),
             std=float(stds[i]),
@@ -478,21 +477,29 @@ def _outcome(comparisons: Sequence[ModelComparison], model: str, rival: str) -> 
     return f1_macro if accuracy == "unclear" else accuracy
 
 
-def _standing(comparisons: Sequence[ModelComparison], model: str, rival: str) -> str:
-    """How model stands against rival, in words that go before the rival's name."""
-    match _find(comparisons, model, rival):
+def _standing(comparisons: Sequence[ModelComparison], model: str, rivals: Mapping[str, str]) -> str:
+    """How model stands against its rivals (titles by name), those alike in one breath."""
+    groups: dict[tuple[Outcome, Outcome] | None, list[str]] = {}
+    for name, title in rivals.items():
+        groups.setdefault(_find(comparisons, model, name), []).append(title)
+    return "; ".join(_against(known, _listed(titles)) for known, titles in groups.items())
+
+
+def _against(known: tuple[Outcome, Outcome] | None, rivals: str) -> str:
+    """Words for what is known of accuracy and macro-F1 against rivals."""
+    match known:
         case None:
-            return "against"
+            return f"not compared with {rivals}"
         case ("unclear", "unclear"):
-            return "as good as"
-        case ("unclear", across):
-            return f"as often right as, but {across} across the classes than,"
+            return f"as good as {rivals}"
+        case ("unclear", rarer):
+            return f"as often right as {rivals}, but {rarer} at the rarer classes"
         case ("better", "worse"):
-            return "more often right, but worse across the classes, than"
+            return f"more often right than {rivals}, but worse at the rarer classes"
         case ("worse", "better"):
-            return "less often right, but better across the classes, than"
+            return f"less often right than {rivals}, but better at the rarer classes"
         case (accuracy, _):
-            return f"{accuracy} than"
+            return f"{accuracy} than {rivals}"
 
 
 def _listed(phrases: Sequence[str]) -> str:
@@ -526,13 +533,11 @@ def _comment_sentences(
             f"of {unit}{tail}."
         )
     else:
+        sentences.append(f"Use {named(chosen)}: it is right for {figure(chosen)} of {unit}.")
         rivals = [name for name in sorted(models, key=_simplest_first) if name != chosen]
-        standings = [
-            f"{_standing(comparisons, chosen, name)} {named(name)} ({figure(name)})"
-            for name in rivals
-        ]
-        tail = f", {_listed(standings)}" if standings else ""
-        sentences.append(f"Use {named(chosen)}: it is right for {figure(chosen)} of {unit}{tail}.")
+        if rivals:
+            titles = {name: f"{named(name)} ({figure(name)})" for name in rivals}
+            sentences.append(f"It is {_standing(comparisons, chosen, titles)}.")
 
     if below := [n for n in trained if _outcome(comparisons, n, CONSTANT) == "worse"]:
         verb = "are" if len(below) > 1 else "is"
@@ -555,11 +560,14 @@ def _weakness_sentence(models: Mapping[str, Scores]) -> str:
     }
     support = {label: first.per_class[label].support for label in found}
     weakest = min(found, key=lambda label: sum(found[label]) / support[label])
+    sought = f"Weakest class: of {support[weakest]:,} “{weakest}” comments"
+    if not any(found[weakest]):
+        return f"{sought} no model finds any."
     counts = [
         f"the {model_title(name)} finds {n_found or 'none'}"
         for name, n_found in zip(models, found[weakest], strict=True)
     ]
-    return f"Weakest class: of {support[weakest]:,} “{weakest}” comments {_listed(counts)}."
+    return f"{sought} {_listed(counts)}."
 
 
 def _simplest_first(name: str) -> int:

@@ -1,12 +1,17 @@
-"""Scores against the notebook's printed figures; comparisons against arithmetic."""
+"""Scores against the notebook's printed figures, comparisons, and the words they allow."""
+
+import json
+import math
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
 
 from neural_classifiers.scores import (
+    Comparison,
     ModelComparison,
+    Scores,
     compare_predictions,
+    percent,
     rank_candidates,
     recommend_model,
     score_predictions,
@@ -15,39 +20,77 @@ from neural_classifiers.scores import (
     wilson_interval,
 )
 
-LABELS = ["science_and_technology", "sports", "video_games"]
-SCIKIT = [[0, 10, 26], [0, 63, 149], [0, 40, 612]]  # printed by the notebook
+CLASSES = ["science_and_technology", "sports", "video_games"]
+CONSTANT = [[0, 0, 36], [0, 0, 212], [0, 0, 652]]
+SCIKIT = [[0, 10, 26], [0, 63, 149], [0, 40, 612]]  # notebook, rows actual, columns predicted
 KERAS = [[0, 7, 29], [1, 31, 180], [2, 83, 567]]
-GAMES = [[0, 0, 36], [0, 0, 212], [0, 0, 652]]
+GOOD = [[20, 6, 10], [5, 150, 57], [5, 30, 617]]  # 787 of 900 right
 
 
-def rows_of(matrix) -> tuple[np.ndarray, np.ndarray]:
-    """Actual and predicted classes that give a confusion matrix."""
-    pairs = [
-        (LABELS[i], LABELS[j]) for i in range(3) for j in range(3) for _ in range(matrix[i][j])
+def answers(matrix):
+    """Actual and predicted classes that have this confusion matrix."""
+    cells = [(i, j) for i, row in enumerate(matrix) for j, n in enumerate(row) for _ in range(n)]
+    actual, predicted = np.array(CLASSES)[np.array(cells).T]
+    return actual, predicted
+
+
+def judged(**matrices):
+    """Scores of models with these confusion matrices, and the comparison of every pair."""
+    models = {name: score_predictions(*answers(m), CLASSES) for name, m in matrices.items()}
+    names = list(matrices)
+    comparisons = [
+        ModelComparison(
+            model=model,
+            rival=rival,
+            **compare_predictions(
+                answers(matrices[model])[0],
+                answers(matrices[model])[1],
+                answers(matrices[rival])[1],
+                seed=34,
+            ).model_dump(),
+        )
+        for i, rival in enumerate(names)
+        for model in names[i + 1 :]
     ]
-    actual, predicted = zip(*pairs, strict=True)
-    return np.array(actual), np.array(predicted)
+    return models, comparisons
+
+
+def sentences(**matrices):
+    return verdict_sentences(*judged(**matrices))
+
+
+def comparison(p_value=1.0, won=0, lost=0, f1_macro_interval=(-0.1, 0.1)):
+    return Comparison(
+        n_rows=900,
+        accuracy_difference=(won - lost) / 900,
+        accuracy_interval=(-0.1, 0.1),
+        f1_macro_difference=sum(f1_macro_interval) / 2,
+        f1_macro_interval=f1_macro_interval,
+        won=won,
+        lost=lost,
+        p_value=p_value,
+    )
 
 
 @pytest.mark.parametrize(
     ("matrix", "printed", "f1_macro"),
-    [
-        (SCIKIT, (0.7500, 0.6947, 0.7500, 0.7075), 0.413),
-        (KERAS, (0.6644, 0.5897, 0.6644, 0.6192), 0.327),
-    ],
-    ids=["scikit", "keras"],
+    [(SCIKIT, (75.00, 69.47, 75.00, 70.75), 0.413), (KERAS, (66.44, 58.97, 66.44, 61.92), 0.327)],
 )
-def test_the_notebooks_matrices_give_the_scores_that_it_printed(matrix, printed, f1_macro):
-    scores = score_predictions(*rows_of(matrix), LABELS)
+def test_the_notebooks_matrices_give_the_figures_that_it_printed(matrix, printed, f1_macro):
+    scores = score_predictions(*answers(matrix))
 
-    assert scores.accuracy == pytest.approx(printed[0], abs=5e-5)
-    assert scores.precision_weighted == pytest.approx(printed[1], abs=5e-5)
-    assert scores.recall_weighted == pytest.approx(printed[2], abs=5e-5)
-    assert scores.f1_weighted == pytest.approx(printed[3], abs=5e-5)
-    assert scores.f1_macro == pytest.approx(f1_macro, abs=5e-4)
+    found = (
+        scores.accuracy,
+        scores.precision_weighted,
+        scores.recall_weighted,
+        scores.f1_weighted,
+    )
+    assert tuple(round(100 * score, 2) for score in found) == printed
+    assert round(scores.f1_macro, 3) == f1_macro
     assert scores.per_class["science_and_technology"].f1 == 0
+    assert scores.per_class["science_and_technology"].support == 36
     assert [list(row) for row in scores.confusion_matrix] == matrix
+    assert scores.labels == tuple(CLASSES)
 
 
 def test_a_class_that_is_never_predicted_scores_zero_precision():
@@ -57,122 +100,288 @@ def test_a_class_that_is_never_predicted_scores_zero_precision():
     assert scores.per_class["b"].precision == 0
 
 
-def test_the_comparison_is_the_exact_test_on_won_and_lost():
-    """63 comments won and 40 lost: the notebook's network against the constant answer."""
-    actual = np.array(["a"] * 63 + ["b"] * 40 + ["c"] * 797)
-    ours = np.array(["a"] * 63 + ["c"] * 40 + ["c"] * 797)
-    theirs = np.array(["c"] * 63 + ["b"] * 40 + ["c"] * 797)
-    found = compare_predictions(actual, ours, theirs, seed=1)
+def test_classes_come_in_the_order_asked_for_and_absent_ones_score_zero():
+    scores = score_predictions(["a", "b"], ["a", "b"], labels=["b", "c", "a"])
+
+    assert scores.labels == ("b", "c", "a")
+    assert scores.confusion_matrix == ((1, 0, 0), (0, 0, 0), (0, 0, 1))
+    assert scores.f1_macro == pytest.approx(2 / 3)  # 1, 0 and 1
+
+
+def test_numbers_as_classes_are_named_by_their_digits_in_their_order():
+    scores = score_predictions([10, 2, 2], [10, 2, 10])
+
+    assert scores.labels == ("2", "10")
+    assert scores.per_class["2"].recall == 0.5
+
+
+@pytest.mark.parametrize(
+    ("y_true", "y_pred", "labels", "message"),
+    [
+        ([], [], None, r"\(0,\) and \(0,\)"),
+        (["a", "b"], ["a"], None, r"\(2,\) and \(1,\)"),
+        ([["a"]], [["a"]], None, r"\(1, 1\)"),
+        (["a", "b"], ["a", "z"], ["a", "b"], "got also .'z'"),  # scikit-learn would drop the row
+    ],
+)
+def test_what_cannot_be_scored_is_refused_with_what_came(y_true, y_pred, labels, message):
+    with pytest.raises(ValueError, match=message):
+        score_predictions(y_true, y_pred, labels)
+
+
+def test_scores_go_through_json_unchanged_with_other_keys_beside_them():
+    scores = score_predictions(*answers(SCIKIT))
+
+    told = json.loads(json.dumps(scores.as_dict() | {"best_cv_score": 0.7348}))
+    assert Scores.model_validate(told) == scores
+    assert (scores.n_correct, scores.n_rows) == (675, 900)
+
+
+def test_the_wilson_interval_is_wilsons():
+    p, n, z = 675 / 900, 900, 1.959964
+    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+
+    assert wilson_interval(675, 900) == pytest.approx((centre - half, centre + half))
+    assert wilson_interval(5, 5)[1] == 1  # certain of nothing below: 5 of 5 may be 57 %
+    assert wilson_interval(5, 5)[0] == pytest.approx(5 / (5 + z**2))
+
+
+def test_the_notebooks_winner_beats_the_constant_answer_by_chance_3_times_in_100():
+    actual, scikit = answers(SCIKIT)
+    found = compare_predictions(actual, scikit, np.full(900, "video_games"), seed=34)
 
     assert (found.won, found.lost, found.n_rows) == (63, 40, 900)
-    assert found.p_value == pytest.approx(binomtest(63, 103).pvalue)
     assert round(found.p_value, 2) == 0.03
     assert found.accuracy_difference == pytest.approx(23 / 900)
-    low, high = found.accuracy_interval
-    # normal approximation of a paired difference: standard error sqrt(103 - 23**2 / 900) / 900
-    error = 1.96 * np.sqrt(103 - 23**2 / 900) / 900
-    assert low == pytest.approx(23 / 900 - error, abs=0.002)
-    assert high == pytest.approx(23 / 900 + error, abs=0.002)
-    assert verdict(found).startswith("better")
+    # 0.413 against (0 + 0 + 2 * 652 / (900 + 652)) / 3 = 0.280
+    assert found.f1_macro_difference == pytest.approx(0.413 - 0.280, abs=0.001)
 
 
-def test_equal_predictions_are_no_difference():
-    actual = np.array(["a", "b"] * 20)
-    found = compare_predictions(actual, actual, actual, seed=1)
+def test_the_bootstrap_agrees_with_drawing_rows_one_by_one():
+    from sklearn.metrics import accuracy_score, f1_score
 
-    assert (found.won, found.lost, found.p_value, found.accuracy_difference) == (0, 0, 1.0, 0.0)
-    assert verdict(found) == "no difference that 40 comments could show"
+    actual, a = answers(SCIKIT)
+    _, b = answers(KERAS)
+    found = compare_predictions(actual, a, b, seed=1)
+
+    rng = np.random.default_rng(2)
+    differences = []
+    for _ in range(200):
+        rows = rng.integers(0, 900, 900)
+        scores = [
+            (
+                accuracy_score(actual[rows], predicted[rows]),
+                f1_score(
+                    actual[rows],
+                    predicted[rows],
+                    labels=CLASSES,
+                    average="macro",
+                    zero_division=0,
+                ),
+            )
+            for predicted in (a, b)
+        ]
+        differences.append(np.subtract(*scores))
+    low, high = np.quantile(differences, [0.025, 0.975], axis=0)
+    # 200 resamples place a bound to within about 0.3 points (one standard error).
+    assert found.accuracy_interval == pytest.approx((low[0], high[0]), abs=0.01)
+    assert found.f1_macro_interval == pytest.approx((low[1], high[1]), abs=0.01)
 
 
-def test_predictions_of_another_length_are_refused():
-    with pytest.raises(ValueError, match="one shape"):
-        compare_predictions(["a", "b"], ["a"], ["a", "b"], seed=1)
+def test_a_comparison_depends_on_its_seed_and_not_on_the_order_of_rows():
+    actual, a = answers(SCIKIT)
+    _, b = answers(KERAS)
+    order = np.random.default_rng(0).permutation(900)
+
+    found = compare_predictions(actual, a, b, seed=1)
+    assert compare_predictions(actual[order], a[order], b[order], seed=1) == found
+    assert compare_predictions(actual, a, b, seed=2).f1_macro_interval != found.f1_macro_interval
 
 
-def test_the_interval_is_wilsons():
-    # n = 100, 75 right, z = 1.96: centre (75 + z²/2) / (100 + z²), from the formula
-    z = 1.959964
-    centre = (75 + z**2 / 2) / (100 + z**2)
-    half = z * np.sqrt(0.75 * 0.25 / 100 + z**2 / 40000) / (1 + z**2 / 100)
-    assert wilson_interval(75, 100) == pytest.approx((centre - half, centre + half), abs=1e-5)
+def test_equal_predictions_are_no_difference_at_all():
+    actual, a = answers(SCIKIT)
+    found = compare_predictions(actual, a, a, seed=1)
+
+    assert (found.won, found.lost, found.p_value) == (0, 0, 1.0)
+    assert found.accuracy_interval == found.f1_macro_interval == (0, 0)
+    assert found.outcome == "unclear"
 
 
-def against(model: str, rival: str, p: float, won: int, lost: int) -> ModelComparison:
-    difference = (won - lost) / 900
-    return ModelComparison(
-        model=model,
-        rival=rival,
-        n_rows=900,
-        accuracy_difference=difference,
-        accuracy_interval=(difference - 0.01, difference + 0.01),
-        f1_macro_difference=0.0,
-        f1_macro_interval=(-0.01, 0.01),
-        won=won,
-        lost=lost,
-        p_value=p,
+def test_rows_that_do_not_pair_are_refused():
+    with pytest.raises(ValueError, match=r"\(2,\) and \(1,\)"):
+        compare_predictions(["a", "b"], ["a", "b"], ["a"], seed=1)
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (comparison(0.03, 63, 40), "better"),
+        (comparison(0.03, 40, 63), "worse"),
+        (comparison(0.5, 50, 45), "no difference that 900 comments could show"),
+        (comparison(0.03, 63, 40, (0.1, 0.2)), "better"),
+        (
+            comparison(0.5, 50, 45, (0.1, 0.2)),
+            "no difference in accuracy that 900 comments could show, but better at the rarer "
+            "classes",
+        ),
+        (comparison(0.03, 40, 63, (0.1, 0.2)), "worse, but better at the rarer classes"),
+        (comparison(0.03, 63, 40, (-0.2, -0.1)), "better, but worse at the rarer classes"),
+    ],
+)
+def test_the_verdict_says_what_the_two_tests_allow(found, words):
+    assert verdict(found) == words
+
+
+def test_a_network_that_is_better_for_real_is_recommended():
+    models, comparisons = judged(constant=CONSTANT, linear=SCIKIT, scikit=GOOD, keras=KERAS)
+
+    assert recommend_model(models, comparisons) == "scikit"
+    told = verdict_sentences(models, comparisons)
+    assert told[0] == f"Use the scikit-learn network: it is right for {percent(787 / 900)} of " + (
+        "900 test comments."
+    )
+    assert told[1].startswith("It is better than always answering “video_games”")
+    assert "the linear model (75.0\N{NO-BREAK SPACE}%)" in told[1]
+
+
+def test_where_the_difference_is_noise_the_simple_linear_model_is_as_good():
+    nearly = [[19, 7, 10], [5, 151, 56], [5, 29, 618]]  # one right answer more, one less
+    told = sentences(constant=CONSTANT, linear=nearly, scikit=GOOD, keras=GOOD)
+
+    assert told[0].startswith("Use the linear model: it is right for")
+    assert "as good as the scikit-learn network (" in told[1]
+    assert "and the Keras network (" in told[1]
+    assert "better than always answering “video_games”" in told[1]
+
+
+def test_where_the_linear_model_is_better_the_sentences_say_so():
+    told = sentences(constant=CONSTANT, linear=GOOD, scikit=SCIKIT, keras=KERAS)
+
+    assert told[0].startswith("Use the linear model")
+    assert "better than always answering “video_games”" in told[1]
+    assert "the scikit-learn network (75.0" in told[1]
+
+
+def test_a_network_worse_than_the_constant_answer_is_called_so():
+    told = sentences(constant=CONSTANT, linear=GOOD, scikit=SCIKIT, keras=KERAS)
+
+    assert "The Keras network (66.4\N{NO-BREAK SPACE}%) is worse than always answering" in told[2]
+    assert "scikit" not in told[2]
+
+
+def test_where_nothing_beats_the_constant_answer_no_model_is_recommended():
+    models, comparisons = judged(constant=CONSTANT, linear=CONSTANT, keras=KERAS)
+
+    assert recommend_model(models, comparisons) == "constant"
+    told = verdict_sentences(models, comparisons)
+    assert told[0].startswith("Use none of these models: always answering “video_games” is right")
+    assert "nothing here is shown to beat it" in told[0]
+
+
+def test_a_class_that_no_model_finds_is_named():
+    told = sentences(constant=CONSTANT, scikit=SCIKIT, keras=KERAS)
+
+    assert "Weakest class: of 36 “science_and_technology” comments no model finds any." in told
+
+
+def test_a_class_that_some_models_miss_is_named_with_what_each_finds():
+    told = sentences(constant=CONSTANT, linear=GOOD, scikit=SCIKIT)
+
+    assert (
+        "Weakest class: of 36 “science_and_technology” comments the linear model finds 20 and the "
+        "scikit-learn network finds none." in told
     )
 
 
-MODELS = {
-    "constant": score_predictions(*rows_of(GAMES), LABELS),
-    "linear": score_predictions(*rows_of(SCIKIT), LABELS),
-    "keras": score_predictions(*rows_of(KERAS), LABELS),
-}
+def test_models_whose_branch_failed_are_named_and_the_others_judged():
+    told = sentences(constant=CONSTANT, scikit=GOOD)
+
+    assert told[0].startswith("Use the scikit-learn network")
+    assert told[-1] == "Not judged in this run: the linear model and Keras network."
 
 
-def test_a_network_that_is_only_as_good_as_the_linear_model_is_not_recommended():
-    noise = [
-        against("linear", "constant", 0.03, 63, 40),
-        against("keras", "constant", 0.01, 80, 40),
-        against("keras", "linear", 0.4, 30, 25),
-    ]
-    assert recommend_model(MODELS, noise) == "linear"
-    real = [*noise[:2], against("keras", "linear", 0.001, 60, 20)]
-    assert recommend_model(MODELS, real) == "keras"
+def test_without_the_constant_answer_the_rest_is_still_judged():
+    told = sentences(linear=GOOD, keras=KERAS)
+
+    assert told[0].startswith("Use the linear model")
+    assert "better than the Keras network" in told[1]
 
 
-def test_what_is_worse_than_the_constant_answer_is_told():
-    told = " ".join(
-        verdict_sentences(
-            MODELS,
-            [
-                against("linear", "constant", 0.03, 63, 40),
-                against("keras", "constant", 0.0001, 31, 85),
-                against("keras", "linear", 0.0001, 20, 97),
-            ],
-        )
+def test_without_comparisons_figures_are_given_and_nothing_is_claimed():
+    models, _ = judged(linear=SCIKIT, keras=KERAS)
+
+    told = verdict_sentences(models, [])
+    assert told[1] == "It is not compared with the Keras network (66.4\N{NO-BREAK SPACE}%)."
+
+
+def test_a_comparison_serves_either_way_round():
+    models, comparisons = judged(keras=KERAS, scikit=SCIKIT, linear=GOOD, constant=CONSTANT)
+
+    assert verdict_sentences(models, comparisons)[0].startswith("Use the linear model")
+
+
+def test_digits_get_their_sentence_only_where_they_were_read():
+    only_digits = verdict_sentences(digits={"notebook": 0.9730}, n_digits=10_000)
+
+    assert only_digits == (
+        "Of 10,000 unseen digits the notebook network reads 97.3\N{NO-BREAK SPACE}% correctly.",
     )
-    assert "Use the linear model" in told
-    assert "The Keras network (66.4\N{NO-BREAK SPACE}%) is worse than always answering" in told
-    assert "“science_and_technology”" in told  # the class that neither finds
-    assert "Not judged in this run: the scikit-learn network" in told
+    assert not any("digits" in told for told in sentences(constant=CONSTANT, scikit=SCIKIT))
 
 
-def test_when_nothing_beats_the_constant_answer_it_says_use_none():
-    [first, *_] = verdict_sentences(
-        MODELS,
-        [against("linear", "constant", 0.5, 5, 4), against("keras", "constant", 0.5, 4, 5)],
+def test_a_run_that_judged_nothing_says_so_and_one_without_models_says_nothing():
+    assert verdict_sentences({}, []) == ("No model could be judged on the comments.",)
+    assert verdict_sentences() == ()
+
+
+def test_candidates_are_listed_best_first_with_short_names_and_plain_values():
+    listed = rank_candidates(
+        {
+            "param_mlp__solver": np.ma.masked_array(["adam", "sgd", "lbfgs"], dtype=object),
+            "param_mlp__alpha": np.array([1e-4, 1e-5, 1e-4]),
+            "mean_test_score": np.array([0.70, 0.75, 0.75]),
+            "std_test_score": np.array([0.01, 0.02, 0.02]),
+            "rank_test_score": np.array([3, 1, 1], dtype=np.int32),
+            "fitted_as": [0, 1, 1],
+        }
     )
-    assert first.startswith("Use none of these models: always answering “video_games”")
+
+    assert [c.params["solver"] for c in listed] == ["sgd", "lbfgs", "adam"]
+    assert [(c.rank, c.number, c.fitted_as) for c in listed] == [(1, 2, 2), (1, 3, 2), (3, 1, 1)]
+    assert json.loads(json.dumps([c.as_dict() for c in listed]))[0]["params"]["alpha"] == 1e-5
 
 
-def test_digits_alone_have_their_sentence():
-    assert verdict_sentences(digits_accuracy=0.9676, n_digits=10_000) == (
-        "The digits network reads 96.8\N{NO-BREAK SPACE}% of 10,000 unseen digits correctly.",
-    )
-    assert verdict_sentences({}) == ("No model could be judged on the comments.",)
+def test_the_candidates_of_a_grid_search_are_its_own():
+    from sklearn.datasets import load_iris
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.tree import DecisionTreeClassifier
+
+    tree = DecisionTreeClassifier(random_state=34)
+    search = GridSearchCV(tree, {"max_depth": [1, 3], "class_weight": [None, "balanced"]})
+    search.fit(*load_iris(return_X_y=True))
+
+    best = rank_candidates(search.cv_results_, limit=1)[0]
+    assert best.params == search.best_params_
+    assert best.mean == search.best_score_
+    assert best.fitted_as == best.number == search.best_index_ + 1
 
 
-def test_candidates_are_ranked_best_first_with_names_without_prefixes():
-    table = {
-        "param_mlp__alpha": [1e-4, 1e-5, 1e-6],
-        "mean_test_score": [0.7, 0.8, 0.7],
-        "std_test_score": [0.0, 0.1, 0.0],
-        "rank_test_score": [2, 1, 2],
-        "fitted_as": [0, 1, 0],
+def test_equal_names_keep_their_step_and_missing_parameters_are_left_out():
+    columns = {
+        "param_a__alpha": [1, 2],
+        "param_b__alpha": np.ma.masked_array([3, 4], mask=[False, True]),
+        "mean_test_score": [0.5, math.nan],
+        "std_test_score": [0.1, math.nan],
+        "rank_test_score": [1, 2],
     }
-    best, second, third = rank_candidates(table)
 
-    assert (best.params, best.rank, best.number) == ({"alpha": 1e-5}, 1, 2)
-    assert (second.fitted_as, third.fitted_as) == (1, 1)
-    assert [c.number for c in rank_candidates(table, limit=1)] == [2]
+    first, last = rank_candidates(columns)
+    assert first.params == {"a__alpha": 1, "b__alpha": 3}
+    assert last.params == {"a__alpha": 2}
+    assert math.isnan(last.mean)
+
+
+def test_a_grid_without_ranks_is_refused():
+    with pytest.raises(ValueError, match=r"missing .'rank_test_score'"):
+        rank_candidates({"mean_test_score": [0.5], "std_test_score": [0.1]})
