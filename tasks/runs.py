@@ -8,8 +8,10 @@ holds the locks of `tasks.locks`.
 
 import contextlib
 import fcntl
+import importlib.metadata
 import json
 import os
+import platform
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -26,6 +28,10 @@ from tasks import locks, places
 from tasks.records import write_durably
 
 RUN = "run.json"
+LIBRARIES = tuple(
+    "prefect pandas pyarrow numpy nltk scikit-learn tensorflow keras scikeras great-expectations "
+    "skops".split()
+)
 _held: dict[str, list[IO[bytes] | None]] = {}  # locks of the root runs in this process, by id
 
 
@@ -85,6 +91,12 @@ def wants_fresh(step: str, key: str) -> bool:
     return not any(s["key"] == key and s.get("refreshed") and "error" not in s for s in done)
 
 
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that a reader of the report would ask for."""
+    told = {library: importlib.metadata.version(library) for library in LIBRARIES}
+    return {"python": platform.python_version(), **told}
+
+
 def open_run(flow: Flow, flow_run: FlowRun, state: State) -> None:
     """Make the folder of a root run, or add an attempt to it (hook ``on_running``)."""
     if flow_run.parent_task_run_id is not None:
@@ -116,6 +128,7 @@ def open_run(flow: Flow, flow_run: FlowRun, state: State) -> None:
         "failed": [],
         "source": None,
         "parameters": flow_run.parameters,
+        "versions": versions(),
         "steps": [],
     }
     write_durably(folder / RUN, as_json(run))
