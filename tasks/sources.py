@@ -94,13 +94,7 @@ def read_catalogue(path: Path) -> dict[str, _Entry]:
 
 def _may_pass(task: Task[..., Any], task_run: TaskRun, state: State) -> bool:
     """Whether trying again may help: after a failed download, not after a wrong path."""
-    try:
-        state.result()
-    except DownloadError:
-        return True
-    except Exception:
-        return False
-    return False
+    return isinstance(state.result(raise_on_failure=False), DownloadError)
 
 
 @task(retries=2, retry_delay_seconds=[5, 20], retry_condition_fn=_may_pass, **UNRECORDED)
