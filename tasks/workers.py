@@ -71,7 +71,6 @@ def run(
         steps side by side never use more than the machine has.
     timeout_s : float, optional
         Seconds from its start; then the worker is killed.
-
     on_start : callable, optional
         Called once the cores are there.
 

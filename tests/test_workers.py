@@ -68,7 +68,7 @@ def test_an_error_comes_back_as_it_was():
 
 
 def test_a_worker_that_dies_is_told_and_the_next_body_gets_a_new_one():
-    with pytest.raises(workers.WorkerDiedError, match=r"death .* said: a last word"):
+    with pytest.raises(workers.WorkerDiedError, match=r"(?s)death .* said: .*a last word"):
         workers.run(die)
     assert workers.run(pid_and_threads)[0][0] != os.getpid()
 
