@@ -10,6 +10,7 @@ This module knows files only; ``tasks.steps`` lays it around Prefect tasks.
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -32,6 +33,7 @@ from pydantic import (
 FORMAT = 1
 TIMING = "timing."
 _RECORD = "record.json"
+_DAMAGE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EIO}
 
 
 class Reference(BaseModel):
@@ -228,19 +230,18 @@ def recall(
     Two runs that want the same record at once: one computes, the other waits. The lock is
     the kernel's (flock) and ends with its process, however that ends.
     """
-    with _locked(cache, key):
+    with _turn(cache, key):
         home = folder_of(cache, key)
         found, warning = _find(home, key, result_type)
-        if found is None and warning:
-            warning = f"{warning}; set aside as {_set_aside(cache, home).name}, computed again"
         if found is not None and not refresh:
             return Outcome(found, hit=True)
-        beside = cache / ".writing" / f"{key.step}-{key.digest}"
-        shutil.rmtree(beside, ignore_errors=True)  # left by a kill; the lock is ours
-        beside.mkdir(parents=True)
-        try:
+        if warning:
+            warning = f"{warning}; set aside as {_set_aside(cache, home).name}, computed again"
+        make_folder(home.parent)  # before the work: what stands in its way is told at once
+        with _beside(cache, key) as beside:
             result = work(beside)
             _seal(beside, key, result)
+            write_durably(beside / f"{TIMING}json", _pretty(dict(timing())))
             if found is not None and identity(result) == identity(found):
                 return Outcome(found, hit=False)
             if found is not None:
@@ -248,12 +249,8 @@ def recall(
                     f"{key.step} is not reproducible: computed again from the same inputs it gave "
                     f"another output; the old record is {_set_aside(cache, home).name}"
                 )
-            write_durably(beside / f"{TIMING}json", _pretty(dict(timing())))
-            home.parent.mkdir(parents=True, exist_ok=True)
             beside.rename(home)
             _sync(home.parent)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
         result = result_type.model_validate(
             result.model_dump(mode="json", context={"folder": beside}), context={"folder": home}
         )
@@ -261,23 +258,41 @@ def recall(
 
 
 def faults_of(home: Path) -> str | None:
-    """What is wrong with the record in a folder, or None: every file against its digest."""
+    """What is wrong with the record in a folder, or None: every file against its digest.
+
+    Raises
+    ------
+    OSError
+        If the files cannot be read for a reason that is no fault of theirs (no permission, too
+        many open files): a record is not set aside for that.
+    """
     try:
         record = json.loads((home / _RECORD).read_bytes())
+        expected = record.pop("sha256")
+        if (got := _digest_of_record(record)) != expected:
+            return f"{home / _RECORD}: expected sha256 {expected} of its content, got {got}"
         for output in record["outputs"]:
             path = home / output["file"]
             if not path.is_file():
                 return f"{path}: expected {output['size']} bytes, got no such file"
             if (got := digest_of(path)) != output["sha256"]:
                 return f"{path}: expected sha256 {output['sha256']}, got {got}"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        if error.errno not in _DAMAGE:
+            raise
+        return f"{home}: expected a record, got {type(error).__name__}: {error}"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         return f"{home / _RECORD}: expected a record, got {type(error).__name__}: {error}"
     return None
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Write a file so that it is whole on disk, or not there at all."""
-    beside = path.with_name(f".{path.name}.writing-{os.getpid()}")
+    """Write a file so that it is whole on disk, or not there at all.
+
+    Two that write the same file must take turns (`locked`). What a kill leaves has one name, a
+    hidden one, and the next write takes it.
+    """
+    beside = path.with_name(f".{path.name}.writing")
     try:
         with beside.open("wb") as file:
             file.write(content)
@@ -287,6 +302,25 @@ def write_durably(path: Path, content: bytes) -> None:
     finally:
         beside.unlink(missing_ok=True)
     _sync(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it where they are missing, so that power loss keeps them."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the kernel's lock on a file or folder; it ends with its process, however that ends."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _find(home: Path, key: Key, result_type: type[R]) -> tuple[R | None, str | None]:
@@ -304,10 +338,11 @@ def _find(home: Path, key: Key, result_type: type[R]) -> tuple[R | None, str | N
 
 
 def _seal(folder: Path, key: Key, result: Reference) -> None:
+    """Flush what the work wrote, and write ``record.json`` with the digests of it all."""
     outputs = []
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        _sync(path)
-        if path.name.startswith(TIMING):
+    for path in sorted(_below(folder)):
+        _sync(path)  # a folder too: its list of names
+        if path.is_dir() or path.name.startswith(TIMING):
             continue
         size = path.stat().st_size
         name = str(path.relative_to(folder))
@@ -320,7 +355,25 @@ def _seal(folder: Path, key: Key, result: Reference) -> None:
         "result": result.model_dump(mode="json", context={"folder": folder}),
         "outputs": outputs,
     }
+    record["sha256"] = _digest_of_record(record)  # numbers of the result stand nowhere else
     write_durably(folder / _RECORD, _pretty(record))
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Every folder and file below a folder; one that cannot be listed is an error.
+
+    `Path.rglob` passes over it since Python 3.13, and the record would not name its files.
+    """
+
+    def rise(error: OSError) -> None:
+        raise error
+
+    for place, folders, files in os.walk(folder, onerror=rise):
+        yield from (Path(place, name) for name in [*folders, *files])
+
+
+def _digest_of_record(record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical(record)).hexdigest()
 
 
 def _rows(inputs: Any) -> int | None:
@@ -335,9 +388,11 @@ def _pretty(value: Any) -> bytes:
 
 def _set_aside(cache: Path, home: Path) -> Path:
     aside = cache / ".aside"
-    aside.mkdir(parents=True, exist_ok=True)
+    make_folder(aside)
     name = f"{home.parent.name}-{home.name[:16]}"
-    number = sum(1 for _ in aside.glob(f"{name}-*")) + 1
+    number = 1
+    while (aside / f"{name}-{number}").exists():
+        number += 1
     return home.rename(aside / f"{name}-{number}")
 
 
@@ -351,9 +406,28 @@ def _sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(cache: Path, key: Key) -> Iterator[None]:
-    locks = cache / ".locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with (locks / f"{key.step}-{key.digest}").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+def _turn(cache: Path, key: Key) -> Iterator[None]:
+    """One at a time for each key; what a kill left half-written is swept first."""
+    lock = cache / ".locks" / f"{key.step}-{key.digest}"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.touch()
+    with locked(lock):
+        shutil.rmtree(cache / ".writing" / lock.name, ignore_errors=True)
         yield
+
+
+@contextlib.contextmanager
+def _beside(cache: Path, key: Key) -> Iterator[Path]:
+    """An empty folder for a record in the making; gone in the end, however it ends.
+
+    Each process has its own, so that a worker that outlives its killed run by a moment never
+    writes into the record of the next. The folder's name is the same in all of them.
+    """
+    name = f"{key.step}-{key.digest}"
+    attempts = cache / ".writing" / name
+    beside = attempts / str(os.getpid()) / name
+    try:
+        beside.mkdir(parents=True)
+        yield beside
+    finally:
+        shutil.rmtree(attempts, ignore_errors=True)

@@ -7,7 +7,7 @@ than what was under way. Values are whole or absent.
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 
-from tasks.records import write_durably
+from tasks.records import locked, make_folder, write_durably
 
 
 class FolderStore(MutableMapping[str, bytes]):
@@ -29,8 +29,10 @@ class FolderStore(MutableMapping[str, bytes]):
             raise KeyError(name) from None
 
     def __setitem__(self, name: str, value: bytes) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_durably(self._path(name), value)
+        path = self._path(name)
+        make_folder(self.folder)
+        with locked(self.folder):  # two runs may finish the same fit at once
+            write_durably(path, value)
 
     def __delitem__(self, name: str) -> None:
         try:

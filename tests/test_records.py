@@ -1,5 +1,6 @@
 """Records: whole or absent, found again, never believed when damaged."""
 
+import errno
 import json
 import os
 import subprocess
@@ -12,6 +13,22 @@ import pytest
 
 from tasks import records
 from tasks.records import File, Key, Reference, digest_of, faults_of, folder_of, identity, recall
+from tasks.stores import FolderStore
+
+BEFORE = f"""
+import os, signal, subprocess, sys, time
+from pathlib import Path
+sys.path[:0] = [{str(Path(__file__).parents[1])!r}, {str(Path(__file__).parent)!r}]
+from test_records import KEY, Counted, writes
+from tasks.records import File, recall
+cache = Path(sys.argv[1])
+"""
+
+
+def start(script: str, cache: Path) -> subprocess.Popen[str]:
+    """Another process, which sees the cache."""
+    command = [sys.executable, "-c", BEFORE + script, str(cache)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 class Counted(Reference):
@@ -88,7 +105,9 @@ def test_an_argument_that_is_neither_plain_nor_a_reference_is_refused():
         identity({"words": {"a", "b"}})
 
 
-@pytest.mark.parametrize("damage", ["change", "shorten", "delete", "record", "half a record"])
+@pytest.mark.parametrize(
+    "damage", ["change", "shorten", "delete", "record", "half a record", "a number of the record"]
+)
 def test_a_damaged_record_is_set_aside_and_computed_again(tmp_path, damage):
     recall(tmp_path, KEY, Counted, writes("abc"))
     home = folder_of(tmp_path, KEY)
@@ -101,6 +120,8 @@ def test_a_damaged_record_is_set_aside_and_computed_again(tmp_path, damage):
         table.unlink()
     elif damage == "record":
         record.unlink()
+    elif damage == "a number of the record":  # still JSON, still the right key
+        record.write_text(record.read_text().replace('"rows": 3', '"rows": 7'))
     else:
         record.write_bytes(record.read_bytes()[:50])
     assert faults_of(home)
@@ -128,19 +149,14 @@ def test_work_that_fails_leaves_nothing(tmp_path):
 
 
 def test_a_killed_process_leaves_no_record_and_no_lock(tmp_path):
-    script = f"""
-import os, signal, sys
-from pathlib import Path
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_records import KEY, Counted
-from tasks.records import recall
+    script = """
 def work(folder):
     (folder / "half.txt").write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
-recall(Path({str(tmp_path)!r}), KEY, Counted, work)
+recall(cache, KEY, Counted, work)
 """
-    killed = subprocess.run([sys.executable, "-c", script], env=os.environ, check=False)
-    assert killed.returncode == -9
+    with start(script, tmp_path) as killed:
+        assert killed.wait() == -9
 
     again = recall(tmp_path, KEY, Counted, writes("abc"))
 
@@ -150,6 +166,126 @@ recall(Path({str(tmp_path)!r}), KEY, Counted, work)
         "table.txt",
         "timing.json",
     ]
+    assert list((tmp_path / ".writing").iterdir()) == []
+
+
+def test_a_worker_that_outlives_its_run_never_writes_into_the_next_attempt(tmp_path):
+    script = """
+def work(folder):
+    late = "import sys, time; time.sleep(0.5); open(sys.argv[1], 'w').write('late')"
+    subprocess.Popen([sys.executable, "-c", late, str(folder / "table.txt")])
+    os.kill(os.getpid(), signal.SIGKILL)
+recall(cache, KEY, Counted, work)
+"""
+
+    def slow(folder: Path) -> Counted:
+        made = writes("abc")(folder)
+        time.sleep(1)
+        return made
+
+    with start(script, tmp_path) as killed:
+        killed.wait()
+    made = recall(tmp_path, KEY, Counted, slow)
+
+    assert made.result.table.verified().read_text() == "abc"
+
+
+def test_two_processes_that_want_the_same_record_compute_it_once(tmp_path):
+    script = """
+def work(folder):
+    (cache / f"computed-{os.getpid()}").touch()
+    time.sleep(0.3)
+    return writes("abc")(folder)
+outcome = recall(cache, KEY, Counted, work)
+print(outcome.hit, outcome.result.table.sha256, outcome.result.table.path)
+"""
+    both = [start(script, tmp_path) for _ in range(2)]
+    told = sorted(process.communicate()[0].split() for process in both)
+
+    assert [hit for hit, *_ in told] == ["False", "True"]
+    assert told[0][1:] == told[1][1:]
+    assert len(list(tmp_path.glob("computed-*"))) == 1
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 1 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("needs the program mount")
+    if mounted.returncode:
+        pytest.skip(f"needs leave to mount a small disk: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_full_disk_is_an_error_and_room_makes_it_good(small_disk):
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(900_000))
+    text = "a" * 400_000
+
+    with pytest.raises(OSError, match="No space left"):
+        recall(small_disk / "cache", KEY, Counted, writes(text))
+    with pytest.raises(OSError, match="No space left"):
+        FolderStore(small_disk / "fits")["a1"] = text.encode()
+
+    left = [p for p in small_disk.rglob("*") if p.is_file() and p.stat().st_size]
+    assert left == [filler]
+    filler.unlink()
+    assert not recall(small_disk / "cache", KEY, Counted, writes(text)).hit
+    assert recall(small_disk / "cache", KEY, Counted, writes(text)).hit
+
+
+def test_a_record_that_cannot_be_read_just_now_is_not_set_aside(tmp_path, monkeypatch):
+    recall(tmp_path, KEY, Counted, writes("abc"))
+
+    def too_many(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(records, "digest_of", too_many)
+        with pytest.raises(OSError, match="Too many open files"):
+            recall(tmp_path, KEY, Counted, writes("abc"))
+
+    assert recall(tmp_path, KEY, Counted, writes("abc")).hit
+
+
+def test_a_record_is_on_disk_before_it_is_in_its_place(tmp_path, monkeypatch):
+    """What is not flushed before the rename may be missing after a loss of power."""
+    flushed: list[int] = []  # inodes, in order
+    placed: list[tuple[Path, set[Path]]] = []  # each rename of a folder; what was flushed by then
+    fsync, rename = os.fsync, os.rename
+
+    def note_fsync(handle: int) -> None:
+        flushed.append(os.fstat(handle).st_ino)
+        fsync(handle)
+
+    def note_rename(old: Path, new: Path) -> None:
+        if Path(old).is_dir():
+            below = [Path(old), *Path(old).rglob("*")]
+            placed.append((new, {p.relative_to(old) for p in below if p.stat().st_ino in flushed}))
+            flushed.clear()
+        rename(old, new)
+
+    def work(folder: Path) -> Counted:
+        (folder / "figures").mkdir()
+        (folder / "figures" / "head.png").write_bytes(b"png")
+        (folder / "timing.fits.json").write_text("{}")
+        return writes("abc")(folder)
+
+    monkeypatch.setattr("os.fsync", note_fsync)
+    monkeypatch.setattr("os.rename", note_rename)
+    recall(tmp_path, KEY, Counted, work)
+
+    home = folder_of(tmp_path, KEY)
+    [(to, before)] = placed
+    assert to == home
+    assert before == {p.relative_to(home) for p in (home, *home.rglob("*"))}
+    assert home.parent.stat().st_ino in flushed  # and the name in its new place, after
 
 
 def test_two_that_want_the_same_record_compute_it_once(tmp_path):
@@ -192,6 +328,34 @@ def test_refresh_that_gives_another_output_says_not_reproducible(tmp_path):
     assert again.result.table.path.read_text() == "xyz"
     [aside] = (tmp_path / ".aside").iterdir()
     assert (aside / "table.txt").read_text() == "abc"
+
+
+def test_what_was_set_aside_is_never_lost_to_a_second_time(tmp_path):
+    for text in ("one", "two", "three"):
+        recall(tmp_path, KEY, Counted, writes(text), refresh=True)
+    aside = tmp_path / ".aside"
+    first, _ = sorted(aside.iterdir())
+    (first / "table.txt").unlink()
+    (first / "record.json").unlink()
+    (first / "timing.json").unlink()
+    first.rmdir()
+
+    recall(tmp_path, KEY, Counted, writes("four"), refresh=True)
+
+    assert sorted((p / "table.txt").read_text() for p in aside.iterdir()) == ["three", "two"]
+
+
+def test_a_refresh_that_fails_keeps_the_record(tmp_path, monkeypatch):
+    recall(tmp_path, KEY, Counted, writes("abc"))
+
+    def full() -> dict[str, float]:  # the last that is written before the record changes places
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        recall(tmp_path, KEY, Counted, writes("xyz"), full, refresh=True)
+
+    found = recall(tmp_path, KEY, Counted, writes("xyz"))
+    assert (found.hit, found.result.table.path.read_text()) == (True, "abc")
 
 
 def test_a_cache_can_be_moved(tmp_path):

@@ -1,0 +1,123 @@
+"""Deaths and faults: whatever happens, the next run gives what an undisturbed one gives."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import small_flow
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def tried(*arguments: str, before: str = "pass") -> dict:
+    """The counts of benchmarks/faults.py, in a process of its own; `before` runs first in it."""
+    script = f"import sys; sys.path[0] = {str(BENCHMARKS)!r}; import faults; {before}; "
+    script += f"sys.argv = ['faults', *{list(arguments)!r}, '--json']; sys.exit(faults.main())"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout, done.stderr
+    counts = json.loads(done.stdout)
+    assert done.returncode == any(tally["divergences"] for tally in counts.values())
+    return counts
+
+
+def test_a_record_survives_death_and_fault_at_any_file_operation():
+    layer = tried("records", "--every", "3")["records"]
+
+    assert layer["divergences"] == []
+    assert layer["deaths"] + layer["faults"] >= 1000
+    assert layer["told"] + layer["absorbed"] == layer["faults"]
+    assert layer["told"] > layer["absorbed"]
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "scenarios"),
+    [
+        (
+            "faults.records.faults_of = lambda home: None",
+            ["compute and record", "find an output damaged"],
+        ),
+        (
+            "import tasks.stores; "
+            "tasks.stores.write_durably = lambda path, content: path.write_bytes(content)",
+            ["keep new fits"],
+        ),
+        (
+            "from types import SimpleNamespace; "
+            "faults.records.shutil = SimpleNamespace(rmtree=lambda path, ignore_errors: None)",
+            ["the same after a death"],
+        ),
+    ],
+    ids=["damage is believed", "values are written in place", "nothing is swept"],
+)
+def test_a_record_layer_that_is_careless_is_seen(sabotage, scenarios):
+    every = "1" if scenarios == ["keep new fits"] else "29"
+    told = tried("records", "--every", every, "--scenarios", *scenarios, before=sabotage)
+    assert told["records"]["divergences"]
+
+
+def test_a_flow_that_was_killed_ends_as_if_it_had_not_been(api_url, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import faults
+
+    tally = faults.try_flow(tmp_path, kills=2, seed=1, api_url=api_url)
+
+    assert [kill.whom for kill in tally.kills] == ["process group", "main process"]
+    for kill in tally.kills:
+        assert kill.divergences == []
+        assert (kill.records_again, kill.fits_again) == (0, 0)
+    assert any(kill.records_whole < tally.records for kill in tally.kills)
+
+
+STEPS = {
+    "ingest_comments",
+    "validate_comments",
+    "clean_comments",
+    "split_comments",
+    "fit_scikit",
+    "fit_keras",
+    "fit_constant",
+    "search_linear",
+    "search_scikit",
+    "search_keras",
+    "score_model",
+    "compare_models",
+}
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"ingest_comments", "clean_comments", "fit_scikit", "fit_keras", "fit_constant"}
+        | {"score_model"},
+        {"validate_comments", "split_comments", "search_linear", "search_scikit", "search_keras"}
+        | {"compare_models"},
+    ],
+    ids=["every other step", "the others"],
+)
+def test_of_damaged_records_exactly_these_are_computed_again(api_url, tmp_path, damaged):
+    first = small_flow.undisturbed(api_url)
+    expected, home = small_flow.contents(first.home), tmp_path / "home"
+    shutil.copytree(first.home, home)
+    assert {name.split("/")[0] for name in small_flow.records(home)} == STEPS
+    hurt = {n: r for n, r in small_flow.records(home).items() if n.split("/")[0] in damaged}
+    for name, record in hurt.items():
+        path = home / "artifacts" / "cache" / name / record["outputs"][-1]["file"]
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+    small_flow.begin(home, first.source, api_url).end()
+
+    again = {f"{s['step']}/{s['key']}" for s in small_flow.steps(home) if not s["hit"]}
+    assert again == set(hurt)  # not those before them, not those behind them
+    assert small_flow.contents(home) == expected
+    assert len(list((home / "artifacts" / "cache" / ".aside").iterdir())) == len(hurt)
+
+
+@pytest.fixture
+def api_url(prefect_server) -> str:
+    return small_flow.api_url()

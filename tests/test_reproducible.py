@@ -1,0 +1,89 @@
+"""Two runs from nothing give the same: every file, or the same parameters of a model."""
+
+import json
+from pathlib import Path
+
+import pytest
+import small_flow
+
+
+@pytest.fixture
+def homes(prefect_server) -> tuple[Path, Path]:
+    api_url = small_flow.api_url()
+    return small_flow.undisturbed(api_url).home, small_flow.watched(api_url)
+
+
+def test_every_step_ran_in_both(homes):
+    for home in homes:
+        assert not any(step["hit"] for step in small_flow.steps(home))
+    assert small_flow.records(homes[0]).keys() == small_flow.records(homes[1]).keys()
+
+
+def test_every_file_means_the_same(homes):
+    one, other = map(small_flow.contents, homes)
+    assert one == other
+    assert {Path(name).suffix for name in one} == {".parquet", ".json", ".png", ".npz", ".skops"}
+
+
+def test_only_models_may_differ_in_bytes(homes):
+    one, other = map(_bytes, homes)
+    differ = {name for name in one if one[name] != other[name]}
+    assert {Path(name).suffix for name in differ} <= {".skops"}  # a zip with its date
+
+
+def test_models_have_the_same_parameters(homes):
+    one, other = map(_parameters, homes)
+    assert one == other
+    assert len(one) == 4  # constant, linear, scikit, keras
+
+
+def test_records_differ_only_in_the_bytes_of_models(homes):
+    one, other = map(small_flow.records, homes)
+    for name in one:
+        assert _without_bytes(one[name]) == _without_bytes(other[name]), name
+
+
+def test_the_run_folders_say_the_same(homes):
+    for name in ("metrics.json", "figures/*.png"):
+        one, other = (_run_files(home, name) for home in homes)
+        assert one
+        assert one == other
+
+
+def test_what_differs_lies_apart(homes):
+    for home in homes:
+        for path in (home / "artifacts" / "cache").glob("[!.]*/*"):
+            assert (path / "timing.json").is_file()
+            outputs = json.loads((path / "record.json").read_bytes())["outputs"]
+            assert not any(Path(o["file"]).name.startswith("timing.") for o in outputs)
+
+
+def _bytes(home: Path) -> dict[str, str]:
+    return {
+        f"{name}/{output['file']}": output["sha256"]
+        for name, record in small_flow.records(home).items()
+        for output in record["outputs"]
+    }
+
+
+def _parameters(home: Path) -> dict[str, str]:
+    cards = (home / "artifacts" / "cache").glob("[!.]*/*/card.json")
+    told = [json.loads(card.read_bytes()) for card in cards]
+    return {card["model"]: card["parameters_sha256"] for card in told}
+
+
+def _without_bytes(record: dict) -> dict:
+    """A record without digests and sizes of files that have a digest of their content."""
+
+    def strip(value):
+        if isinstance(value, dict):
+            gone = {"sha256", "size"} if value.get("content") else set()
+            return {name: strip(part) for name, part in value.items() if name not in gone}
+        return [strip(part) for part in value] if isinstance(value, list) else value
+
+    outputs = [o for o in record["outputs"] if not o["file"].endswith(".skops")]
+    return strip({**record, "outputs": outputs, "sha256": None})
+
+
+def _run_files(home: Path, pattern: str) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in (home / "artifacts" / "runs").glob(f"*/{pattern}")}
