@@ -110,3 +110,17 @@ def test_no_file_speaks_of_a_machine():
     told = [f for f in listed if f.endswith((".py", ".md", ".yaml", ".toml", "Makefile"))]
     assert told
     assert not [f for f in told if paths.search((ROOT / f).read_text(encoding="utf-8"))]
+
+
+def test_the_faults_that_the_readme_quotes_are_those_that_were_counted():
+    counted = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+    quoted = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    told = re.search(
+        r"was killed ([\d,]+) times and made to fail ([\d,]+) times.* "
+        r"flow was killed ([\d,]+) times at random moments: ([\d,]+) divergences",
+        quoted,
+    )
+    assert told
+    deaths, faults, kills, divergences = (n.replace(",", "") for n in told.groups())
+    assert f"| record layer | {deaths} | {faults} | {divergences} |" in counted
+    assert f"| comments flow | {kills} | | {divergences} |" in counted
