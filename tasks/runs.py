@@ -7,10 +7,8 @@ holds the locks of `tasks.locks`.
 """
 
 import contextlib
-import fcntl
 import importlib.metadata
 import json
-import os
 import platform
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -25,7 +23,7 @@ from prefect.states import State
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks import locks, places
-from tasks.records import write_durably
+from tasks.records import locked, write_durably
 
 RUN = "run.json"
 LIBRARIES = tuple(
@@ -64,7 +62,7 @@ def read(folder: Path) -> dict[str, Any]:
 @contextlib.contextmanager
 def updating(folder: Path) -> Iterator[dict[str, Any]]:
     """``run.json`` to be changed in place; steps side by side take turns."""
-    with _locked(folder):
+    with locked(folder):
         run = read(folder)
         yield run
         write_durably(folder / RUN, as_json(run))
@@ -177,13 +175,3 @@ FLOW: dict[str, Any] = {
     "on_cancellation": [close_run],
 }
 """Options of every flow: ``@flow(**FLOW)``. Only root runs have a folder."""
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    handle = os.open(folder, os.O_RDONLY)  # a folder can be locked: no lock file to leave
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

@@ -279,7 +279,8 @@ def _call(command: list[str], cwd: Path | None = None) -> None:
         ) from None
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines()
-        raise DownloadError(f"{' '.join(command[:4])} ended with {done.returncode}: {said[-1:]}")
+        words = " ".join(" ".join(said[-3:]).split())  # pip names both digests in its last three
+        raise DownloadError(f"{' '.join(command[:4])} ended with {done.returncode}: {words}")
 
 
 def digest_of_files(files: dict[str, File]) -> str:

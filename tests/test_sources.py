@@ -127,11 +127,18 @@ def test_a_folder_of_digits_must_hold_the_four_files(home):
         find_source(str(home), "digits")
 
 
-def test_a_wheel_with_the_wrong_hash_is_refused_by_pip(home):
-    with pytest.raises(DownloadError, match="pip"):
-        sources._get_by_pip(
-            {"requirement": "no-such-package-here==1.0", "sha256": "0" * 64, "folder": ""}, [], home
-        )
+def test_a_wheel_with_the_wrong_hash_is_refused_by_pip(home, monkeypatch):
+    shelf = home / "shelf"
+    shelf.mkdir()
+    with zipfile.ZipFile(shelf / "p-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("p/data/c.txt", "text")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")  # real pip, no network
+    monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
+    way = {"requirement": "p==1.0", "sha256": "0" * 64, "folder": "p/data"}
+
+    with pytest.raises(DownloadError, match=r"ended with 1: .*Expected sha256 0{64} Got [0-9a-f]{64}"):
+        sources._get_by_pip(way, ["c.txt"], home)
+    assert not (home / "c.txt").exists()
 
 
 def test_files_are_taken_out_of_a_wheel(home, monkeypatch):
