@@ -136,7 +136,7 @@ def test_a_wheel_with_the_wrong_hash_is_refused_by_pip(home, monkeypatch):
     monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
     way = {"requirement": "p==1.0", "sha256": "0" * 64, "folder": "p/data"}
 
-    with pytest.raises(DownloadError, match=r"ended with 1: .*Expected sha256 0{64} Got [0-9a-f]{64}"):
+    with pytest.raises(DownloadError, match=r"Expected sha256 0{64} Got [0-9a-f]{64}"):
         sources._get_by_pip(way, ["c.txt"], home)
     assert not (home / "c.txt").exists()
 
