@@ -689,8 +689,12 @@ def test_an_edit_of_what_the_step_reaches_counts(folder, files, edit):
 
 def variants(text: str) -> Iterator[str]:
     """The text with one number or string changed, each in turn."""
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Constant) and isinstance(node.value, int | float | str):
+    tree = ast.parse(text)
+    # pieces of an f-string stand in the text without quotes
+    pieces = {id(n) for f in ast.walk(tree) if isinstance(f, ast.JoinedStr) for n in f.values}
+    for node in ast.walk(tree):
+        is_whole = isinstance(node, ast.Constant) and id(node) not in pieces
+        if is_whole and isinstance(node.value, int | float | str):
             lines = text.splitlines(keepends=True)
             line = lines[node.lineno - 1]
             other = repr(node.value + ("x" if isinstance(node.value, str) else 1))
