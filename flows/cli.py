@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks import places
+from tasks import places, server
 
 FLOWS = ("comments", "digits", "all")
 HOMES = {
@@ -38,8 +38,6 @@ def use_own_prefect() -> None:
     os.environ["PREFECT_HOME"] = str(places.root() / ".prefect")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
-    # the first start makes the database: 16 s on an idle machine, Prefect gives up after 20
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "300")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
@@ -90,7 +88,10 @@ def _count(text: str) -> int:
 
 
 def _run(parsed: argparse.Namespace) -> int:
-    return _tell_result(parsed, _start(parsed))
+    ready = server.start()
+    flow, parameters = _asked(parsed)  # the imports, while the server starts
+    ready()
+    return _tell_result(parsed, flow(**parameters, return_state=True))
 
 
 def _tell_result(parsed: argparse.Namespace, state: Any) -> int:
@@ -108,21 +109,22 @@ def _tell(
     sys.stdout.write(json.dumps(told) + "\n" if parsed.json else in_words(told))
 
 
-def _start(parsed: argparse.Namespace) -> Any:
-    """Run the flow that was asked for; its final state."""
-    common = {"refresh": parsed.refresh, "return_state": True}
+def _asked(parsed: argparse.Namespace) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The flow that was asked for, and its parameters."""
+    common = {"sample": parsed.sample, "refresh": parsed.refresh}
     if parsed.what == "digits":
         from flows.digits import classify_digits
 
-        return classify_digits(parsed.source or "mnist", parsed.sample, **common)
+        return classify_digits, common | {"source": parsed.source or "mnist"}
     source = parsed.source or "short-texts"
+    common["categories"] = parsed.categories
     if parsed.what == "comments":
         from flows.comments import classify_comments
 
-        return classify_comments(source, parsed.sample, parsed.categories, **common)
+        return classify_comments, common | {"source": source}
     from flows.classifiers import train_classifiers
 
-    return train_classifiers(source, "mnist", parsed.sample, parsed.categories, **common)
+    return train_classifiers, common | {"comments": source}
 
 
 def _result(state: Any, folder: Any) -> dict[str, Any]:
@@ -207,6 +209,7 @@ def _compare(parsed: argparse.Namespace) -> int:
 
 
 def _rerun(parsed: argparse.Namespace) -> int:
+    ready = server.start()
     [run] = _found(parsed.run)
     if run.status == "running":
         return _refused(f"{run.folder}: expected a run that ended, got one that is running")
@@ -216,6 +219,7 @@ def _rerun(parsed: argparse.Namespace) -> int:
 
     module, _, name = HOMES[run.told["flow"]].partition(":")
     flow = getattr(importlib.import_module(module), name)
+    ready()
     try:
         state = resume(run.told["run_id"], flow, _say_who_waits)
     except NotResumableError as error:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from neural_classifiers.grids import CONSTANT_GRID, LINEAR_GRID
-from neural_classifiers.pipelines import constant_pipeline, linear_pipeline
 from tasks.models import Model
 from tasks.searches import search_at_once
 from tasks.split import Split
@@ -13,6 +12,8 @@ from tasks.steps import step
 @step(threads=1)
 def fit_constant(split: Split, folds: int, seed: int, folder: Path) -> Model:
     """The commonest category, whatever the comment says."""
+    from neural_classifiers.pipelines import constant_pipeline
+
     return search_at_once(
         "constant", constant_pipeline(), CONSTANT_GRID, split, folds, seed, folder
     )
@@ -21,4 +22,6 @@ def fit_constant(split: Split, folds: int, seed: int, folder: Path) -> Model:
 @step(threads=1)
 def search_linear(split: Split, folds: int, seed: int, folder: Path) -> Model:
     """TF-IDF with logistic regression, its strength chosen by cross-validation."""
+    from neural_classifiers.pipelines import linear_pipeline
+
     return search_at_once("linear", linear_pipeline(), LINEAR_GRID, split, folds, seed, folder)

@@ -7,13 +7,13 @@ before anything is read; no file decides what code runs.
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sklearn.pipeline import Pipeline
-
-from neural_classifiers.models import model_from_bytes, model_to_bytes, parameters_digest
 from neural_classifiers.weights import weights_digest, weights_from_bytes, weights_to_bytes
 from tasks.records import File, Reference
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 
 class Model(Reference):
@@ -56,9 +56,11 @@ class Model(Reference):
 
 
 def save_pipeline(
-    folder: Path, fitted: Pipeline, card: dict[str, Any]
+    folder: Path, fitted: "Pipeline", card: dict[str, Any]
 ) -> tuple[File, File | None, File]:
     """Write a fitted pipeline; its skops file, its weights (Keras only) and its card."""
+    from neural_classifiers.models import model_to_bytes, parameters_digest
+
     network = fitted[-1]
     if hasattr(network, "model_"):
         from neural_classifiers import keras_classifier
@@ -70,7 +72,7 @@ def save_pipeline(
             "parameters_sha256": weights_digest(weights),
         }
         weights_file = File.of(_write(folder / "weights.npz", weights_to_bytes(weights)))
-        saved = Pipeline(fitted.steps[:-1])
+        saved = fitted[:-1]
     else:
         weights_file, saved = None, fitted
         card = card | {"parameters_sha256": parameters_digest(saved)}
@@ -79,7 +81,7 @@ def save_pipeline(
     return File.of(path, content=parameters_digest(saved)), weights_file, File.of(card_path)
 
 
-def load_pipeline(model: Model) -> Pipeline:
+def load_pipeline(model: Model) -> "Pipeline":
     """The fitted pipeline: takes cleaned texts, predicts categories.
 
     Raises
@@ -87,6 +89,8 @@ def load_pipeline(model: Model) -> Pipeline:
     DamagedFileError
         If a file is not the one that was written.
     """
+    from neural_classifiers.models import model_from_bytes
+
     pipeline: Pipeline = model_from_bytes(model.pipeline.verified().read_bytes())
     if model.weights is None:
         return pipeline
@@ -95,7 +99,8 @@ def load_pipeline(model: Model) -> Pipeline:
     card = json.loads(model.card.verified().read_bytes())
     weights = weights_from_bytes(model.weights.verified().read_bytes(), str(model.weights.path))
     network = keras_classifier.rebuild(weights, card["classes"], **card["network"])
-    return Pipeline([*pipeline.steps, ("keras", network)])
+    pipeline.steps.append(("keras", network))
+    return pipeline
 
 
 def _write(path: Path, content: bytes) -> Path:

@@ -13,8 +13,9 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound
 from prefect.flow_engine import run_flow
 from prefect.flows import Flow
-from prefect.settings import get_current_settings
 from prefect.states import Crashed, Scheduled, State
+
+from tasks import server
 
 POLL_S = 2.0
 
@@ -52,7 +53,7 @@ def resume(
                 "a new run with the same parameters finds the same records"
             ) from None
         deployed = flow_run.deployment_id is not None
-        if deployed and not get_current_settings().api.url:
+        if deployed and server.is_temporary():
             raise NotResumableError(
                 "expected PREFECT_API_URL, the server whose worker does this deployment's runs"
             )

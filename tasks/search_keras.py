@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from neural_classifiers.grids import Grid
-from neural_classifiers.pipelines import keras_pipeline
 from neural_classifiers.threads import set_tensorflow_threads
 from tasks.models import Model
 from tasks.searches import Fits, choose_model, fit_fold
@@ -14,6 +13,8 @@ from tasks.steps import step
 @step(threads=1, task_run_name="fit_keras-{fold}")
 def fit_keras(split: Split, grid: Grid, fold: int, folds: int, seed: int, folder: Path) -> Fits:
     """Every candidate on one fold; one training a batch size serves all its epoch counts."""
+    from neural_classifiers.pipelines import keras_pipeline
+
     set_tensorflow_threads(1)
     return fit_fold(fit_keras, keras_pipeline(seed), grid, split, folds, fold, folder)
 
@@ -23,6 +24,8 @@ def search_keras(
     split: Split, grid: Grid, folds: int, seed: int, fits: list[Fits], folder: Path
 ) -> Model:
     """The best candidate over the folds, fitted on the whole training set."""
+    from neural_classifiers.pipelines import keras_pipeline
+
     set_tensorflow_threads(1)
     pipeline = keras_pipeline(seed)
     return choose_model("keras", pipeline, grid, split, folds, seed, fits, folder)

@@ -10,20 +10,21 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from prefect import Task
 
-from neural_classifiers import search
 from neural_classifiers.grids import Grid
-from neural_classifiers.outcomes import with_times, without_times
 from tasks import places
 from tasks.models import Model, save_pipeline
 from tasks.records import File, Reference
 from tasks.split import Split, read_comments
 from tasks.steps import body_of, key_of
 from tasks.stores import FolderStore
+
+if TYPE_CHECKING:
+    from neural_classifiers.search import SearchPlan, SearchResults
 
 SCORING = "accuracy"  # the notebook's, by scikit-learn's default for classifiers
 _LIBRARIES = ("scikit-learn", "numpy", "scipy", "tensorflow", "keras", "scikeras", "skops")
@@ -51,8 +52,10 @@ class Fits(Reference):
 
 def plan_search(
     pipeline: Any, grid: Grid, split: Split, folds: int, namespace: str = ""
-) -> search.SearchPlan:
+) -> "SearchPlan":
     """The search on the training set; whatever is wrong with the grid is told here."""
+    from neural_classifiers import search
+
     comments = read_comments(split.train)
     return search.plan(
         pipeline, grid, comments.X, comments.y, namespace=namespace, cv=folds, scoring=SCORING
@@ -69,6 +72,9 @@ def fit_fold(
     folder: Path,
 ) -> Fits:
     """The fits of one fold: those that are missing are made, each durable at once."""
+    from neural_classifiers import search
+    from neural_classifiers.outcomes import without_times
+
     namespace = key_of(body_of(step), {"train": split.train}).digest
     plan = plan_search(pipeline, grid, split, folds, namespace)
     store = FolderStore(places.cache() / ".fits" / namespace)
@@ -101,6 +107,8 @@ def choose_model(
     folder: Path,
 ) -> Model:
     """The best candidate over all folds, fitted on the whole training set, and the grid's table."""
+    from neural_classifiers import search
+
     plan = plan_search(pipeline, grid, split, folds)
     results = search.collect(plan, _read_fits(plan, fits))
     return keep_model(name, plan, results, split, folds, seed, folder)
@@ -110,6 +118,8 @@ def search_at_once(
     name: str, pipeline: Any, grid: Grid, split: Split, folds: int, seed: int, folder: Path
 ) -> Model:
     """As a fold after the other and `choose_model`, for searches of seconds."""
+    from neural_classifiers import search
+
     plan = plan_search(pipeline, grid, split, folds)
     store: dict[str, bytes] = {}
     search.fit_share(plan, store)
@@ -118,14 +128,15 @@ def search_at_once(
 
 def keep_model(
     name: str,
-    plan: search.SearchPlan,
-    results: search.SearchResults,
+    plan: "SearchPlan",
+    results: "SearchResults",
     split: Split,
     folds: int,
     seed: int,
     folder: Path,
 ) -> Model:
     """Write the chosen model, its card, the table of its grid and the grid's figures."""
+    from neural_classifiers import search
     from neural_classifiers.plots import plot_grid, plot_grid_effects
 
     fitted = search.refit(plan, results)
@@ -172,8 +183,10 @@ def read_grid(model: Model) -> pd.DataFrame:
     return table.join(pd.read_parquet(times)) if times.is_file() else table
 
 
-def _read_fits(plan: search.SearchPlan, fits: Sequence[Fits]) -> dict[str, bytes]:
+def _read_fits(plan: "SearchPlan", fits: Sequence[Fits]) -> dict[str, bytes]:
     """The fits under the names by which the plan asks for them."""
+    from neural_classifiers.outcomes import with_times
+
     store: dict[str, bytes] = {}
     for share in fits:
         table = pd.read_parquet(share.fits.verified())
