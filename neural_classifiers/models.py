@@ -8,6 +8,7 @@ their canonical parameters are.
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,10 @@ TRUSTED = (
 )
 
 
+class NotAModelError(ValueError):
+    """What was to be read is no model, or holds what no model of ours does."""
+
+
 def model_to_bytes(model: BaseEstimator) -> bytes:
     """A fitted scikit-learn estimator in skops' format."""
     import skops.io
@@ -35,12 +40,21 @@ def model_from_bytes(content: bytes) -> BaseEstimator:
 
     Raises
     ------
-    skops.io.exceptions.UntrustedTypesFoundException
-        If the file holds a class that is on neither skops' list nor ours.
+    NotAModelError
+        If it is none, or holds a class that is on neither skops' list nor ours.
     """
     import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
 
-    return skops.io.loads(content, trusted=list(TRUSTED))
+    try:
+        model = skops.io.loads(content, trusted=list(TRUSTED))
+    except UntrustedTypesFoundException as error:
+        raise NotAModelError(f"expected classes of scikit-learn's models, got: {error}") from None
+    except (zipfile.BadZipFile, ValueError, TypeError, KeyError) as error:
+        raise NotAModelError(f"expected a model in skops' format, got: {error}") from error
+    if not isinstance(model, BaseEstimator):
+        raise NotAModelError(f"expected a scikit-learn estimator, got {type(model).__name__}")
+    return model
 
 
 def parameters_digest(model: BaseEstimator) -> str:

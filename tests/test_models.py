@@ -12,7 +12,12 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from neural_classifiers.models import model_from_bytes, model_to_bytes, parameters_digest
+from neural_classifiers.models import (
+    NotAModelError,
+    model_from_bytes,
+    model_to_bytes,
+    parameters_digest,
+)
 
 TEXTS = ["goal save", "goal match", "atom cell", "atom star", "boss level", "level up"]
 LABELS = np.array(["sports", "sports", "science", "science", "games", "games"])
@@ -62,13 +67,33 @@ def test_another_vocabulary_or_another_setting_is_another_model():
 
 def test_a_file_cannot_name_code_to_run():
     hostile = FunctionTransformer(func=print)  # a class and a function that skops does not trust
-    with pytest.raises(Exception, match=r"[Uu]ntrusted|builtins.print"):
+    with pytest.raises(NotAModelError, match=r"expected classes .* got: .*print"):
         model_from_bytes(model_to_bytes(hostile))
 
 
-def test_a_file_that_is_no_model_is_refused():
+def zipped(schema: str) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("schema.json", '{"__class__": "system", "__module__": "os"}')
-    with pytest.raises(Exception, match=r".+"):
-        model_from_bytes(buffer.getvalue())
+        archive.writestr("schema.json", schema)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"nonsense",
+        zipped("{"),
+        zipped('{"__class__": "dict", "__module__": "builtins"}'),
+        model_to_bytes(fitted(LogisticRegression()))[:1000],
+    ],
+    ids=["empty", "no archive", "no schema", "another schema", "cut short"],
+)
+def test_a_file_that_is_no_model_is_refused(content):
+    with pytest.raises(NotAModelError, match="expected a model in skops' format, got: "):
+        model_from_bytes(content)
+
+
+def test_a_file_of_something_else_is_refused():
+    with pytest.raises(NotAModelError, match="expected a scikit-learn estimator, got dict"):
+        model_from_bytes(model_to_bytes({"no": "model"}))
