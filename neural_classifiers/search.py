@@ -19,7 +19,6 @@ decision values; `neural_classifiers.outcomes`), not its scores: another scoring
 same fits trains nothing.
 """
 
-import copy
 import hashlib
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
@@ -35,15 +34,20 @@ from sklearn.pipeline import Pipeline
 
 from neural_classifiers.cv_results import add_mean_and_std, add_scores, parameter_columns
 from neural_classifiers.equivalence import describe, digest
-from neural_classifiers.outcomes import Outcome, answer, decode, encode, score
+from neural_classifiers.outcomes import Outcome, decode, encode, score
+from neural_classifiers.trainings import Features, Job, train
 
 __all__ = [
     "FinishedFit",
+    "Ledger",
+    "Progress",
     "SearchPlan",
     "SearchResults",
     "Share",
     "collect",
     "fit_share",
+    "make_features",
+    "missing_jobs",
     "plan",
     "refit",
 ]
@@ -125,8 +129,31 @@ class SearchPlan:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far a search is, or a share of it.
+
+    Attributes
+    ----------
+    done, total : int
+        Distinct fits, those found in the store included.
+    best_score, best_parameters : float and dict, or None
+        The best mean over the folds among the candidates that are through all of them; None
+        while there is none.
+    seconds_left : float or None
+        What the fits left took on other folds, on average, else what a training took so
+        far, divided among the workers; None before the first.
+    """
+
+    done: int
+    total: int
+    best_score: float | None
+    best_parameters: dict[str, Any] | None
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
 class FinishedFit:
-    """One fit that `fit_share` has just made and stored.
+    """One fit that has just been made and stored.
 
     `scores` has one value per scorer, nan where it failed; `error` is ``""`` mostly.
     """
@@ -137,6 +164,7 @@ class FinishedFit:
     scores: dict[str, float]
     seconds: float
     error: str
+    progress: Progress
 
 
 @dataclass(frozen=True)
@@ -361,8 +389,8 @@ def _folds(
                     f"class {label.item()!r} has {count} rows, too few for "
                     f"{splitter.get_n_splits()} folds: each fold needs at least one"
                 )
-    for train, test in splitter.split(X, y):
-        yield np.asarray(train), np.asarray(test)
+    for rows in splitter.split(X, y):
+        yield np.asarray(rows[0]), np.asarray(rows[1])
 
 
 # --- fit ----------------------------------------------------------------------------------
@@ -376,7 +404,9 @@ def fit_share(
     trainings: Collection[int] | None = None,
     on_fit: Callable[[FinishedFit], None] | None = None,
 ) -> Share:
-    """Make the missing fits of a share, each in the store as soon as it is finished.
+    """Make the missing fits of a share here, each in the store as soon as it is finished.
+
+    `neural_classifiers.parallel.fit` does the same with several workers.
 
     Parameters
     ----------
@@ -400,60 +430,61 @@ def fit_share(
     ``error_score``; delete its key to have it tried again. MemoryError is the machine's
     fault and rises, as does whatever the store or `on_fit` raises.
     """
-    done = Share()
-    for fold in range(len(plan.folds)) if folds is None else folds:
-        features = _Features(plan, fold)
-        for number in range(len(plan.trainings)) if trainings is None else trainings:
-            group = plan.trainings[number]
-            missing = [c for c in group if decode(store.get(plan.key(c, fold))) is None]
-            if missing:
-                _train(plan, fold, missing, features, _Keeper(plan, store, fold, on_fit))
-            done = Share(
-                executed=done.executed + len(missing),
-                found=done.found + len(group) - len(missing),
-                trainings=done.trainings + bool(missing),
-            )
-    return done
+    jobs, found = missing_jobs(plan, store, folds, trainings)
+    ledger = Ledger(plan, store, jobs, found, on_fit)
+    last: tuple[tuple[str | None, int], Features] | None = None
+    for job in jobs:
+        ledger.begin(job)
+        if last is None or last[0] != job.needs:
+            try:
+                last = job.needs, make_features(plan, job)
+            except MemoryError:
+                raise
+            except Exception as error:
+                ledger.fail(job, error)
+                continue
+        train(job.final, job.stages, last[1], lambda *kept, job=job: ledger.keep(job, *kept))
+        ledger.end(job)
+    return ledger.share
 
 
-@dataclass(frozen=True)
-class _Keeper:
-    """Stores finished fits of one fold and reports them."""
+def missing_jobs(
+    plan: SearchPlan,
+    store: Mapping[str, bytes],
+    folds: Collection[int] | None = None,
+    trainings: Collection[int] | None = None,
+) -> tuple[list[Job], dict[tuple[int, int], Outcome]]:
+    """The trainings of a share with fits that the store lacks, and the fits that it holds."""
+    folds = range(len(plan.folds)) if folds is None else folds
+    trainings = range(len(plan.trainings)) if trainings is None else trainings
+    jobs, found = [], {}
+    for fold in folds:
+        for number in trainings:
+            stages = {}
+            for candidate in plan.trainings[number]:
+                outcome = decode(store.get(plan.key(candidate, fold)))
+                if outcome is None:
+                    stages[plan.stages[candidate]] = candidate
+                else:
+                    found[candidate, fold] = outcome
+            if stages:
+                estimator = plan.build(next(iter(stages.values())))
+                needs = _transformers_identity(estimator), fold
+                jobs.append(Job(number, fold, stages, _last_step(estimator), needs))
+    return jobs, found
 
-    plan: SearchPlan
-    store: Store
-    fold: int
-    on_fit: Callable[[FinishedFit], None] | None
 
-    def __call__(self, candidate: int, outcome: Outcome) -> None:
-        self.store[self.plan.key(candidate, self.fold)] = encode(outcome)
-        if self.on_fit is not None:
-            scores, error = _score(self.plan, outcome, self.fold)
-            parameters = self.plan.candidates[candidate]
-            seconds = outcome.fit_seconds
-            self.on_fit(FinishedFit(candidate, self.fold, parameters, scores, seconds, error))
-
-
-class _Features:
-    """What the steps before the last one make of a fold, computed once for all candidates."""
-
-    def __init__(self, plan: SearchPlan, fold: int) -> None:
-        train = plan.folds[fold][0]
-        self.y_train = plan.y[train]
-        self._raw = _rows(plan.X, train), plan.held_out(fold)[0]
-        self._identity: str | None = None
-        self._transformed: tuple[Any, Any] = self._raw
-
-    def of(self, estimator: Any) -> tuple[Any, Any]:
-        """Input of the last step: rows to train on and rows held out, free to be changed."""
-        identity = _transformers_identity(estimator)
-        if identity != self._identity:
-            transformers = estimator[:-1]
-            train = transformers.fit_transform(self._raw[0], self.y_train)
-            self._transformed = train, transformers.transform(self._raw[1])
-            self._identity = identity
-        # Copies, milliseconds: an estimator may sort or overwrite what it is given.
-        return copy.deepcopy(self._transformed if identity else self._raw)
+def make_features(plan: SearchPlan, job: Job) -> Features:
+    """What the steps before the last one make of the fold of a job."""
+    train_rows, held_out = plan.folds[job.fold][0], plan.held_out(job.fold)[0]
+    y_train = plan.y[train_rows]
+    X_train = _rows(plan.X, train_rows)
+    if job.needs[0] is None:
+        return Features(X_train, y_train, held_out)
+    transformers = plan.build(next(iter(job.stages.values())))[:-1]
+    return Features(
+        transformers.fit_transform(X_train, y_train), y_train, transformers.transform(held_out)
+    )
 
 
 def _rows(X: Any, rows: np.ndarray) -> Any:
@@ -462,47 +493,119 @@ def _rows(X: Any, rows: np.ndarray) -> Any:
     return X[rows] if hasattr(X, "shape") else [X[row] for row in rows]
 
 
-def _train(
-    plan: SearchPlan,
-    fold: int,
-    candidates: Sequence[int],
-    features: _Features,
-    keep: _Keeper,
-) -> None:
-    """One training of one fold: fits the candidates, which may differ in their stage."""
-    estimator = plan.build(candidates[0])
-    stages = {plan.stages[candidate]: candidate for candidate in candidates}
-    left = dict(stages)
-    ours = False  # whether what raises now is the store's or the caller's, not the fit's
-    answering_s = 0.0
+class Ledger:
+    """Keeps finished fits in the store, counts them, and tells of them.
 
-    def finish(stage: int | None) -> None:
-        nonlocal ours, answering_s
-        fit_s = time.perf_counter() - started - answering_s
-        outcome = answer(final, held_out, fit_s)
-        ours = True
-        keep(left.pop(stage), outcome)
-        ours = False
-        answering_s = time.perf_counter() - started - fit_s
+    Not to be used by two threads at once.
+    """
 
-    try:
-        X_train, held_out = features.of(estimator)
-        final = _last_step(estimator)
-        started = time.perf_counter()
-        if None in stages:
-            final.fit(X_train, features.y_train)
-            finish(None)
-        else:
-            final.fit_staged(X_train, features.y_train, stages, finish)
-            if left:
-                raise RuntimeError(f"the training ended before {sorted(filter(None, left))}")
-    except MemoryError:
-        raise
-    except Exception as error:
-        if ours:
-            raise
-        for candidate in left.values():
-            keep(candidate, Outcome(error=f"{type(error).__name__}: {error}"))
+    def __init__(
+        self,
+        plan: SearchPlan,
+        store: Store,
+        jobs: Sequence[Job],
+        found: Mapping[tuple[int, int], Outcome],
+        on_fit: Callable[[FinishedFit], None] | None,
+        n_workers: int = 1,
+    ) -> None:
+        self.plan, self.store, self.on_fit, self.n_workers = plan, store, on_fit, n_workers
+        self.share = Share(found=len(found))
+        self._n_fits = len(found) + sum(len(job.stages) for job in jobs)
+        self._n_shares = len({fold for _, fold in found} | {job.fold for job in jobs})
+        self._waiting = {(job.training, job.fold): job for job in jobs}
+        self._begun: dict[tuple[int, int], float] = {}
+        self._seconds: dict[int, list[float]] = {}  # of a training, by its number
+        self._scores: dict[int, list[float]] = {}
+        numbers = {c: number for number, group in enumerate(plan.trainings) for c in group}
+        longest: dict[tuple[int, int], float] = {}
+        for (candidate, fold), outcome in found.items():
+            place = numbers[candidate], fold
+            longest[place] = max(longest.get(place, 0.0), outcome.fit_seconds)
+            if on_fit is not None:
+                self._note_score(candidate, _score(plan, outcome, fold)[0])
+        for (number, _), seconds in longest.items():
+            self._seconds.setdefault(number, []).append(seconds)
+
+    def expected_seconds(self, training: int) -> float | None:
+        """What the training took on other folds; None before the first."""
+        known = self._seconds.get(training)
+        return None if not known else sum(known) / len(known)
+
+    def begin(self, job: Job) -> None:
+        """A worker has taken a job."""
+        self._begun[job.training, job.fold] = time.monotonic()
+
+    def keep(self, job: Job, candidate: int, content: bytes) -> None:
+        """Store one fit of a job; tell of it."""
+        self.store[self.plan.key(candidate, job.fold)] = content
+        self.share = replace(self.share, executed=self.share.executed + 1)
+        if self.on_fit is None:
+            return
+        outcome = decode(content)
+        assert outcome is not None
+        scores, error = _score(self.plan, outcome, job.fold)
+        self._note_score(candidate, scores)
+        self.on_fit(
+            FinishedFit(
+                candidate=candidate,
+                fold=job.fold,
+                parameters=self.plan.candidates[candidate],
+                scores=scores,
+                seconds=outcome.fit_seconds,
+                error=error,
+                progress=self.progress(),
+            )
+        )
+
+    def end(self, job: Job) -> None:
+        """All fits of a job are kept."""
+        place = job.training, job.fold
+        del self._waiting[place]
+        self._seconds.setdefault(job.training, []).append(time.monotonic() - self._begun.pop(place))
+        self.share = replace(self.share, trainings=self.share.trainings + 1)
+
+    def fail(self, job: Job, error: Exception) -> None:
+        """Store a job's fits as failed: what comes before the last step raised."""
+        for candidate in job.stages.values():
+            self.keep(job, candidate, encode(Outcome(error=f"{type(error).__name__}: {error}")))
+        self.end(job)
+
+    def give_back(self, job: Job) -> None:
+        """A worker has not finished a job."""
+        self._begun.pop((job.training, job.fold), None)
+
+    def progress(self) -> Progress:
+        """How far the share is."""
+        means = {
+            candidate: sum(scores) / len(scores)
+            for candidate, scores in self._scores.items()
+            if len(scores) == self._n_shares
+        }
+        best = max(means, key=lambda candidate: means[candidate], default=None)
+        return Progress(
+            done=self.share.executed + self.share.found,
+            total=self._n_fits,
+            best_score=None if best is None else means[best],
+            best_parameters=None if best is None else self.plan.candidates[best],
+            seconds_left=self._seconds_left(),
+        )
+
+    def _seconds_left(self) -> float | None:
+        means = {number: sum(s) / len(s) for number, s in self._seconds.items()}
+        if not means:
+            return None
+        typical = sum(means.values()) / len(means)
+        now, left = time.monotonic(), 0.0
+        for place in self._waiting:
+            expected = means.get(place[0], typical)
+            left += max(0.0, expected - (now - self._begun.get(place, now)))
+        return left / min(self.n_workers, max(1, len(self._waiting)))
+
+    def _note_score(self, candidate: int, scores: Mapping[str, float]) -> None:
+        chosen = self.plan.refit if isinstance(self.plan.refit, str) else None
+        value = scores[chosen] if chosen in scores else next(iter(scores.values()))
+        if not np.isnan(value):
+            self._scores.setdefault(candidate, []).append(value)
 
 
 # --- collect ------------------------------------------------------------------------------
