@@ -14,11 +14,9 @@ import argparse
 import gzip
 import json
 import os
-import platform
 import random
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -50,12 +48,11 @@ def training_posts(path: Path, n: int) -> dict[str, list[str]]:
     from neural_classifiers.text import clean_comments
 
     by_class: dict[str, list[str]] = {label: [] for label in SHARES}
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open()
-    with opened as lines:
-        for line in lines:
-            post = json.loads(line)
-            if post["cat"] in by_class:
-                by_class[post["cat"]].append(post["txt"])
+    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    for line in content.splitlines():
+        post = json.loads(line)
+        if post["cat"] in by_class:
+            by_class[post["cat"]].append(post["txt"])
     rng = random.Random(SEED)
     drawn = []
     for label, share in SHARES.items():
@@ -119,7 +116,9 @@ def rows(data: dict[str, Any], side: str, **options: Any) -> dict[str, Any]:
     from neural_classifiers.pipelines import scikit_pipeline
 
     first = next(StratifiedKFold(5).split(data["X"], data["y"]))
-    return searched(scikit_pipeline(SEED), ROWS_GRID, data, side, cv=[first], refit=False, **options)
+    return searched(
+        scikit_pipeline(SEED), ROWS_GRID, data, side, cv=[first], refit=False, **options
+    )
 
 
 def searched(
@@ -235,7 +234,9 @@ def dask(data: dict[str, Any], side: str, n_workers: int) -> dict[str, Any]:
 
     local = {"processes": True, "threads_per_worker": 1, "dashboard_address": None}
     with LocalCluster(n_workers=n_workers, protocol="tcp", **local) as cluster:
-        warm = search.plan(scikit_pipeline(SEED), {"max_iter": [1, 2]}, *data.values(), namespace="")
+        warm = search.plan(
+            scikit_pipeline(SEED), {"max_iter": [1, 2]}, *data.values(), namespace=""
+        )
         parallel.fit(warm, {}, workers=cluster.scheduler_address)
         plan = search.plan(scikit_pipeline(SEED), DASK_GRID, *data.values(), namespace="")
         started = time.perf_counter()

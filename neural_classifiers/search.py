@@ -602,8 +602,8 @@ class Ledger:
         return left / min(self.n_workers, max(1, len(self._waiting)))
 
     def _note_score(self, candidate: int, scores: Mapping[str, float]) -> None:
-        chosen = self.plan.refit if isinstance(self.plan.refit, str) else None
-        value = scores[chosen] if chosen in scores else next(iter(scores.values()))
+        chosen = self.plan.refit if isinstance(self.plan.refit, str) else "score"
+        value = scores.get(chosen, next(iter(scores.values())))
         if not np.isnan(value):
             self._scores.setdefault(candidate, []).append(value)
 

@@ -16,7 +16,7 @@ import pandas as pd
 from prefect import Task
 
 from neural_classifiers.grids import Grid
-from tasks import places
+from tasks import places, progress
 from tasks.models import Model, save_pipeline
 from tasks.records import File, Reference
 from tasks.split import Split, read_comments
@@ -78,7 +78,12 @@ def fit_fold(
     namespace = key_of(body_of(step), {"train": split.train}).digest
     plan = plan_search(pipeline, grid, split, folds, namespace)
     store = FolderStore(places.cache() / ".fits" / namespace)
-    search.fit_share(plan, store, folds=[fold])
+
+    def on_fit(fit: search.FinishedFit) -> None:
+        now = fit.progress
+        progress.tell(now.done, now.total, "fits", now.best_score, parts=folds)
+
+    search.fit_share(plan, store, folds=[fold], on_fit=on_fit)
     answers, seconds = {}, {}
     for candidate in plan.distinct:
         name = plan.identities[candidate]

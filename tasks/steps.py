@@ -21,7 +21,7 @@ from prefect import Task, get_run_logger, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, State
 
-from tasks import places, runs, workers
+from tasks import places, progress, runs, workers
 from tasks.fingerprint import edited, fingerprint
 from tasks.records import Key, Outcome, Reference, recall
 
@@ -95,17 +95,20 @@ def _run(
     def work(folder: Path) -> Reference:
         if threads == 0:
             return body(**arguments, folder=folder)
-        meter.answer = workers.run(
-            call_body,
-            body.__module__,
-            name,
-            arguments,
-            folder,
-            places.root(),
-            threads=threads,
-            timeout_s=timeout_s,
-            on_start=lambda: logger.info("computing in a worker process"),
-        )
+        with progress.Watch(name, runtime.task_run.name or name) as watch:
+            meter.answer = workers.run(
+                call_body,
+                body.__module__,
+                name,
+                arguments,
+                folder,
+                places.root(),
+                watch.file,
+                threads=threads,
+                timeout_s=timeout_s,
+                on_start=lambda: logger.info("computing in a worker process"),
+                meanwhile=watch.look,
+            )
         return meter.answer.value
 
     try:
@@ -140,12 +143,13 @@ def key_of(body: Callable[..., Any], arguments: dict[str, Any]) -> Key:
 
 
 def call_body(
-    module: str, name: str, arguments: dict[str, Any], folder: Path, root: Path
+    module: str, name: str, arguments: dict[str, Any], folder: Path, root: Path, told: Path
 ) -> Reference:
     """Run the body of a step by name; in a worker process, where the Prefect task is of no use."""
     places.use(root)  # a worker may have served another root before
     step_task = getattr(importlib.import_module(module), name)
-    return body_of(step_task)(**arguments, folder=folder)
+    with progress.telling(told):
+        return body_of(step_task)(**arguments, folder=folder)
 
 
 def body_of(step_task: Task[..., Any]) -> Callable[..., Any]:

@@ -59,6 +59,7 @@ def run(
     threads: int = 1,
     timeout_s: float | None = None,
     on_start: Callable[[], None] = lambda: None,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> Answer:
     """What a function returns from a worker process.
 
@@ -73,6 +74,8 @@ def run(
         Seconds from its start; then the worker is killed.
     on_start : callable, optional
         Called once the cores are there.
+    meanwhile : callable, optional
+        Called again and again while the function runs, some times a second.
 
     Raises
     ------
@@ -91,6 +94,7 @@ def run(
                 peak = max(peak, process.memory_info().rss)
             if timeout_s is not None and time.monotonic() - started > timeout_s:
                 raise StepTimeoutError(f"expected an end within {timeout_s:g} s, got none")
+            meanwhile()
             wait_s = POLL_S if time.monotonic() - started > 1 else POLL_S / 10
             threading.Event().wait(wait_s)
         try:
