@@ -362,16 +362,15 @@ def repetition(name: str, posts: Path, number: int) -> Iterator[dict[str, Any]]:
             yield kills(data, 10, number)
         elif name == "grown":
             yield measure(name, "ours", data)
+        elif name == "keras-alone":
+            yield measure("keras", "peer alone", data, n_jobs=1)
         elif name == "dask":
             for n_workers in (1, 2):
                 yield measure(name, f"{n_workers} workers", data, n_workers=n_workers)
         else:
             sides = ["ours", "peer"] if number % 2 else ["peer", "ours"]
             for side in sides:
-                options = {"n_jobs": 2} if (name, side) == ("keras", "peer") else {}
-                yield measure(name, side, data, **options)
-                if (name, side, number) == ("keras", "peer", 0):
-                    yield measure(name, side, data, n_jobs=1)
+                yield measure(name, side, data)
 
 
 def keep(results: Path, entry: dict[str, Any]) -> None:
@@ -383,7 +382,7 @@ def keep(results: Path, entry: dict[str, Any]) -> None:
     beside.replace(results)
 
 
-COMPARISONS = ("scikit", "keras", "rows", "grown", "kills", "dask")
+COMPARISONS = ("scikit", "keras", "keras-alone", "rows", "grown", "kills", "dask")
 MEASURES = {
     "scikit": scikit,
     "keras": keras,
