@@ -467,7 +467,9 @@ class _DaskCrew:
         self._client.close()
 
     def share(self, features: Features) -> Any:
-        return self._client.scatter([features], hash=False)[0]
+        # Not scattered: what is scattered is lost with the worker that holds it. The outcome
+        # of a task is made again.
+        return self._client.submit(_held, features, pure=False)
 
     def release(self, shared: Any) -> None:
         shared.release()
@@ -496,6 +498,10 @@ class _DaskWorker:
     def stop(self) -> None:
         if (future := self._future) is not None:
             future.cancel()
+
+
+def _held(features: Features) -> Features:
+    return features
 
 
 def _train_far(final: Any, stages: Any, features: Features, threads: int) -> list[Any]:

@@ -44,6 +44,7 @@ __all__ = [
     "SearchPlan",
     "SearchResults",
     "Share",
+    "check_parameter",
     "collect",
     "fit_share",
     "make_features",
@@ -344,6 +345,14 @@ def _with_parameters(estimator: Any, parameters: Mapping[str, Any]) -> Any:
         return clone(estimator).set_params(**values)
     except ValueError as error:
         raise ValueError(f"unknown parameter in the grid, {parameters}: {error}") from error
+
+
+def check_parameter(estimator: Any, name: str) -> None:
+    """Raise ValueError unless a grid over this estimator may vary the parameter."""
+    known = estimator.get_params()
+    last = _last_step(estimator).get_params()
+    if name not in known and name not in last:
+        raise ValueError(f"expected a parameter of {type(estimator).__name__}, got {name!r}")
 
 
 def _last_step(estimator: Any) -> Any:
