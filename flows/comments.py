@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.futures import PrefectFuture, wait
 from prefect.states import State
 
-from neural_classifiers.grids import KERAS_GRID, SCIKIT_GRID, Grid
+from neural_classifiers.grids import KERAS_GRID, SCIKIT_GRID, Grid, Method, Scoring
 from tasks.baselines import fit_constant, search_linear
 from tasks.clean import clean_comments
 from tasks.compare import compare_models
@@ -35,6 +35,8 @@ def classify_comments(
     folds: int = 5,
     scikit_grid: Grid = SCIKIT_GRID,
     keras_grid: Grid = KERAS_GRID,
+    scoring: Scoring = "accuracy",
+    search: Method = "grid",
     refresh: list[str] | None = None,
 ) -> State:
     """Classify comments by topic with two networks and compare them.
@@ -57,6 +59,11 @@ def classify_comments(
         Of the cross-validation.
     scikit_grid, keras_grid : dict of str to list
         Values to try; the notebook's by default.
+    scoring : str
+        scikit-learn's name of the score that chooses; another one trains no candidate again.
+    search : {"grid", "halving"}
+        Every candidate on all rows, or successive halving: far fewer rows are trained on,
+        and the best candidate may be lost.
     refresh : list of str, optional
         Steps to compute again although their records stand.
     """
@@ -67,14 +74,16 @@ def classify_comments(
     split = split_comments(cleaned, train_fraction, seed, folds)
 
     scikit_fits, keras_fits = [], []  # a task a fold, both searches side by side
-    for fold in range(folds):
+    for fold in range(folds if search == "grid" else 0):
         scikit_fits.append(fit_scikit.submit(split, scikit_grid, fold, folds, seed))
         keras_fits.append(fit_keras.submit(split, keras_grid, fold, folds, seed))
     models = {
         "constant": fit_constant.submit(split, folds, seed),
-        "linear": search_linear.submit(split, folds, seed),
-        "scikit": search_scikit.submit(split, scikit_grid, folds, seed, scikit_fits),
-        "keras": search_keras.submit(split, keras_grid, folds, seed, keras_fits),
+        "linear": search_linear.submit(split, folds, seed, scoring),
+        "scikit": search_scikit.submit(
+            split, scikit_grid, folds, seed, scikit_fits, scoring, search
+        ),
+        "keras": search_keras.submit(split, keras_grid, folds, seed, keras_fits, scoring, search),
     }
     scores = {name: score_model.submit(name, model, split) for name, model in models.items()}
     branches: list[PrefectFuture[Any]] = [

@@ -4,9 +4,21 @@ A name means a parameter of the last step of the pipeline that is searched
 (`neural_classifiers.pipelines`). Light to import, since flows show these as their defaults.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 Grid = dict[str, list[Any]]
+Scoring = Literal[
+    "accuracy",  # the notebook's, by scikit-learn's default for classifiers
+    "balanced_accuracy",
+    "f1_macro",
+    "f1_weighted",
+    "matthews_corrcoef",
+    "neg_log_loss",
+    "precision_macro",
+    "recall_macro",
+    "roc_auc_ovr",
+]
+Method = Literal["grid", "halving"]
 
 # notebook, Part 1: 108 candidates, of which 60 differ
 SCIKIT_GRID: Grid = {

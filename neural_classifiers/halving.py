@@ -117,6 +117,7 @@ def halve(
         plan = search.plan(
             estimator, grids, X, base.y, namespace=namespace, cv=folds, scoring=scoring
         )
+        plan = replace(plan, candidates=tuple(candidates))  # their names in our order
         share = fit(plan, store)
         table = search.collect(plan, store)
         plans.append(plan)
@@ -164,17 +165,18 @@ def _drawn(fold: tuple[np.ndarray, np.ndarray], fraction: float, seed: int) -> t
 
 def _together(base: SearchPlan, plans: Sequence[SearchPlan]) -> SearchPlan:
     """One plan of the candidates of all rounds."""
-    parts: dict[str, list[Any]] = {
-        name: [] for name in ("candidates", "same_as", "identities", "stages", "trainings")
-    }
-    for plan in plans:
-        before = len(parts["candidates"])
-        parts["candidates"] += plan.candidates
-        parts["same_as"] += [before + same for same in plan.same_as]
-        parts["identities"] += plan.identities
-        parts["stages"] += plan.stages
-        parts["trainings"] += [tuple(before + c for c in group) for group in plan.trainings]
-    return replace(base, **{name: tuple(values) for name, values in parts.items()})
+    starts = np.cumsum([0] + [len(plan.candidates) for plan in plans]).tolist()
+    placed = list(zip(plans, starts, strict=False))
+    return replace(
+        base,
+        candidates=tuple(c for plan in plans for c in plan.candidates),
+        same_as=tuple(start + same for plan, start in placed for same in plan.same_as),
+        identities=tuple(identity for plan in plans for identity in plan.identities),
+        stages=tuple(stage for plan in plans for stage in plan.stages),
+        trainings=tuple(
+            tuple(start + c for c in group) for plan, start in placed for group in plan.trainings
+        ),
+    )
 
 
 def _all_rounds(tables: Sequence[SearchResults], rounds: Sequence[Round]) -> SearchResults:

@@ -29,6 +29,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import ClassifierTags, Tags
 
 from neural_classifiers.networks import HIDDEN_SIZES, build_comment_mlp
+from neural_classifiers.threads import set_tensorflow_threads
 
 __all__ = [
     "KerasClassifier",
@@ -111,6 +112,11 @@ class KerasClassifier(wrappers.KerasClassifier):
         is_plain = self.callbacks is None and not self.warm_start
         is_routed = any(name.startswith("fit__") for name in self.get_params())
         return "epochs" if is_plain and not is_routed else None
+
+    @staticmethod
+    def limit_threads(n: int) -> None:
+        """Hold TensorFlow to `n` threads in this process; called before it computes."""
+        set_tensorflow_threads(n)
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, **kwargs: Any) -> Self:
         """Build and train the network; see scikeras. Waits while another one trains."""

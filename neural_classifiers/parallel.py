@@ -19,10 +19,11 @@ from collections.abc import Callable, Collection
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
+from threadpoolctl import threadpool_limits
+
 from neural_classifiers import search
 from neural_classifiers.search import FinishedFit, Ledger, SearchPlan, Share, Store
 from neural_classifiers.shared import Handle, SharedValues
-from neural_classifiers.threads import limit_threads
 from neural_classifiers.trainings import Features, Job, train
 
 __all__ = ["ATTEMPTS", "WorkersDiedError", "fit"]
@@ -316,7 +317,7 @@ class _ThreadCrew:
         self._limits = contextlib.ExitStack()
 
     def __enter__(self) -> "list[_Worker]":
-        self._limits.enter_context(limit_threads(self._threads))
+        self._limits.enter_context(threadpool_limits(self._threads))
         return [_ThreadWorker() for _ in range(self._n_workers)]
 
     def __exit__(self, *error: object) -> None:
@@ -425,7 +426,9 @@ def _serve(pipe: Connection, threads: int) -> None:
 def _train_limited(
     final: Any, stages: Any, features: Handle | Features, threads: int, keep: Keep
 ) -> None:
-    with limit_threads(threads):
+    if hasattr(final, "limit_threads"):  # TensorFlow takes no notice of threadpoolctl
+        final.limit_threads(threads)
+    with threadpool_limits(threads):
         values = features.read() if isinstance(features, Handle) else features
         train(final, stages, Features(*values), keep)
 

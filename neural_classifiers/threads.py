@@ -6,12 +6,6 @@ The number also decides how sums are split, hence the last bits of every weight:
 shall be had again names its threads as it names its seed.
 """
 
-import contextlib
-import sys
-from collections.abc import Iterator
-
-__all__ = ["limit_threads", "set_tensorflow_threads"]
-
 
 def set_tensorflow_threads(n: int) -> None:
     """Hold TensorFlow to `n` threads in this process; call it before TensorFlow computes.
@@ -44,20 +38,3 @@ def set_tensorflow_threads(n: int) -> None:
             f"process with {started_with}: set the threads before its first operation, or use "
             "a new process"
         ) from error
-
-
-@contextlib.contextmanager
-def limit_threads(n: int) -> Iterator[None]:
-    """Hold numerical libraries to `n` threads inside, and TensorFlow, once loaded, for good.
-
-    Raises
-    ------
-    ValueError, RuntimeError
-        As `set_tensorflow_threads`.
-    """
-    from threadpoolctl import threadpool_limits
-
-    if "tensorflow" in sys.modules:
-        set_tensorflow_threads(n)
-    with threadpool_limits(n):
-        yield

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from neural_classifiers.grids import CONSTANT_GRID, LINEAR_GRID
+from neural_classifiers.grids import CONSTANT_GRID, LINEAR_GRID, Scoring
 from tasks.models import Model
-from tasks.searches import search_at_once
+from tasks.searches import Search, search_at_once
 from tasks.split import Split
 from tasks.steps import step
 
@@ -14,14 +14,14 @@ def fit_constant(split: Split, folds: int, seed: int, folder: Path) -> Model:
     """The commonest category, whatever the comment says."""
     from neural_classifiers.pipelines import constant_pipeline
 
-    return search_at_once(
-        "constant", constant_pipeline(), CONSTANT_GRID, split, folds, seed, folder
-    )
+    wanted = Search("constant", constant_pipeline(), CONSTANT_GRID, split, folds, seed)
+    return search_at_once(wanted, folder)
 
 
 @step(threads=1)
-def search_linear(split: Split, folds: int, seed: int, folder: Path) -> Model:
+def search_linear(split: Split, folds: int, seed: int, scoring: Scoring, folder: Path) -> Model:
     """TF-IDF with logistic regression, its strength chosen by cross-validation."""
     from neural_classifiers.pipelines import linear_pipeline
 
-    return search_at_once("linear", linear_pipeline(), LINEAR_GRID, split, folds, seed, folder)
+    wanted = Search("linear", linear_pipeline(), LINEAR_GRID, split, folds, seed, scoring)
+    return search_at_once(wanted, folder)

@@ -16,8 +16,9 @@ from typing import Any
 from tasks import locks, places
 from tasks.history import Run, all_runs, read_record
 from tasks.records import Key, faults_of
+from tasks.stores import FITS, fits_namespace
 
-ASIDE, WRITING, LOCKS, FITS, UNFINISHED = ".aside", ".writing", ".locks", ".fits", ".unfinished"
+ASIDE, WRITING, LOCKS, UNFINISHED = ".aside", ".writing", ".locks", ".unfinished"
 
 
 class InUseError(RuntimeError):
@@ -147,16 +148,13 @@ def _superfluous(kept: list[Run]) -> Iterator[tuple[str, Path]]:
 
 
 def _namespaces(named: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Names of the stores of single fits from which the records of a search were made.
-
-    As `tasks.searches` names them: a key like the record's own, of its training rows alone.
-    """
+    """Names of the stores of single fits from which the records of a search were made."""
     for step, key in named:
         record = read_record(step, key)
         train = ((record or {}).get("inputs", {}).get("split") or {}).get("train")
         if record and train:
-            made = Key(step, {}, {"train": train}, record["code"], record["libraries"])
-            yield made.digest
+            made = Key(step, {}, {}, record["code"], record["libraries"])
+            yield fits_namespace(made, train)
 
 
 def _remove(path: Path) -> None:

@@ -36,7 +36,9 @@ class Model(Reference):
     best_params : dict
         Without prefixes.
     best_cv_score : float or None
-        Mean accuracy over the folds.
+        Mean over the folds of what `scoring` names.
+    scoring : str
+        scikit-learn's name of the score by which the model was chosen.
     """
 
     name: str
@@ -47,38 +49,53 @@ class Model(Reference):
     figures: dict[str, File]
     best_params: dict[str, Any]
     best_cv_score: float | None
+    scoring: str = "accuracy"
 
     def in_words(self) -> str:
         """What was chosen, and how it did in cross-validation."""
         chosen = ", ".join(f"{name}={value}" for name, value in self.best_params.items())
-        score = f", accuracy {self.best_cv_score:.4f} over the folds" if self.best_cv_score else ""
+        score = ""
+        if self.best_cv_score is not None:
+            score = f", {self.scoring} {self.best_cv_score:.4f} over the folds"
         return f"{self.name}: {chosen}{score}"
 
 
 def save_pipeline(
     folder: Path, fitted: "Pipeline", card: dict[str, Any]
 ) -> tuple[File, File | None, File]:
-    """Write a fitted pipeline; its skops file, its weights (Keras only) and its card."""
-    from neural_classifiers.models import model_to_bytes, parameters_digest
+    """Write a fitted pipeline of scikit-learn; its skops file, no weights, and its card."""
+    from neural_classifiers.models import parameters_digest
+
+    card = card | {"parameters_sha256": parameters_digest(fitted)}
+    return _write_pipeline(folder, fitted), None, _write_card(folder, card)
+
+
+def save_keras_pipeline(
+    folder: Path, fitted: "Pipeline", card: dict[str, Any]
+) -> tuple[File, File | None, File]:
+    """Write a pipeline that ends in a Keras network; its skops file, its weights and its card."""
+    from neural_classifiers import keras_classifier
 
     network = fitted[-1]
-    if hasattr(network, "model_"):
-        from neural_classifiers import keras_classifier
+    weights = keras_classifier.weights(network)
+    card = card | {
+        "network": keras_classifier.architecture(network),
+        "classes": [str(label) for label in network.classes_],
+        "parameters_sha256": weights_digest(weights),
+    }
+    weights_file = File.of(_write(folder / "weights.npz", weights_to_bytes(weights)))
+    return _write_pipeline(folder, fitted[:-1]), weights_file, _write_card(folder, card)
 
-        weights = keras_classifier.weights(network)
-        card = card | {
-            "network": keras_classifier.architecture(network),
-            "classes": [str(label) for label in network.classes_],
-            "parameters_sha256": weights_digest(weights),
-        }
-        weights_file = File.of(_write(folder / "weights.npz", weights_to_bytes(weights)))
-        saved = fitted[:-1]
-    else:
-        weights_file, saved = None, fitted
-        card = card | {"parameters_sha256": parameters_digest(saved)}
-    path = _write(folder / "pipeline.skops", model_to_bytes(saved))
-    card_path = _write(folder / "card.json", (json.dumps(card, indent=2) + "\n").encode())
-    return File.of(path, content=parameters_digest(saved)), weights_file, File.of(card_path)
+
+def _write_pipeline(folder: Path, pipeline: "Pipeline") -> File:
+    from neural_classifiers.models import model_to_bytes, parameters_digest
+
+    path = _write(folder / "pipeline.skops", model_to_bytes(pipeline))
+    return File.of(path, content=parameters_digest(pipeline))
+
+
+def _write_card(folder: Path, card: dict[str, Any]) -> File:
+    return File.of(_write(folder / "card.json", (json.dumps(card, indent=2) + "\n").encode()))
 
 
 def load_pipeline(model: Model) -> "Pipeline":

@@ -2,30 +2,59 @@
 
 from pathlib import Path
 
-from neural_classifiers.grids import Grid
+from neural_classifiers.grids import Grid, Method, Scoring
 from neural_classifiers.threads import set_tensorflow_threads
-from tasks.models import Model
-from tasks.searches import Fits, choose_model, fit_fold
+from tasks.models import Model, save_keras_pipeline
+from tasks.searches import (
+    KERAS_LIBRARIES,
+    Fits,
+    Search,
+    choose_by_halving,
+    choose_model,
+    fit_fold,
+)
 from tasks.split import Split
 from tasks.steps import step
 
 
-@step(threads=1, task_run_name="fit_keras-{fold}")
+@step(threads=1, attempts=3, task_run_name="fit_keras-{fold}")
 def fit_keras(split: Split, grid: Grid, fold: int, folds: int, seed: int, folder: Path) -> Fits:
     """Every candidate on one fold; one training a batch size serves all its epoch counts."""
-    from neural_classifiers.pipelines import keras_pipeline
-
-    set_tensorflow_threads(1)
-    return fit_fold(fit_keras, keras_pipeline(seed), grid, split, folds, fold, folder)
+    return fit_fold(fit_keras, _search(split, grid, folds, seed), fold, folder)
 
 
-@step(threads=1)
+@step(threads=1, attempts=3)
 def search_keras(
-    split: Split, grid: Grid, folds: int, seed: int, fits: list[Fits], folder: Path
+    split: Split,
+    grid: Grid,
+    folds: int,
+    seed: int,
+    fits: list[Fits],
+    scoring: Scoring,
+    method: Method,
+    folder: Path,
 ) -> Model:
     """The best candidate over the folds, fitted on the whole training set."""
+    wanted = _search(split, grid, folds, seed, scoring)
+    if method == "halving":
+        return choose_by_halving(search_keras, wanted, folder)
+    return choose_model(wanted, fits, folder)
+
+
+def _search(
+    split: Split, grid: Grid, folds: int, seed: int, scoring: Scoring = "accuracy"
+) -> Search:
     from neural_classifiers.pipelines import keras_pipeline
 
     set_tensorflow_threads(1)
-    pipeline = keras_pipeline(seed)
-    return choose_model("keras", pipeline, grid, split, folds, seed, fits, folder)
+    return Search(
+        name="keras",
+        pipeline=keras_pipeline(seed),
+        grid=grid,
+        split=split,
+        folds=folds,
+        seed=seed,
+        scoring=scoring,
+        save=save_keras_pipeline,
+        libraries=KERAS_LIBRARIES,
+    )

@@ -2,27 +2,40 @@
 
 from pathlib import Path
 
-from neural_classifiers.grids import Grid
+from neural_classifiers.grids import Grid, Method, Scoring
 from tasks.models import Model
-from tasks.searches import Fits, choose_model, fit_fold
+from tasks.searches import Fits, Search, choose_by_halving, choose_model, fit_fold
 from tasks.split import Split
 from tasks.steps import step
 
 
-@step(threads=1, task_run_name="fit_scikit-{fold}")
+@step(threads=1, attempts=3, task_run_name="fit_scikit-{fold}")
 def fit_scikit(split: Split, grid: Grid, fold: int, folds: int, seed: int, folder: Path) -> Fits:
     """Every candidate fitted on one fold; candidates that cannot differ once."""
-    from neural_classifiers.pipelines import scikit_pipeline
-
-    return fit_fold(fit_scikit, scikit_pipeline(seed), grid, split, folds, fold, folder)
+    return fit_fold(fit_scikit, _search(split, grid, folds, seed), fold, folder)
 
 
-@step(threads=1)
+@step(threads=1, attempts=3)
 def search_scikit(
-    split: Split, grid: Grid, folds: int, seed: int, fits: list[Fits], folder: Path
+    split: Split,
+    grid: Grid,
+    folds: int,
+    seed: int,
+    fits: list[Fits],
+    scoring: Scoring,
+    method: Method,
+    folder: Path,
 ) -> Model:
     """The best candidate over the folds, fitted on the whole training set."""
+    wanted = _search(split, grid, folds, seed, scoring)
+    if method == "halving":
+        return choose_by_halving(search_scikit, wanted, folder)
+    return choose_model(wanted, fits, folder)
+
+
+def _search(
+    split: Split, grid: Grid, folds: int, seed: int, scoring: Scoring = "accuracy"
+) -> Search:
     from neural_classifiers.pipelines import scikit_pipeline
 
-    pipeline = scikit_pipeline(seed)
-    return choose_model("scikit", pipeline, grid, split, folds, seed, fits, folder)
+    return Search("scikit", scikit_pipeline(seed), grid, split, folds, seed, scoring)

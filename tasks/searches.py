@@ -7,8 +7,10 @@ complete, its fits go together into the record of the step.
 
 import importlib.metadata
 import json
+import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +23,65 @@ from tasks.models import Model, save_pipeline
 from tasks.records import File, Reference
 from tasks.split import Split, read_comments
 from tasks.steps import body_of, key_of
-from tasks.stores import FolderStore
+from tasks.stores import FITS, FolderStore, fits_namespace
 
 if TYPE_CHECKING:
-    from neural_classifiers.search import SearchPlan, SearchResults
+    from neural_classifiers.search import SearchPlan, SearchResults, Share
 
-SCORING = "accuracy"  # the notebook's, by scikit-learn's default for classifiers
-_LIBRARIES = ("scikit-learn", "numpy", "scipy", "tensorflow", "keras", "scikeras", "skops")
+Save = Callable[[Path, Any, dict[str, Any]], tuple[File, File | None, File]]
+SCIKIT_LIBRARIES = ("scikit-learn", "numpy", "scipy", "skops")
+KERAS_LIBRARIES = (*SCIKIT_LIBRARIES, "tensorflow", "keras", "scikeras")
+
+DASK = "NEURAL_CLASSIFIERS_DASK"
+"""Variable that names a Dask scheduler, whose workers then make the fits of the folds."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search on the training set.
+
+    Attributes
+    ----------
+    name : str
+        Of the model.
+    pipeline : Pipeline
+        Unfitted.
+    grid : dict of str to list
+    split : Split
+    folds, seed : int
+    scoring : str
+        scikit-learn's name of the score that chooses.
+    save : callable
+        Writes a fitted pipeline. A parameter, so that only the search of the Keras network
+        reaches TensorFlow and runs again with another version of it.
+    libraries : tuple of str
+        Those whose versions the model's card tells.
+    """
+
+    name: str
+    pipeline: Any
+    grid: Grid
+    split: Split
+    folds: int
+    seed: int
+    scoring: str = "accuracy"
+    save: Save = save_pipeline
+    libraries: tuple[str, ...] = SCIKIT_LIBRARIES
+
+    def plan(self, namespace: str = "") -> "SearchPlan":
+        """What can be known before the first fit; whatever is wrong with the grid is told here."""
+        from neural_classifiers import search
+
+        comments = read_comments(self.split.train)
+        return search.plan(
+            self.pipeline,
+            self.grid,
+            comments.X,
+            comments.y,
+            namespace=namespace,
+            cv=self.folds,
+            scoring=self.scoring,
+        )
 
 
 class Fits(Reference):
@@ -50,40 +104,12 @@ class Fits(Reference):
         )
 
 
-def plan_search(
-    pipeline: Any, grid: Grid, split: Split, folds: int, namespace: str = ""
-) -> "SearchPlan":
-    """The search on the training set; whatever is wrong with the grid is told here."""
-    from neural_classifiers import search
-
-    comments = read_comments(split.train)
-    return search.plan(
-        pipeline, grid, comments.X, comments.y, namespace=namespace, cv=folds, scoring=SCORING
-    )
-
-
-def fit_fold(
-    step: Task[..., Any],
-    pipeline: Any,
-    grid: Grid,
-    split: Split,
-    folds: int,
-    fold: int,
-    folder: Path,
-) -> Fits:
+def fit_fold(step: Task[..., Any], wanted: Search, fold: int, folder: Path) -> Fits:
     """The fits of one fold: those that are missing are made, each durable at once."""
-    from neural_classifiers import search
     from neural_classifiers.outcomes import without_times
 
-    namespace = key_of(body_of(step), {"train": split.train}).digest
-    plan = plan_search(pipeline, grid, split, folds, namespace)
-    store = FolderStore(places.cache() / ".fits" / namespace)
-
-    def on_fit(fit: search.FinishedFit) -> None:
-        now = fit.progress
-        progress.tell(now.done, now.total, "fits", now.best_score, parts=folds)
-
-    search.fit_share(plan, store, folds=[fold], on_fit=on_fit)
+    plan, store = _plan_and_store(step, wanted)
+    _fit(plan, store, wanted.folds, [fold])
     answers, seconds = {}, {}
     for candidate in plan.distinct:
         name = plan.identities[candidate]
@@ -101,45 +127,68 @@ def fit_fold(
     )
 
 
-def choose_model(
-    name: str,
-    pipeline: Any,
-    grid: Grid,
-    split: Split,
-    folds: int,
-    seed: int,
-    fits: Sequence[Fits],
-    folder: Path,
-) -> Model:
+def choose_model(wanted: Search, fits: Sequence[Fits], folder: Path) -> Model:
     """The best candidate over all folds, fitted on the whole training set, and the grid's table."""
     from neural_classifiers import search
 
-    plan = plan_search(pipeline, grid, split, folds)
-    results = search.collect(plan, _read_fits(plan, fits))
-    return keep_model(name, plan, results, split, folds, seed, folder)
+    plan = wanted.plan()
+    return keep_model(wanted, plan, search.collect(plan, _read_fits(plan, fits)), folder)
 
 
-def search_at_once(
-    name: str, pipeline: Any, grid: Grid, split: Split, folds: int, seed: int, folder: Path
-) -> Model:
+def choose_by_halving(step: Task[..., Any], wanted: Search, folder: Path) -> Model:
+    """As `choose_model`, by successive halving: each fit durable at once, all in this step."""
+    from neural_classifiers.halving import halve
+
+    plan, store = _plan_and_store(step, wanted)
+    halved = halve(
+        wanted.pipeline,
+        wanted.grid,
+        plan.X,
+        plan.y,
+        store,
+        namespace=plan.namespace,
+        cv=wanted.folds,
+        scoring=wanted.scoring,
+        seed=wanted.seed,
+        fit=_fit,
+    )
+    return keep_model(wanted, halved.plan, halved.results, folder)
+
+
+def search_at_once(wanted: Search, folder: Path) -> Model:
     """As a fold after the other and `choose_model`, for searches of seconds."""
     from neural_classifiers import search
 
-    plan = plan_search(pipeline, grid, split, folds)
+    plan = wanted.plan()
     store: dict[str, bytes] = {}
     search.fit_share(plan, store)
-    return keep_model(name, plan, search.collect(plan, store), split, folds, seed, folder)
+    return keep_model(wanted, plan, search.collect(plan, store), folder)
 
 
-def keep_model(
-    name: str,
+def _plan_and_store(step: Task[..., Any], wanted: Search) -> "tuple[SearchPlan, FolderStore]":
+    namespace = fits_namespace(key_of(body_of(step), {}), wanted.split.train)
+    return wanted.plan(namespace), FolderStore(places.cache() / FITS / namespace)
+
+
+def _fit(
     plan: "SearchPlan",
-    results: "SearchResults",
-    split: Split,
-    folds: int,
-    seed: int,
-    folder: Path,
-) -> Model:
+    store: MutableMapping[str, bytes],
+    parts: int = 1,
+    folds: Sequence[int] | None = None,
+) -> "Share":
+    """The missing fits, made here or by the Dask workers that the variable `DASK` names."""
+    from neural_classifiers import parallel, search
+
+    def on_fit(fit: search.FinishedFit) -> None:
+        now = fit.progress
+        progress.tell(now.done, now.total, "fits", now.best_score, parts=parts)
+
+    if address := os.environ.get(DASK):
+        return parallel.fit(plan, store, workers=address, folds=folds, on_fit=on_fit)
+    return search.fit_share(plan, store, folds=folds, on_fit=on_fit)
+
+
+def keep_model(wanted: Search, plan: "SearchPlan", results: "SearchResults", folder: Path) -> Model:
     """Write the chosen model, its card, the table of its grid and the grid's figures."""
     from neural_classifiers import search
     from neural_classifiers.plots import plot_grid, plot_grid_effects
@@ -157,20 +206,20 @@ def keep_model(
             path.write_bytes(plot(cv_results))
             figures[figure] = File.of(path)
     card = {
-        "model": name,
+        "model": wanted.name,
         "best_params": results.best_params_,
         "best_cv_score": results.best_score_,
-        "scoring": SCORING,
-        "folds": folds,
-        "seed": seed,
-        "training_file_sha256": split.train.sha256,
-        "training_rows": split.rows_train,
-        "libraries": {library: importlib.metadata.version(library) for library in _LIBRARIES},
+        "scoring": wanted.scoring,
+        "folds": wanted.folds,
+        "seed": wanted.seed,
+        "training_file_sha256": wanted.split.train.sha256,
+        "training_rows": wanted.split.rows_train,
+        "libraries": {name: importlib.metadata.version(name) for name in wanted.libraries},
         "python": platform.python_version(),
     }
-    pipeline, weights, card_file = save_pipeline(folder, fitted, card)
+    pipeline, weights, card_file = wanted.save(folder, fitted, card)
     return Model(
-        name=name,
+        name=wanted.name,
         pipeline=pipeline,
         weights=weights,
         card=card_file,
@@ -178,6 +227,7 @@ def keep_model(
         figures=figures,
         best_params=dict(results.best_params_ or {}),
         best_cv_score=results.best_score_,
+        scoring=wanted.scoring,
     )
 
 

@@ -35,6 +35,7 @@ def step(
     *,
     threads: int = 0,
     timeout_s: float | None = None,
+    attempts: int = 1,
     task_run_name: str | None = None,
 ) -> Callable[[Callable[..., R]], Task[..., R]]:
     """Make a step of a function that writes its files into the folder it is given.
@@ -46,6 +47,8 @@ def step(
         use so many threads.
     timeout_s : float, optional
         Time limit of a body in a worker process.
+    attempts : int
+        Worker processes that may die over a body; for one that goes on where it stopped.
     task_run_name : str, optional
         Name in the UI, with the body's arguments in braces; by default the step's name.
 
@@ -64,7 +67,7 @@ def step(
         def run(*args: Any, **kwargs: Any) -> State:
             bound = inspect.Signature(visible).bind(*args, **kwargs)
             bound.apply_defaults()
-            return _run(body, dict(bound.arguments), threads, timeout_s)
+            return _run(body, dict(bound.arguments), threads, timeout_s, attempts)
 
         run.__signature__ = inspect.Signature(visible)  # type: ignore[attr-defined]
         made: Task[..., Any] = task(
@@ -77,7 +80,11 @@ def step(
 
 
 def _run(
-    body: Callable[..., Any], arguments: dict[str, Any], threads: int, timeout_s: float | None
+    body: Callable[..., Any],
+    arguments: dict[str, Any],
+    threads: int,
+    timeout_s: float | None,
+    attempts: int,
 ) -> State:
     name, logger = body.__name__, get_run_logger()
     result_type = get_type_hints(body)["return"]
@@ -106,6 +113,7 @@ def _run(
                 watch.file,
                 threads=threads,
                 timeout_s=timeout_s,
+                attempts=attempts,
                 on_start=lambda: logger.info("computing in a worker process"),
                 meanwhile=watch.look,
             )

@@ -5,9 +5,22 @@ than what was under way. Values are whole or absent.
 """
 
 from collections.abc import Iterator, MutableMapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from tasks.records import locked, make_folder, write_durably
+from tasks.records import Key, locked, make_folder, write_durably
+
+FITS = ".fits"  # below the cache: a folder of single fits for each namespace
+
+
+def fits_namespace(key: Key, train: Any) -> str:
+    """Where the single fits lie that a step with this code makes of these training rows.
+
+    Like the key of the step's record, without what the fits themselves name: their
+    candidate, and their rows.
+    """
+    return replace(key, parameters={}, inputs={"train": train}).digest
 
 
 class FolderStore(MutableMapping[str, bytes]):

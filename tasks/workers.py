@@ -58,6 +58,7 @@ def run(
     *args: Any,
     threads: int = 1,
     timeout_s: float | None = None,
+    attempts: int = 1,
     on_start: Callable[[], None] = lambda: None,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> Answer:
@@ -72,6 +73,9 @@ def run(
         steps side by side never use more than the machine has.
     timeout_s : float, optional
         Seconds from its start; then the worker is killed.
+    attempts : int
+        Workers that may die over it before that is an error. For a function that goes on
+        where a dead worker stopped.
     on_start : callable, optional
         Called once the cores are there.
     meanwhile : callable, optional
@@ -84,7 +88,23 @@ def run(
     Exception
         Whatever the function raises.
     """
-    threads = min(threads, cores())
+    for left in reversed(range(attempts)):
+        try:
+            return _run(function, args, min(threads, cores()), timeout_s, on_start, meanwhile)
+        except WorkerDiedError:
+            if not left:
+                raise
+    raise ValueError(f"expected at least 1 attempt, got {attempts}")
+
+
+def _run(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    threads: int,
+    timeout_s: float | None,
+    on_start: Callable[[], None],
+    meanwhile: Callable[[], None],
+) -> Answer:
     with _cores_taken(threads), _worker(threads) as (executor, process, said):
         on_start()
         future = executor.submit(function, *args)

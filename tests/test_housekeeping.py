@@ -4,6 +4,7 @@ import json
 import os
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from test_history import KEY, at, entry, record, run_folder, with_
@@ -147,10 +148,10 @@ def test_the_store_of_a_searchs_fits_is_found_from_its_record(home, monkeypatch)
 
     (home / "train").write_text("rows")
     split = Split(train=File.of(home / "train"))
-    monkeypatch.setattr(searches, "plan_search", lambda *_: None)
+    wanted = SimpleNamespace(split=split, plan=lambda namespace: None)
     monkeypatch.setattr(searches, "FolderStore", ask)
     with pytest.raises(AskedError):
-        searches.fit_fold(fit_scikit, None, {}, split, 5, 0, home)  # type: ignore[arg-type]
+        searches.fit_fold(fit_scikit, wanted, 0, home)  # type: ignore[arg-type]
     monkeypatch.undo()
     monkeypatch.setenv("NEURAL_CLASSIFIERS_HOME", str(home))
 
