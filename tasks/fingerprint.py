@@ -38,6 +38,7 @@ OWN = ("neural_classifiers", "tasks")
 MACHINERY = (
     "tasks.fingerprint",
     "tasks.places",
+    "tasks.progress",
     "tasks.reach",
     "tasks.records",
     "tasks.runs",
@@ -54,6 +55,7 @@ MACHINERY = (
 _KERAS = ("keras", "tensorflow", "numpy")
 _DECIDED_BY: dict[str, tuple[str, ...]] = {
     "PIL": ("pillow",),
+    "distributed": (),
     "great_expectations": ("great-expectations", "pandas", "numpy"),
     "jinja2": ("jinja2", "markupsafe"),
     "keras": _KERAS,
@@ -70,6 +72,7 @@ _DECIDED_BY: dict[str, tuple[str, ...]] = {
     "sklearn": ("scikit-learn", "scipy", "numpy"),
     "skops": ("skops", "scikit-learn"),
     "tensorflow": _KERAS,
+    "threadpoolctl": (),
     "yaml": ("pyyaml",),
 }
 

@@ -1,0 +1,23 @@
+"""A search that is kept: run it, kill it, change the grid, run it again."""
+
+from pathlib import Path
+
+from sklearn.datasets import load_wine
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from neural_classifiers import parallel, search
+from tasks.stores import FolderStore  # or any MutableMapping[str, bytes], a dict for one
+
+if __name__ == "__main__":  # worker processes import this file again
+    X, y = load_wine(return_X_y=True)
+    pipeline = make_pipeline(StandardScaler(), SVC())
+    grid = {"C": [0.1, 1.0, 10.0], "gamma": ["scale", 0.01], "kernel": ["rbf", "linear"]}
+    store = FolderStore(Path("fits"))
+
+    plan = search.plan(pipeline, grid, X, y, namespace="wine, 178 rows", scoring="f1_macro")
+    share = parallel.fit(plan, store, on_fit=lambda fit: print(end=f"\r{fit.progress.done} fits"))
+    results = search.collect(plan, store)
+    best = search.refit(plan, results)
+    print(f"\n{share.executed} made, {share.found} found: {results.best_params_}")
