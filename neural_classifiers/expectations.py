@@ -190,7 +190,7 @@ def check_comments(
     """
     rows = rows.reset_index(drop=True)  # findings name rows by index label
     known = sorted(usual_categories(rows) if categories is None else set(categories))
-    findings = _findings(rows, comment_suite(known, min_rows))
+    findings = find_breaches(rows, comment_suite(known, min_rows))
     summaries = [finding.summary for finding in findings]
     _stop_for_table(
         findings, {"success": False, "rows": len(rows), "expectations": summaries}, name
@@ -201,7 +201,7 @@ def check_comments(
     report = _report(rows, rejected, shares, max_rejected) | {"expectations": summaries}
     _stop_for_rows(rejected, report, name)
 
-    gate = _findings(shares, category_suite(folds))
+    gate = find_breaches(shares, category_suite(folds))
     report["expectations"] += [finding.summary for finding in gate]
     _stop_for_categories(gate, shares, report, name)
     return Validation(accepted, rejected, shares, report | {"success": True})
@@ -218,7 +218,7 @@ def usual_categories(rows: pd.DataFrame, min_share: float = MIN_CATEGORY_SHARE) 
 
 
 @dataclass(frozen=True)
-class _Finding:
+class Finding:
     """What one expectation found: the values that break it by their row, and its summary."""
 
     subject: tuple[str, str | None]  # type of the expectation, and its column if it has one
@@ -228,8 +228,8 @@ class _Finding:
     summary: dict[str, Any]  # plain JSON, for the report
 
 
-def _findings(table: pd.DataFrame, suite: "gx.ExpectationSuite") -> list[_Finding]:
-    """What each expectation of a suite found, in the suite's order."""
+def find_breaches(table: pd.DataFrame, suite: "gx.ExpectationSuite") -> list[Finding]:
+    """What each expectation of a suite found in a table, in the suite's order."""
     import great_expectations as gx
     from great_expectations.data_context.types.base import (
         DataContextConfig,
@@ -250,7 +250,7 @@ def _findings(table: pd.DataFrame, suite: "gx.ExpectationSuite") -> list[_Findin
     # COMPLETE alone lists every row; the query would spell them all out once more as text
     result_format = {"result_format": "COMPLETE", "return_unexpected_index_query": False}
     results = batch.validate(suite, result_format=result_format).results
-    findings = [_finding(table, result) for result in results]
+    findings = [_make_finding(table, result) for result in results]
     # The results come grouped by column
     told = [
         (expectation.expectation_type, getattr(expectation, "column", None))
@@ -259,13 +259,13 @@ def _findings(table: pd.DataFrame, suite: "gx.ExpectationSuite") -> list[_Findin
     return sorted(findings, key=lambda finding: told.index(finding.subject))
 
 
-def _finding(table: pd.DataFrame, result: Any) -> _Finding:
+def _make_finding(table: pd.DataFrame, result: Any) -> Finding:
     config, found = result.expectation_config, result.result or {}
     kwargs = {key: value for key, value in config.kwargs.items() if key != "batch_id"}
     column = kwargs.get("column")
     at_fault = found.get("unexpected_index_list") or []
     meta = config.meta or {}
-    return _Finding(
+    return Finding(
         subject=(config.type, column),
         reason=meta.get("reason", f"{column}: {config.type}"),
         fault=meta.get("fault", f"expected {config.type} {kwargs}"),
@@ -290,7 +290,7 @@ def _exceptions(result: Any) -> list[str]:
     return sorted({str(fault["exception_message"]) for fault in faults})
 
 
-def _part(rows: pd.DataFrame, findings: list[_Finding]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _part(rows: pd.DataFrame, findings: list[Finding]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows that break nothing, and the others with all their reasons."""
     reasons: dict[int, list[str]] = {}
     for finding in findings:
@@ -332,7 +332,7 @@ def _report(
     }
 
 
-def _stop_for_table(findings: list[_Finding], report: dict[str, Any], name: str) -> None:
+def _stop_for_table(findings: list[Finding], report: dict[str, Any], name: str) -> None:
     faults = [
         f"{finding.fault}, got {finding.summary['observed']}"
         for finding in findings
@@ -365,7 +365,7 @@ def _first_lines(rejected: pd.DataFrame, reason: str) -> str:
 
 
 def _stop_for_categories(
-    gate: list[_Finding], shares: pd.DataFrame, report: dict[str, Any], name: str
+    gate: list[Finding], shares: pd.DataFrame, report: dict[str, Any], name: str
 ) -> None:
     broken = [finding.fault for finding in gate if not finding.summary["success"]]
     if broken:

@@ -63,42 +63,6 @@ def read_idx(data: bytes, name: str) -> np.ndarray:
     return np.frombuffer(data, dtype, offset=header_size).reshape(shape)
 
 
-def check_digits(images: np.ndarray, labels: np.ndarray, name: str) -> None:
-    """Pass images and labels that a network can learn from or be judged by; refuse others.
-
-    Parameters
-    ----------
-    images : ndarray of shape (n_images, 28, 28)
-        Pixels from 0 to 255, uint8. Not all images may be blank.
-    labels : ndarray of shape (n_images,)
-        Digits from 0 to 9, each of them present.
-    name : str
-        What the data is called in error messages.
-
-    Raises
-    ------
-    ValueError
-        If anything of this does not hold.
-    """
-    if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != IMAGE_SHAPE:
-        raise ValueError(
-            f"{name}: expected images as uint8 of shape (n, 28, 28), "
-            f"got {images.dtype} of shape {images.shape}"
-        )
-    if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(
-            f"{name}: expected {len(images)} whole numbers as labels, one for each image, "
-            f"got {labels.dtype} of shape {labels.shape}"
-        )
-    found, counts = np.unique(labels, return_counts=True)
-    if found.tolist() != list(range(N_CLASSES)):
-        seen = dict(zip(found.tolist(), counts.tolist(), strict=True))
-        raise ValueError(f"{name}: expected every label from 0 to 9 and no other, got {seen}")
-    pixels = images.reshape(len(images), -1)
-    if (pixels.min(axis=1) == pixels.max(axis=1)).all():
-        raise ValueError(f"{name}: expected images, got {len(images)} that are blank")
-
-
 def _gunzip(data: bytes, name: str) -> bytes:
     """Content of a gzip file."""
     try:

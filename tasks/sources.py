@@ -5,6 +5,7 @@ the way, and moved into ``data/raw/<name>/`` only then. What lies there already 
 got again. This is the one step that touches the network, so the one step that retries.
 """
 
+import gzip
 import hashlib
 import os
 import subprocess
@@ -45,7 +46,7 @@ class Source(Reference):
     kind : str
         ``comments`` or ``digits``.
     format : str
-        ``json-lines``, ``ground-truth-tsv``, ``idx`` or ``csv``.
+        ``json-lines``, ``ground-truth-tsv``, ``idx``, ``csv``, ``npz`` or ``png``.
     files : dict of str to File
         By file name.
     file_categories : dict of str to str
@@ -104,8 +105,10 @@ def fetch_source(source: str, kind: str) -> Source:
     Parameters
     ----------
     source : str
-        Name in ``data/catalog.yaml``, or path of a file (comments: JSON Lines) or of a folder
-        (digits: the four IDX files of MNIST's names).
+        Name in ``data/catalog.yaml``, or path of a file (comments: JSON Lines) or of digits:
+        a folder with the four IDX files of MNIST's names (plain or .gz), a folder of PNGs in
+        ten folders named for their labels (perhaps below ``train`` and ``test``), or an ``.npz``
+        with ``x_train``, ``y_train`` and perhaps ``x_test`` and ``y_test``.
     kind : str
         ``comments`` or ``digits``.
 
@@ -139,21 +142,53 @@ def find_source(source: str, kind: str) -> Source:
 
 
 def _from_path(path: Path, kind: str) -> Source:
-    if kind == "comments":
-        if not path.is_file():
-            raise SourceError(f"{path}: expected a JSON Lines file, got a folder")
-        files = [path]
+    if kind == "digits":
+        return _digits_from_path(path)
+    if not path.is_file():
+        raise SourceError(f"{path}: expected a JSON Lines file, got a folder")
+    return Source(name=path.name, kind=kind, format="json-lines", files={path.name: File.of(path)})
+
+
+def _digits_from_path(path: Path) -> Source:
+    """Digits as an ``.npz``, as four IDX files, or as a folder of PNGs for each of ten labels."""
+    labels = None
+    if path.is_file():
+        if path.suffix != ".npz":
+            raise SourceError(f"{path}: expected a folder or an .npz file, got {path.name}")
+        form, files = "npz", {path.name: path}
+    elif pngs := sorted(path.rglob("*.png")):
+        form, files = "png", {png.relative_to(path).as_posix(): png for png in pngs}
+        labels = sorted({png.parent.name for png in pngs})
+        if len(labels) != 10:
+            raise SourceError(
+                f"{path}: expected PNG files in ten folders, one a label, got the folders {labels}"
+            )
     else:
-        names = read_catalogue(places.catalogue())["mnist"].files
-        files = [path / name for name in names]
-        if missing := [file.name for file in files if not file.is_file()]:
-            raise SourceError(f"{path}: expected the files {', '.join(names)}, got no {missing}")
+        form, files = "idx", _idx_files(path)
     return Source(
-        name=path.name,
-        kind=kind,
-        format="json-lines" if kind == "comments" else "idx",
-        files={file.name: File.of(file) for file in files},
+        name=path.stem if form == "npz" else path.name,
+        kind="digits",
+        format=form,
+        files={name: File.of(file) for name, file in files.items()},
+        categories=labels,
     )
+
+
+def _idx_files(folder: Path) -> dict[str, Path]:
+    """MNIST's four files, each plain or with ``.gz``, under their plain names."""
+    names = read_catalogue(places.catalogue())["mnist"].files
+    found = {
+        name: file
+        for name in names
+        for file in (folder / f"{name}.gz", folder / name)
+        if file.is_file()
+    }
+    if missing := [name for name in names if name not in found]:
+        raise SourceError(
+            f"{folder}: expected the files {', '.join(names)} (plain or .gz) or folders of PNG "
+            f"files, got no {', '.join(missing)}"
+        )
+    return {name: found[name] for name in names}
 
 
 def _from_catalogue(name: str, entry: _Entry, folder: Path) -> Source:
@@ -237,12 +272,23 @@ def _get_by_npm(way: dict[str, str], files: list[str], beside: Path) -> None:
             (beside / file).write_bytes(member.read())
 
 
+def _get_by_folder(way: dict[str, str], files: list[str], beside: Path) -> None:
+    """Take files that an installed package of the system has put into a folder, unzipped."""
+    folder = Path(way["folder"])
+    for file in files:
+        path = folder / f"{file}.gz"
+        if not path.is_file():
+            raise DownloadError(f"expected {path} (of the package {way['package']}), got no file")
+        (beside / file).write_bytes(gzip.decompress(path.read_bytes()))
+
+
 def _get_by_keras(way: dict[str, str], files: list[str], beside: Path) -> None:
-    """Take MNIST from Keras and write it as the IDX files it was made of."""
+    """Take a set of digits from Keras and write it as the IDX files it was made of."""
     import keras
 
     try:
-        (x_train, y_train), (x_test, y_test) = keras.datasets.mnist.load_data()
+        data = getattr(keras.datasets, way.get("dataset", "mnist"))
+        (x_train, y_train), (x_test, y_test) = data.load_data()
     except Exception as error:  # Keras raises a bare Exception when its download fails
         raise DownloadError(str(error)) from error
     for file, array in zip(files, (x_train, y_train, x_test, y_test), strict=True):
@@ -258,6 +304,7 @@ def to_idx(array: Any) -> bytes:
 _WAYS: dict[str, Callable[[dict[str, str], list[str], Path], None]] = {
     "pip": _get_by_pip,
     "npm": _get_by_npm,
+    "folder": _get_by_folder,
     "keras": _get_by_keras,
 }
 

@@ -4,7 +4,7 @@ import struct
 import numpy as np
 import pytest
 
-from neural_classifiers.idx import check_digits, read_idx
+from neural_classifiers.idx import read_idx
 
 
 def to_idx(array, type_code=0x08):
@@ -65,30 +65,3 @@ def test_a_gzip_file_damaged_inside_is_refused():
 
     with pytest.raises(ValueError, match="expected a whole gzip file"):
         read_idx(bytes(data), "images.gz")
-
-
-def ten_digits():
-    return np.random.default_rng(2).integers(0, 256, (10, 28, 28)).astype(np.uint8), np.arange(10)
-
-
-def test_ten_different_digits_pass_the_check():
-    check_digits(*ten_digits(), "train")
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda x, y: (x[:, :27], y), r"uint8 of shape \(n, 28, 28\), got uint8 .*\(10, 27, 28\)"),
-        (lambda x, y: (x / 255, y), "expected images as uint8.*got float64"),
-        (lambda x, y: (x.reshape(10, 784), y), r"got uint8 of shape \(10, 784\)"),
-        (lambda x, y: (x, y[:9]), r"expected 10 whole numbers.*got int64 of shape \(9,\)"),
-        (lambda x, y: (x, y + 0.5), "whole numbers as labels.*got float64"),
-        (lambda x, y: (x, np.where(y == 3, 10, y)), "every label from 0 to 9.*10: 1"),
-        (lambda x, y: (x, np.where(y == 3, 4, y)), "every label from 0 to 9.*4: 2"),
-        (lambda x, y: (x[:0], y[:0]), "every label from 0 to 9"),
-        (lambda x, y: (x * 0 + 7, y), "expected images, got 10 that are blank"),
-    ],
-)
-def test_digits_that_cannot_be_learnt_are_refused(change, message):
-    with pytest.raises(ValueError, match=f"train: .*{message}"):
-        check_digits(*change(*ten_digits()), "train")

@@ -170,6 +170,18 @@ def test_mnist_from_keras_gives_the_same_idx_files(home, monkeypatch):
     assert (home / "test-labels").read_bytes() == bytes([0, 0, 8, 1, 0, 0, 0, 2, 3, 7])
 
 
+def test_files_of_an_installed_package_are_unzipped_or_the_package_is_named(home):
+    way = {"folder": str(home / "share"), "package": "dataset-digits"}
+    with pytest.raises(DownloadError, match=r"labels.gz \(of the package dataset-digits\)"):
+        sources._get_by_folder(way, ["labels"], home)
+    (home / "share").mkdir()
+    (home / "share" / "labels.gz").write_bytes(gzip.compress(b"seven"))
+
+    sources._get_by_folder(way, ["labels"], home)
+
+    assert (home / "labels").read_bytes() == b"seven"
+
+
 def test_a_program_that_is_missing_is_named():
     with pytest.raises(DownloadError, match="expected the program no-such-program"):
         sources._call(["no-such-program"])
@@ -189,7 +201,7 @@ def test_every_entry_of_our_catalogue_is_complete():
 
 
 def test_digits_from_csv_have_their_own_test_images(home):
-    from tasks.ingest_digits import _read_csv
+    from tasks.ingest_digits import _read
     from tasks.records import File
 
     rows = [",".join(["9"] * 784 + [str(i // 10)]) for i in range(100)]
@@ -198,7 +210,7 @@ def test_digits_from_csv_have_their_own_test_images(home):
     raw = sources.Source(
         name="x", kind="digits", format="csv", files={"digits.csv.gz": File.of(path)}
     )
-    (x_train, y_train), (x_test, y_test) = _read_csv(raw, seed=1)
+    (x_train, y_train), (x_test, y_test) = _read(raw, seed=1)
 
     assert (x_train.shape, x_test.shape) == ((80, 28, 28), (20, 28, 28))
     assert np.bincount(y_test).tolist() == [2] * 10
