@@ -8,7 +8,9 @@ was killed and continued ends where an undisturbed one does.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +24,15 @@ from neural_classifiers.digits import (
     predict_digits,
     to_pixels,
 )
-from neural_classifiers.idx import IMAGE_SHAPE
+from neural_classifiers.idx import IMAGE_SHAPE, N_CLASSES
 from neural_classifiers.threads import set_tensorflow_threads
 from neural_classifiers.weights import weights_digest, weights_from_bytes, weights_to_bytes
 
 Scores = dict[str, float]
+
+GUESSING = math.log(N_CLASSES)  # loss of an answer that gives each digit the same probability
+N_EXPLODED = 10  # steps with a mean loss of ten times that of guessing: it diverges
+N_STUCK = 50  # steps that are no better than guessing, after the first 100: its units are dead
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,8 @@ def train(
     Raises
     ------
     FloatingPointError
-        If a loss is no longer a finite number; says in which epoch and step.
+        If a loss is no longer a finite number, explodes, or stays that of guessing; says in
+        which epoch and step.
     RuntimeError
         If TensorFlow already runs in this process with another number of threads.
 
@@ -127,17 +134,24 @@ def train(
     train_batch = _compile_step(model, optimizer)
     n_steps = -(-len(images_train) // preset.batch_size)  # of an epoch; the last may be smaller
     rates = learning_rates(preset, n_steps * preset.epochs).reshape(preset.epochs, n_steps)
+    recent: deque[float] = deque(maxlen=N_STUCK)
     for epoch in range(n_continued, preset.epochs):
         # From seed and epoch alone: nothing to remember when a training is continued.
         order = np.random.default_rng([seed, epoch]).permutation(len(images_train))
         batches = _batches(images_train, labels_train, order, preset.batch_size)
         scores: Scores = {}
-        for step, scores in enumerate(_train_epoch(train_batch, batches, rates[epoch]), start=1):
-            _check_finite(scores["loss"], f"epoch {epoch + 1}, step {step} of {n_steps}", preset)
+        steps = _train_epoch(train_batch, batches, rates[epoch])
+        for step, (scores, loss) in enumerate(steps, start=1):
+            done = epoch * n_steps + step
+            recent.append(loss)
+            if fault := _fault(recent, done):
+                raise _diverged(f"epoch {epoch + 1}, step {step} of {n_steps}", fault, preset)
             if on_step is not None:
-                on_step(epoch * n_steps + step, rates.size, scores)
+                on_step(done, rates.size, scores)
         validation = accuracy_and_loss(predict_digits(model, images_validation), labels_validation)
-        _check_finite(validation[1], f"validation after epoch {epoch + 1}", preset)
+        if not np.isfinite(validation[1]):
+            fault = f"expected a finite loss, got {validation[1]}"
+            raise _diverged(f"validation after epoch {epoch + 1}", fault, preset)
         epochs.append(scores | dict(zip(("val_accuracy", "val_loss"), validation, strict=True)))
         if checkpoint is not None:
             checkpoint[name] = _snapshot(model, optimizer, epochs)
@@ -202,24 +216,40 @@ def _train_epoch(
     train_batch: Callable[[np.ndarray, np.ndarray, float], tuple[float, int]],
     batches: Iterator[tuple[np.ndarray, np.ndarray]],
     rates: np.ndarray,
-) -> Iterator[Scores]:
-    """Learn from each batch, and after each give the means over the images so far."""
+) -> Iterator[tuple[Scores, float]]:
+    """Learn from each batch, and after each give the means over the images so far and its loss."""
     n_seen, n_right, loss_sum = 0, 0, 0.0
     for (images, labels), rate in zip(batches, rates, strict=True):
         loss, n_right_here = train_batch(images, labels, rate)
         n_seen += len(images)
         n_right += n_right_here
         loss_sum += loss * len(images)
-        yield {"accuracy": n_right / n_seen, "loss": loss_sum / n_seen}
+        yield {"accuracy": n_right / n_seen, "loss": loss_sum / n_seen}, loss
 
 
-def _check_finite(loss: float, where: str, preset: DigitsPreset) -> None:
-    """Pass a loss that a training can go on with."""
-    if not np.isfinite(loss):
-        raise FloatingPointError(
-            f"{where}: expected a finite loss, got {loss}; "
-            f"the learning rate of {preset.learning_rate} may be too high"
+def _fault(recent: Sequence[float], n_steps: int) -> str | None:
+    """What is wrong with the latest losses of a training after so many steps, if anything is.
+
+    Of sound trainings of both presets no ten steps had a mean above 2.1; a rate ten times too high
+    leaves 2.30, that of guessing, for good; one three hundred times too high passes 1,000.
+    """
+    if not np.isfinite(recent[-1]):
+        return f"expected a finite loss, got {recent[-1]}"
+    exploded = float(np.mean(list(recent)[-N_EXPLODED:]))
+    if len(recent) >= N_EXPLODED and exploded > 10 * GUESSING:
+        return f"expected a loss below {10 * GUESSING:.0f}, got {exploded:.4g} over ten steps"
+    stuck = float(np.mean(recent))
+    if n_steps >= 2 * N_STUCK and len(recent) == N_STUCK and stuck > 0.99 * GUESSING:
+        return (
+            f"expected a loss below that of guessing, {GUESSING:.2f}, got {stuck:.4g} over the "
+            f"last {N_STUCK} steps"
         )
+    return None
+
+
+def _diverged(where: str, fault: str, preset: DigitsPreset) -> FloatingPointError:
+    hint = f"the learning rate of {preset.learning_rate} may not suit"
+    return FloatingPointError(f"{where}: {fault}; {hint}")
 
 
 def _name_training(
@@ -232,6 +262,7 @@ def _name_training(
     data_digest = weights_digest({str(i): array for i, array in enumerate(data)})
     parts = [preset.model_dump_json(), data_digest, str(seed), str(threads)]
     parts += [keras.__version__, tf.__version__]
+    parts += [device.device_type for device in tf.config.list_physical_devices()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -81,12 +81,12 @@ def test_the_fast_network_pools_before_it_activates():
 
     assert [row.type for row in rows[:3]] == ["Conv2D", "MaxPooling2D", "ReLU"]
     assert [row.parameters for row in rows if row.parameters] == [
-        24 * (5 * 5 + 1),
-        32 * (5 * 5 * 24 + 1),
+        16 * (5 * 5 + 1),
+        32 * (5 * 5 * 16 + 1),
         (4 * 4 * 32 + 1) * 256,
         (256 + 1) * 10,
     ]
-    assert sum(row.parameters for row in rows) == 153_754
+    assert sum(row.parameters for row in rows) == 147_146
 
 
 def test_the_notebook_convolution_starts_normal_with_deviation_0_05():
@@ -255,6 +255,23 @@ def test_a_loss_that_is_no_number_stops_the_training_and_names_the_step():
     preset = SMALL["notebook"].model_copy(update={"learning_rate": 1e38})
 
     with pytest.raises(FloatingPointError, match="epoch 1, step 2 of 4: expected a finite loss"):
+        train_bars(preset)
+
+
+def test_a_loss_that_explodes_stops_the_training_and_names_the_step():
+    preset = SMALL["fast"].model_copy(
+        update={"learning_rate": 100.0, "schedule": "constant", "epochs": 9}
+    )
+
+    with pytest.raises(FloatingPointError, match=r"epoch 3, step 2 of 4: expected a loss below 23"):
+        train_bars(preset)
+
+
+def test_a_training_that_stays_at_guessing_is_stopped_after_its_first_hundred_steps():
+    preset = SMALL["fast"].model_copy(update={"learning_rate": 0.3, "epochs": 30})
+
+    # 4 steps an epoch: step 100 is the last of epoch 25
+    with pytest.raises(FloatingPointError, match=r"epoch 25, step 4 of 4: .* guessing, 2\.30"):
         train_bars(preset)
 
 
