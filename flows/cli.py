@@ -51,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--source", help="name in data/catalog.yaml, or path (all: of the comments)")
     run.add_argument("--sample", type=_count, help="comments to draw (digits: training images)")
     run.add_argument("--categories", nargs="+", help="known categories of the comments")
+    run.add_argument("--seeds", nargs="+", type=_count, help="digits: one training for each")
     run.add_argument("--refresh", nargs="+", metavar="STEP", help="steps to compute again")
     run.set_defaults(does=_run)
 
@@ -115,7 +116,8 @@ def _asked(parsed: argparse.Namespace) -> tuple[Callable[..., Any], dict[str, An
     if parsed.what == "digits":
         from flows.digits import classify_digits
 
-        return classify_digits, common | {"source": parsed.source or "mnist"}
+        more = {"source": parsed.source or "mnist", "seeds": parsed.seeds}
+        return classify_digits, common | more
     source = parsed.source or "short-texts"
     common["categories"] = parsed.categories
     if parsed.what == "comments":
@@ -162,7 +164,7 @@ def _in_words(result: dict[str, Any]) -> str:
         for name, scores in digits.items():
             lines.append(
                 f"{name:<14}{scores['test_accuracy']:>10.4f}{scores['test_loss']:>10.4f}"
-                f"{scores['parameters']:>13,}"
+                f"{scores['parameters']:>13,}{_of_seeds(scores['seeds'])}"
             )
         lines.append("")
     lines.append(f"status  {result['status']}")
@@ -173,6 +175,15 @@ def _in_words(result: dict[str, Any]) -> str:
     if result.get("report"):
         lines.append(f"report  {result['report']}")
     return "\n".join(lines) + "\n"
+
+
+def _of_seeds(seeds: Mapping[str, Any]) -> str:
+    if seeds["n"] == 1:
+        return ""
+    return (
+        f"   {seeds['n']} seeds: mean {seeds['mean']:.4f}, std {seeds['std']:.4f}, "
+        f"worst {seeds['worst']:.4f}"
+    )
 
 
 def _found(*names: str) -> Any:

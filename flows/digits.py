@@ -22,6 +22,7 @@ def classify_digits(
     sample: int | None = None,
     presets: dict[str, DigitsPreset] = PRESETS,
     seed: int = SEED,
+    seeds: list[int] | None = None,
     refresh: list[str] | None = None,
 ) -> State:
     """Read handwritten digits with the notebook's network and with a faster one.
@@ -29,23 +30,28 @@ def classify_digits(
     Parameters
     ----------
     source : str
-        Name in data/catalog.yaml, or a folder with the four IDX files of MNIST's names.
+        Name in data/catalog.yaml, or a path: a folder with the four IDX files of MNIST's names,
+        a folder of PNGs in ten folders named for their labels, or an ``.npz``.
     sample : int, optional
         Training images to draw, the same share of each digit; by default all.
     presets : dict of str to DigitsPreset
         The networks to train, by name, with every value that decides a training.
     seed : int
-        Of the validation images and of every network.
+        Of the validation images, and of the networks unless `seeds` are given.
+    seeds : list of int, optional
+        One training of each preset for each; the report then tells mean, spread and worst.
     refresh : list of str, optional
         Steps to compute again although their records stand.
     """
     raw = fetch_source(source, "digits")
     digits = ingest_digits(raw, sample, seed)
     trained = {
-        name: train_digits.submit(digits, name, preset, seed) for name, preset in presets.items()
+        f"{name}-{each}": train_digits.submit(digits, name, preset, each)
+        for each in dict.fromkeys(seeds or [seed])
+        for name, preset in presets.items()
     }
     branches: list[PrefectFuture[Any]] = list(trained.values())
     wait(branches)  # one failing never stops another
 
-    report_digits(raw, digits, succeeded(trained), failures(branches))
+    report_digits(raw, digits, list(succeeded(trained).values()), failures(branches))
     return finish(branches)  # Failed, naming what failed; else Completed

@@ -204,7 +204,37 @@ def _digits_in_markdown(digits: Mapping[str, Any]) -> list[str]:
         for m in digits["models"]
     ]
     columns = ("network", "parameters", "test accuracy", "95 % interval", "test loss")
-    return [f"## Digits: {digits['rows']['test']:,} in the test set", _table(columns, networks)]
+    seeds = [
+        (
+            plain(m["name"]),
+            str(m["seeds"]["n"]),
+            *(_percent2(m["seeds"][key]) for key in ("mean", "std", "worst", "best")),
+            str(m["seeds"]["chosen"]),
+        )
+        for m in digits["models"]
+        if digits["has_seeds"]
+    ]
+    names = [plain(m["name"]) for m in digits["models"]]
+    per_digit = [
+        (plain(digit["label"]), *(_with_interval(told) for told in digit["models"]))
+        for digit in digits["per_digit"]
+    ]
+    robustness = [
+        (plain(row["alteration"]), *(_with_interval(told) for told in row["models"]))
+        for row in digits["robustness"]
+    ]
+    return [
+        f"## Digits: {digits['rows']['test']:,} in the test set",
+        _table(columns, networks),
+        _table(("network", "seeds", "mean", "std", "worst", "best", "shown"), seeds),
+        _table(("digit", *names), per_digit),
+        _table(("images", *names), robustness),
+    ]
+
+
+def _with_interval(told: Mapping[str, Any]) -> str:
+    low, high = _percent2(told["low"]), _percent2(told["high"])
+    return f"{_percent2(told['accuracy'])} ({low} – {high})"
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -339,12 +369,41 @@ def _comments(section: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _digits(section: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The section with the intervals of its accuracies."""
+    """The section with what only the page needs: intervals, and rows with all networks."""
     if section is None:
         return None
-    n = section["rows"]["test"]
+    rows = section["rows"]
     models = []
     for name, told in section["models"].items():
-        low, high = wilson_interval(round(told["test_accuracy"] * n), n)
+        low, high = wilson_interval(round(told["test_accuracy"] * rows["test"]), rows["test"])
         models.append({**told, "name": name, "low": low, "high": high})
-    return {**section, "models": models}
+    labels = models[0]["labels"] if models else []
+    per_digit = [
+        {"label": labels[told["digit"]], "images": told["images"], "models": each}
+        for each in zip(*(model["per_digit"] for model in models), strict=True)
+        for told in each[:1]
+    ]
+    robustness = [
+        {"alteration": told["alteration"], "images": told["images"], "models": each}
+        for each in zip(*(model["robustness"] for model in models), strict=True)
+        for told in each[:1]
+    ]
+    return {
+        **section,
+        "models": models,
+        "labels": labels,
+        "per_digit": per_digit,
+        "robustness": robustness,
+        "has_seeds": any(model["seeds"]["n"] > 1 for model in models),
+        "oddities": _oddities(rows),
+    }
+
+
+def _oddities(rows: Mapping[str, int]) -> str:
+    """What is odd about the images and was let through, in a sentence."""
+    odd = [
+        (rows["blank"], "blank"),
+        (rows["on_both_sides"], "test images that also are training images"),
+    ]
+    told = [f"{n:,} {what}" for n, what in odd if n]
+    return f"Among them are {' and '.join(told)}." if told else ""

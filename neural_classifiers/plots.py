@@ -182,7 +182,91 @@ def plot_digits(images: ArrayLike, labels: Sequence[Any]) -> bytes:
             axes.axis("off")
         for axes, image, label in zip(figure.axes, pixels, labels, strict=False):
             axes.imshow(image, cmap="gray_r", interpolation="nearest")
-            axes.set_title(_text(label, 8), fontsize=10, loc="center")
+            axes.set_title(
+                _text(label, 11), fontsize=10 if len(str(label)) < 8 else 7, loc="center"
+            )
+    return png.getvalue()
+
+
+def plot_mistakes(
+    images: ArrayLike, mistakes: Sequence[Mapping[str, Any]], labels: Sequence[str]
+) -> bytes:
+    """Draw images that were read wrongly: what each is, what it was taken for, how surely.
+
+    Parameters
+    ----------
+    images : array-like of shape (n_mistakes, height, width)
+        Grey values, 0 for the background.
+    mistakes : sequence of mappings
+        One for each image, with the keys "actual", "predicted" (places in `labels`), "p_actual"
+        and "p_predicted". May be empty: then the picture says so.
+    labels : sequence of str
+        Names of the classes.
+    """
+    pixels = np.asarray(images)
+    if len(pixels) != len(mistakes):
+        raise ValueError(f"expected an image a mistake, got {len(pixels)} and {len(mistakes)}")
+    if not len(pixels):
+        with _drawing(6.5, 0.6) as (figure, png):
+            figure.text(0.5, 0.5, "no image was read wrongly", ha="center", va="center")
+        return png.getvalue()
+    n_columns = min(len(pixels), 5)
+    n_lines = -(-len(pixels) // n_columns)
+    with _drawing(1.3 * n_columns, 1.75 * n_lines) as (figure, png):
+        for axes in figure.subplots(n_lines, n_columns, squeeze=False).flat:
+            axes.axis("off")
+        for axes, image, mistake in zip(figure.axes, pixels, mistakes, strict=False):
+            axes.imshow(image, cmap="gray_r", interpolation="nearest")
+            actual, predicted = (labels[mistake[key]] for key in ("actual", "predicted"))
+            size = 10 if max(len(actual), len(predicted)) < 4 else 7
+            axes.set_title(
+                f"{_text(actual, 11)} \N{RIGHTWARDS ARROW} {_text(predicted, 11)}\n"
+                f"{_chance(mistake['p_actual'])} | {_chance(mistake['p_predicted'])}",
+                fontsize=size, loc="center",
+            )  # fmt: skip
+    return png.getvalue()
+
+
+def _chance(probability: float) -> str:
+    """A probability in few characters; what is neither 0 nor 1 is not written as such."""
+    percent = 100 * probability
+    if percent < 0.1:
+        return "<0.1 %"
+    return ">99.9 %" if percent > 99.9 else f"{percent:.1f} %"
+
+
+def plot_calibration(calibration: Mapping[str, Any]) -> bytes:
+    """Draw a reliability curve: the share of right answers beside the probability given.
+
+    Parameters
+    ----------
+    calibration : mapping
+        As `neural_classifiers.digits_scores.calibrate` gives it.
+    """
+    bins = calibration["bins"]
+    confidence = [each["confidence"] for each in bins]
+    accuracy = np.array([each["accuracy"] for each in bins])
+    errors = [accuracy - [b["low"] for b in bins], [b["high"] for b in bins] - accuracy]
+    with _drawing(5.2, 4.2) as (figure, png):
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(5, 2))
+        upper.plot([0, 1], [0, 1], "--", color=FAINT, linewidth=1, label="as sure as right")
+        upper.errorbar(
+            confidence, accuracy, yerr=np.maximum(errors, 0), fmt="o-", color=BLUE, capsize=3,
+            label="this network, 95 % interval",
+        )  # fmt: skip
+        upper.set(ylabel="share right", ylim=(0, 1.02), xlim=(0, 1.02))
+        upper.legend(loc="lower right", fontsize=8)
+        upper.grid()
+        images = [each["images"] for each in bins]
+        middles = [(each["from"] + each["to"]) / 2 for each in bins]
+        lower.bar(middles, images, width=0.09, color=BLUE)
+        lower.set(yscale="log", ylabel="images", xlabel="probability of the answer")
+        powers = [10**k for k in range(len(str(max(images))))]
+        lower.set_yticks(powers, [f"{power:,}" for power in powers], fontsize=8)
+        lower.set_yticks([], minor=True)
+        lower.set_ylim(bottom=0.5)
+        lower.grid(axis="y")
+        lower.set_axisbelow(True)
     return png.getvalue()
 
 

@@ -13,9 +13,10 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from prefect import runtime
@@ -41,6 +42,8 @@ class Told:
         The best score so far, where more is better.
     parts : int
         Steps of this name that share the work, such as the folds of a search.
+    scores : dict of str to float
+        What it stands at now, such as ``accuracy`` and ``loss``.
     """
 
     done: float
@@ -48,12 +51,20 @@ class Told:
     unit: str
     best: float | None = None
     parts: int = 1
+    scores: dict[str, float] = field(default_factory=dict)
 
 
 # --- in the process of the body ---------------------------------------------------------------
 
 
-def tell(done: float, of: float, unit: str, best: float | None = None, parts: int = 1) -> None:
+def tell(
+    done: float,
+    of: float,
+    unit: str,
+    best: float | None = None,
+    parts: int = 1,
+    scores: Mapping[str, float] = MappingProxyType({}),
+) -> None:
     """Say how far this step is (see `Told`); cheap, and without effect where nobody looks."""
     global _told_at
     now = time.monotonic()
@@ -61,7 +72,7 @@ def tell(done: float, of: float, unit: str, best: float | None = None, parts: in
         return
     _told_at = now
     beside = _file.with_suffix(".new")
-    beside.write_text(json.dumps(asdict(Told(done, of, unit, best, parts))))
+    beside.write_text(json.dumps(asdict(Told(done, of, unit, best, parts, dict(scores)))))
     beside.replace(_file)
 
 
@@ -140,6 +151,7 @@ def in_words(told: Told, left_s: float | None) -> str:
     parts = [f"{told.done:g} of {told.of:g} {told.unit}"]
     if told.best is not None:
         parts.append(f"best {told.best:.4f}")
+    parts += [f"{name} {value:.4f}" for name, value in told.scores.items()]
     if left_s is not None and told.done < told.of:
         parts.append(f"about {_duration(left_s)} left")
     return ", ".join(parts)
@@ -263,7 +275,8 @@ class _Line:
         of = sum(one.of for one in told)
         whole = max(of, of / len(told) * told[-1].parts)
         best = max((one.best for one in told if one.best is not None), default=None)
-        together = Told(sum(one.done for one in told), round(whole), told[-1].unit, best)
+        done, scores = sum(one.done for one in told), told[-1].scores
+        together = Told(done, round(whole), told[-1].unit, best, scores=scores)
         seconds = time.monotonic() - self._begun
         return together, in_words(
             together, seconds_left(together, sum(self._first.values()), seconds)

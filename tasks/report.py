@@ -17,6 +17,7 @@ from prefect.client.orchestration import get_client
 from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed, State
 
+from neural_classifiers.digits_scores import best_seed, spread_of_seeds
 from neural_classifiers.pages import render_markdown, render_report
 from neural_classifiers.scores import rank_candidates
 from tasks import runs
@@ -130,16 +131,39 @@ def report_comments(
 
 @task(**UNRECORDED)
 def report_digits(
-    raw: Source, digits: Digits, trained: dict[str, TrainedDigits], failed: dict[str, str]
+    raw: Source, digits: Digits, trained: list[TrainedDigits], failed: dict[str, str]
 ) -> None:
-    """The section on digits: metrics, figures, page and artifacts."""
+    """The section on digits: metrics, figures, page and artifacts.
+
+    Of several seeds the network shown is the one that read the validation images best; the test
+    accuracies of all are told beside it, and chose nothing.
+    """
     folder = _folder()
-    metrics = {name: _json(t.scores) for name, t in trained.items()}
+    by_name: dict[str, dict[int, TrainedDigits]] = {}
+    for each in trained:
+        by_name.setdefault(each.name, {})[each.seed] = each
+    chosen = {
+        name: seeds[best_seed({s: t.model_dump() for s, t in seeds.items()})]
+        for name, seeds in by_name.items()
+    }
+    metrics = {
+        name: _json(t.scores)
+        | {
+            "seeds": {
+                **spread_of_seeds([each.test_accuracy for each in by_name[name].values()]),
+                "test_accuracy": {str(s): each.test_accuracy for s, each in by_name[name].items()},
+                "chosen": t.seed,
+            }
+        }
+        for name, t in chosen.items()
+    }
     figures = {"digits": digits.examples}
-    for name, t in trained.items():
+    for name, t in chosen.items():
         figures |= {
             f"curves-{name}": t.curves,
             f"confusion-digits-{name}": t.confusion,
+            f"mistakes-{name}": t.mistakes,
+            f"calibration-{name}": t.calibration,
             f"summary-{name}": t.summary,
         }
     section = {
@@ -148,10 +172,21 @@ def report_digits(
             "train": digits.rows_train,
             "validation": digits.rows_validation,
             "test": digits.rows_test,
+            "blank": digits.blank,
+            "on_both_sides": digits.on_both_sides,
         },
         "models": metrics,
         "figures": _copied(folder, figures),
-        "files": {f"weights {name}": _where(t.weights) for name, t in trained.items()},
+        "files": {
+            "digits": _where(digits.arrays),
+            "findings on digits": _where(digits.findings),
+            **{f"weights {name}": _where(t.weights) for name, t in chosen.items()},
+            **{
+                f"weights {t.name}, seed {t.seed}": _where(t.weights)
+                for t in trained
+                if t is not chosen[t.name]
+            },
+        },
         "failed": list(failed),
     }
     _write(folder, "digits", section, metrics)

@@ -1,13 +1,20 @@
 """Train a network to read digits, and judge it once on the test images."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from neural_classifiers.digits import DigitsPreset, judge, model_summary_rows
+from neural_classifiers.digits_scores import (
+    calibrate,
+    score_altered,
+    score_each_digit,
+    worst_mistakes,
+)
 from neural_classifiers.digits_training import train
 from neural_classifiers.weights import weights_to_bytes
-from tasks import places
+from tasks import places, progress
 from tasks.ingest_digits import Digits, read_digits
 from tasks.records import File, Reference, identity
 from tasks.steps import step
@@ -20,37 +27,54 @@ class TrainedDigits(Reference):
     """A trained network, its scores and its pictures.
 
     `weights` is an ``.npz``; the network is rebuilt from our code with the numbers in `scores`.
+    `val_accuracy` and `val_loss` are what a choice between seeds may look at.
     """
 
     name: str
+    seed: int
     weights: File
     scores: File
     predictions: File
     curves: File
     confusion: File
     summary: File
+    mistakes: File
+    calibration: File
+    val_accuracy: float
+    val_loss: float
     test_accuracy: float
 
     def in_words(self) -> str:
         """The accuracy that counts."""
-        return f"{self.name}: test accuracy {self.test_accuracy:.2%}"
+        return f"{self.name}, seed {self.seed}: test accuracy {self.test_accuracy:.2%}"
 
 
-@step(threads=THREADS, task_run_name="train_digits-{name}")
+@step(threads=THREADS, task_run_name="train_digits-{name}-{seed}")
 def train_digits(
     digits: Digits, name: str, preset: DigitsPreset, seed: int, folder: Path
 ) -> TrainedDigits:
-    """The network of a preset, trained; a kill costs at most an epoch.
+    """The network of a preset, trained from a seed; a kill costs at most an epoch.
 
     Raises
     ------
     FloatingPointError
-        If the loss is no longer finite; says in which epoch and step.
+        If the training diverges; says in which epoch and step.
     """
-    from neural_classifiers.plots import plot_confusion, plot_learning_curves, plot_model_summary
+    from neural_classifiers.plots import (
+        plot_calibration,
+        plot_confusion,
+        plot_learning_curves,
+        plot_mistakes,
+        plot_model_summary,
+    )
 
     arrays = read_digits(digits)
+    images_test, labels_test = arrays["images_test"], arrays["labels_test"]
     unfinished = FolderStore(places.cache() / ".unfinished" / folder.name)
+
+    def tell(step: int, n_steps: int, scores: Mapping[str, float]) -> None:
+        progress.tell(step, n_steps, "steps", scores=scores)
+
     trained = train(
         preset,
         arrays["images_train"],
@@ -60,10 +84,12 @@ def train_digits(
         seed=seed,
         threads=THREADS,
         checkpoint=unfinished,
+        on_step=tell,
     )
-    judged = judge(
-        preset, trained.weights, arrays["images_test"], arrays["labels_test"], threads=THREADS
-    )
+    judged = judge(preset, trained.weights, images_test, labels_test, threads=THREADS)
+    altered = score_altered(preset, trained.weights, images_test, labels_test, threads=THREADS)
+    mistakes = worst_mistakes(judged.probabilities, labels_test)
+    calibration = calibrate(judged.probabilities, labels_test)
     layers = model_summary_rows(preset)
     n_parameters = sum(layer.parameters for layer in layers)
     scores: dict[str, Any] = {
@@ -71,8 +97,12 @@ def train_digits(
         "test_accuracy": judged.test_accuracy,
         "test_loss": judged.test_loss,
         "epochs": trained.epochs,
-        "labels": [str(digit) for digit in range(10)],
+        "labels": digits.labels,
         "confusion_matrix": judged.confusion.tolist(),
+        "per_digit": score_each_digit(judged.confusion),
+        "calibration": calibration,
+        "robustness": altered,
+        "mistakes": mistakes,
         "preset": preset.model_dump(mode="json"),
         "seed": seed,
         "threads": THREADS,
@@ -84,8 +114,12 @@ def train_digits(
         "scores": (json.dumps(scores, indent=2) + "\n").encode(),
         "predictions": weights_to_bytes({"probabilities": judged.probabilities}),
         "curves": plot_learning_curves(trained.epochs),
-        "confusion": plot_confusion(scores["confusion_matrix"], scores["labels"]),
+        "confusion": plot_confusion(scores["confusion_matrix"], digits.labels),
         "summary": plot_model_summary(scores["layers"], n_parameters),
+        "mistakes": plot_mistakes(
+            images_test[[mistake["image"] for mistake in mistakes]], mistakes, digits.labels
+        ),
+        "calibration": plot_calibration(calibration),
     }
     endings = {"weights": "npz", "scores": "json", "predictions": "npz"}
     files = {}
@@ -94,4 +128,11 @@ def train_digits(
         path.write_bytes(content)
         files[part] = File.of(path)
     unfinished.clear()
-    return TrainedDigits(name=name, test_accuracy=judged.test_accuracy, **files)
+    return TrainedDigits(
+        name=name,
+        seed=seed,
+        val_accuracy=trained.epochs[-1]["val_accuracy"],
+        val_loss=trained.epochs[-1]["val_loss"],
+        test_accuracy=judged.test_accuracy,
+        **files,
+    )

@@ -289,7 +289,7 @@ def test_digits_are_judged_once_on_the_test_images(home):
         "notebook": NOTEBOOK.model_copy(update={"batch_size": 50}),
         "fast": FAST.model_copy(update={"batch_size": 20}),
     }
-    state = classify_digits(str(source), presets=presets, return_state=True)
+    state = classify_digits(str(source), presets=presets, seeds=[34, 35], return_state=True)
 
     folder = only_run(home)
     told = read(folder / "metrics.json")["digits"]["notebook"]
@@ -299,13 +299,39 @@ def test_digits_are_judged_once_on_the_test_images(home):
     assert len(told["epochs"]) == 2
     assert {"accuracy", "loss", "val_accuracy", "val_loss"} == set(told["epochs"][0])
     # the notebook's mistake 8: validation images are training images set aside
-    assert section["rows"] == {"train": 220, "validation": 20, "test": 60}
+    assert section["rows"] == {
+        **{"train": 220, "validation": 20, "test": 60},
+        **{"blank": 0, "on_both_sides": 0},
+    }
     matrix = np.array(told["confusion_matrix"])
     assert matrix.sum() == 60
     assert told["test_accuracy"] == pytest.approx(np.trace(matrix) / 60)
     assert Path(section["files"]["weights notebook"]["path"]).exists()
-    for figure in ("digits", "curves-notebook", "confusion-digits-notebook", "summary-notebook"):
-        assert (folder / "figures" / f"{figure}.png").exists()
+    for figure in ("curves", "confusion-digits", "mistakes", "calibration", "summary"):
+        assert (folder / "figures" / f"{figure}-notebook.png").exists()
+    assert {row["digit"] for row in told["per_digit"]} == set(range(10))
+    assert len(told["mistakes"]) == min(25, 60 - np.trace(matrix))
+    assert told["robustness"][0]["accuracy"] == pytest.approx(told["test_accuracy"])
+    report = (folder / "report.html").read_text()
+    for heading in ("Digit by digit", "How robust", "worst mistakes", "Seed shown"):
+        assert heading in report
+
+    # each seed is a record of its own, and the one shown was chosen without the test images
+    steps = [s for s in read(folder / "run.json")["steps"] if s["step"] == "train_digits"]
+    assert len({step["key"] for step in steps}) == 4
+    seeds = told["seeds"]
+    accuracies = [seeds["test_accuracy"][seed] for seed in ("34", "35")]
+    assert seeds["n"] == 2
+    assert seeds["worst"] == min(accuracies)
+    assert seeds["mean"] == pytest.approx(sum(accuracies) / 2)
+    assert accuracies[seeds["chosen"] - 34] == told["test_accuracy"]
+    by_seed = {}
+    for step in steps:
+        if step["task_run"].startswith("train_digits-notebook"):
+            record = home / "artifacts/cache/train_digits" / step["key"]
+            trained = read(record / "scores.json")
+            by_seed[trained["seed"]] = trained["epochs"][-1]["val_accuracy"]
+    assert by_seed[seeds["chosen"]] == max(by_seed.values())
 
 
 def test_one_half_that_fails_leaves_the_other_its_report(home, capsys, monkeypatch):

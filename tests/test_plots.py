@@ -12,11 +12,13 @@ from PIL import Image
 
 from neural_classifiers import plots
 from neural_classifiers.plots import (
+    plot_calibration,
     plot_confusion,
     plot_digits,
     plot_grid,
     plot_grid_effects,
     plot_learning_curves,
+    plot_mistakes,
     plot_model_summary,
     plot_table_head,
 )
@@ -31,6 +33,19 @@ LAYERS = [
     {"name": "conv", "type": "Conv2D", "output_shape": "(24, 24, 64)", "parameters": 1664},
     {"name": "flatten", "type": "Flatten", "output_shape": "(36864,)", "parameters": 0},
 ]
+MISTAKES = [
+    {"actual": 4, "predicted": 9, "p_actual": 0.0004, "p_predicted": 0.9996},
+    {"actual": 7, "predicted": 1, "p_actual": 0.3, "p_predicted": 0.612},
+]
+DIGITS = [str(digit) for digit in range(10)]
+CALIBRATION = {
+    "bins": [
+        {"from": 0.5, "to": 0.6, "images": 7, "confidence": 0.55, "accuracy": 0.57}
+        | {"low": 0.25, "high": 0.84},
+        {"from": 0.9, "to": 1.0, "images": 993, "confidence": 0.99, "accuracy": 1.0}
+        | {"low": 0.99, "high": 1.0},
+    ]
+}
 HOSTILE = "$\\frac{1}{0}$ $x _ ^ & \\ # % {\x00} \ud83d 游戏 🎮 <script>alert(1)</script>\n\ttab"
 
 
@@ -51,6 +66,9 @@ FIGURES = {
     "confusion": lambda: plot_confusion(MATRIX, CLASSES, "scikit-learn network"),
     "digits": lambda: plot_digits(np.eye(28)[None].repeat(3, axis=0), [0, 1, 2]),
     "curves": lambda: plot_learning_curves(EPOCHS),
+    "mistakes": lambda: plot_mistakes(np.eye(28)[None].repeat(2, axis=0), MISTAKES, DIGITS),
+    "no mistakes": lambda: plot_mistakes(np.zeros((0, 28, 28)), [], DIGITS),
+    "calibration": lambda: plot_calibration(CALIBRATION),
     "summary": lambda: plot_model_summary(LAYERS, 1664),
     "grid": lambda: plot_grid(grid()),
     "effects": lambda: plot_grid_effects(grid()),
@@ -104,6 +122,7 @@ def test_drawing_needs_no_display_and_leaves_pyplot_alone():
         lambda: plot_table_head([HOSTILE, "txt"], [[HOSTILE, HOSTILE * 50]]),
         lambda: plot_confusion([[1, 2], [3, 4]], [HOSTILE, HOSTILE * 50], HOSTILE * 50),
         lambda: plot_digits(np.eye(28)[None], [HOSTILE]),
+        lambda: plot_mistakes(np.eye(28)[None], MISTAKES[:1], [HOSTILE * 50] * 10),
         lambda: plot_grid(grid() | {f"param_{HOSTILE}": [HOSTILE * 50] * 4}),
         lambda: plot_grid_effects(grid() | {f"param_{HOSTILE}": ["a", HOSTILE * 50] * 2}),
         lambda: plot_model_summary([LAYERS[0] | {"name": HOSTILE * 50}], 1),
@@ -173,6 +192,7 @@ def test_an_image_is_shown_dark_on_light_as_it_is():
         (lambda: plot_confusion([[1, 2]], ["a", "b"]), r"shape \(2, 2\) for 2 labels, got \(1, 2"),
         (lambda: plot_digits(np.zeros((0, 28, 28)), []), r"got \(0, 28, 28\) and 0 labels"),
         (lambda: plot_digits(np.zeros((2, 28, 28)), [1]), r"got \(2, 28, 28\) and 1 labels"),
+        (lambda: plot_mistakes(np.zeros((2, 28, 28)), [], DIGITS), "image a mistake, got 2 and 0"),
         (lambda: plot_learning_curves([]), "at least one epoch, got none"),
         (lambda: plot_grid(grid(means=[np.nan] * 4)), "at least one candidate with a score"),
         (lambda: plot_grid_effects(grid(means=[np.nan] * 4)), "at least one candidate"),
@@ -181,6 +201,14 @@ def test_an_image_is_shown_dark_on_light_as_it_is():
 def test_what_cannot_be_drawn_is_refused_with_what_came(draw, message):
     with pytest.raises(ValueError, match=message):
         draw()
+
+
+@pytest.mark.parametrize(
+    ("probability", "words"),
+    [(0, "<0.1 %"), (0.0009, "<0.1 %"), (0.3, "30.0 %"), (0.9991, ">99.9 %"), (0.98, "98.0 %")],
+)
+def test_a_probability_that_is_not_one_is_not_shown_as_one(probability, words):
+    assert plots._chance(probability) == words
 
 
 @pytest.mark.parametrize(

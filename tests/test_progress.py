@@ -114,3 +114,11 @@ def test_on_a_terminal_each_step_has_a_line(monkeypatch, capsys):
     shown = capsys.readouterr().err
     assert "fit_scikit" in shown
     assert "3 of 300 fits" in shown
+
+
+def test_a_training_tells_its_accuracy_and_loss_and_what_is_left():
+    told = progress.Told(110, 430, "steps", scores={"accuracy": 0.91234, "loss": 0.28})
+
+    words = progress.in_words(told, left_s=14.6)
+
+    assert words == "110 of 430 steps, accuracy 0.9123, loss 0.2800, about 15 s left"
