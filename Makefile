@@ -16,7 +16,7 @@ export UV_COMPILE_BYTECODE := 1
 export UV_NO_CONFIG := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install run test faults check format lock clean
+.PHONY: help install run up down test faults check format lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,12 @@ $(VENV)/installed: requirements.lock pyproject.toml
 
 run: install ## train everything and print where the report is: WHAT=comments SOURCE=... SAMPLE=...
 	$(BIN)/neural-classifiers run $(WHAT) $(if $(SOURCE),--source '$(SOURCE)') $(if $(SAMPLE),--sample $(SAMPLE))
+
+up: install ## Prefect server with UI, schedules and worker, in the foreground: PORT=...
+	@exec $(BIN)/neural-classifiers up $(if $(PORT),--port $(PORT))
+
+down: install ## stop what `make up` started
+	@$(BIN)/neural-classifiers down
 
 test: install ## the tests
 	$(BIN)/python -m pytest $(TESTS)

@@ -5,11 +5,13 @@ from prefect.states import State
 
 from flows.comments import SEED, classify_comments
 from flows.digits import classify_digits
+from tasks.forms import with_form
 from tasks.report import finish
 from tasks.runs import FLOW
 
 
 @flow(name="train-classifiers", **FLOW)
+@with_form
 def train_classifiers(
     comments: str = "short-texts",
     digits: str = "mnist",
@@ -22,13 +24,16 @@ def train_classifiers(
 
     Parameters
     ----------
-    comments, digits : str
-        Name in data/catalog.yaml, or a path.
+    comments : str
+        Name in data/catalog.yaml, path of a JSON Lines file, or pattern such as data/*.jsonl.
+    digits : str
+        Name in data/catalog.yaml, or a folder with the four IDX files of MNIST's names.
     sample : int, optional
         Comments to draw; by default 3,000. The digits are always taken whole.
     categories : list of str, optional
         Known categories of the comments.
     seed : int
+        Of the samples, the splits and every network.
     refresh : list of str, optional
         Steps to compute again although their records stand.
     """

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flows import operate
 from tasks import places, server
 
 FLOWS = ("comments", "digits", "all")
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 when it did what was asked, 1 when it failed, 2 when it was misspelt."""
     parsed = parser().parse_args(arguments)
     use_own_prefect()
+    operate.join_what_is_up()
     command: Callable[[argparse.Namespace], int] = parsed.does
     return command(parsed)
 
@@ -72,6 +74,8 @@ def parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="a run's folder and its records as one zip")
     export.add_argument("--to", type=Path, metavar="FILE.zip", help="default: RUN.zip, here")
     export.set_defaults(does=_export)
+
+    operate.add_commands(commands)
 
     which = "folder, flow run name, the beginning of either, or last"
     for command in (show, rerun, export):

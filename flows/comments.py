@@ -10,6 +10,7 @@ from neural_classifiers.grids import KERAS_GRID, SCIKIT_GRID, Grid, Method, Scor
 from tasks.baselines import fit_constant, search_linear
 from tasks.clean import clean_comments
 from tasks.compare import compare_models
+from tasks.forms import with_form
 from tasks.ingest import ingest_comments
 from tasks.report import failures, finish, report_comments, succeeded
 from tasks.runs import FLOW
@@ -24,6 +25,7 @@ SEED = 34  # notebook, "Load and Clean Comment Data"
 
 
 @flow(name="classify-comments", **FLOW)
+@with_form
 def classify_comments(
     source: str = "short-texts",
     sample: int | None = None,
@@ -44,7 +46,7 @@ def classify_comments(
     Parameters
     ----------
     source : str
-        Name in data/catalog.yaml, or path of a JSON Lines file.
+        Name in data/catalog.yaml, path of a JSON Lines file, or pattern such as data/*.jsonl.
     sample : int, optional
         Comments to draw; by default 3,000, or all if there are fewer.
     categories : list of str, optional

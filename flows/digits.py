@@ -7,6 +7,7 @@ from prefect.futures import PrefectFuture, wait
 from prefect.states import State
 
 from neural_classifiers.digits import PRESETS, DigitsPreset
+from tasks.forms import with_form
 from tasks.ingest_digits import ingest_digits
 from tasks.report import failures, finish, report_digits, succeeded
 from tasks.runs import FLOW
@@ -17,6 +18,7 @@ SEED = 34  # the notebook seeds nothing here; the same number as for the comment
 
 
 @flow(name="classify-digits", **FLOW)
+@with_form
 def classify_digits(
     source: str = "mnist",
     sample: int | None = None,

@@ -41,7 +41,8 @@ def ingest_comments(
         }
         lines, text_column, label_column = vader_to_json_lines(contents), "txt", "cat"
     else:
-        lines = b"".join(file.verified().read_bytes() for file in raw.files.values())
+        contents = {name: file.verified().read_bytes() for name, file in raw.files.items()}
+        lines = b"".join(_ended(content) for content in contents.values())
     read = read_json_lines(BytesIO(lines), raw.name, sample, seed, text_column, label_column)
     path = folder / "rows.parquet"
     read.rows.to_parquet(path, index=False)
@@ -51,3 +52,8 @@ def ingest_comments(
         rows_in_file=read.n_rows,
         blank_lines=read.n_blank,
     )
+
+
+def _ended(content: bytes) -> bytes:
+    """Lines that end in a newline, so that the next file begins one of its own."""
+    return content if not content or content.endswith(b"\n") else content + b"\n"

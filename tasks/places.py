@@ -38,3 +38,10 @@ def cache() -> Path:
 def runs() -> Path:
     """Run folders, made for people."""
     return root() / "artifacts" / "runs"
+
+
+def enter_project() -> dict[str, str]:
+    """Work where the code is, on whichever machine: the first thing a deployment's run does."""
+    project = Path(__file__).resolve().parents[1]
+    os.chdir(project)
+    return {"directory": str(project)}

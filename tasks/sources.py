@@ -132,6 +132,8 @@ def find_source(source: str, kind: str) -> Source:
             raise SourceError(f"{source}: expected a source of {kind}, got {entries[source].kind}")
         return _from_catalogue(source, entries[source], places.raw_data() / source)
     path = Path(source).expanduser()
+    if kind == "comments" and any(sign in path.name for sign in "*?[") and not path.exists():
+        return _from_pattern(path)
     if not path.exists():
         known = ", ".join(name for name, entry in entries.items() if entry.kind == kind)
         raise SourceError(
@@ -139,6 +141,20 @@ def find_source(source: str, kind: str) -> Source:
             "got neither"
         )
     return _from_path(path.resolve(), kind)
+
+
+def _from_pattern(pattern: Path) -> Source:
+    """Every JSON Lines file whose name fits the last part of a path, in the order of names."""
+    folder = pattern.parent.resolve()
+    files = sorted(path for path in folder.glob(pattern.name) if path.is_file())
+    if not files:
+        raise SourceError(f"{folder / pattern.name}: expected at least one file, got none")
+    return Source(
+        name=pattern.name,
+        kind="comments",
+        format="json-lines",
+        files={file.name: File.of(file) for file in files},
+    )
 
 
 def _from_path(path: Path, kind: str) -> Source:

@@ -1,0 +1,205 @@
+"""What ``neural-classifiers up`` starts, on a folder and a port of its own, asked and hurt from outside.
+
+The tests and ``benchmarks/operation.py`` use it; nothing in here is replaced.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMAND = Path(sys.executable).with_name("neural-classifiers")
+SMALL: dict[str, Any] = {
+    "scikit_grid": {"solver": ["lbfgs"], "alpha": [1e-4]},
+    "keras_grid": {"epochs": [1], "batch_size": [50]},
+    "folds": 2,
+}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until(found: Callable[[], Any], timeout_s: float, what: str) -> Any:
+    """What `found` returns once it is true."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        if value := found():
+            return value
+        time.sleep(0.25)
+    raise AssertionError(f"expected {what} within {timeout_s:g} s")
+
+
+class Site:
+    """A folder with a server and a worker that ``up`` keeps running."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.folder, self.port = folder, free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        keep = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+        self.env = keep | {
+            "NEURAL_CLASSIFIERS_HOME": str(folder),
+            "NEURAL_CLASSIFIERS_PORT": str(self.port),
+            "PREFECT_WORKER_QUERY_SECONDS": "2",
+            **settings,
+        }
+        self.log = folder / "up.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self._csrf: dict[str, str] = {}
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [COMMAND, "up"], cwd=self.folder, env=self.env, stdout=log, stderr=log
+            )
+        self.wait_for("Worker .* started")
+
+    def wait_for(self, words: str, timeout_s: float = 180) -> None:
+        """Until a line of the log that fits a pattern."""
+        import re
+
+        def said() -> bool:
+            assert self.process is None or self.process.poll() is None, self.log.read_text()
+            return re.search(words, self.log.read_text()) is not None
+
+        wait_until(said, timeout_s, f"{words!r} in the log")
+
+    def command(self, *arguments: str, status: int = 0) -> str:
+        """What a command of the console script says."""
+        done = subprocess.run(
+            [COMMAND, *arguments],
+            cwd=self.folder,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def stop(self) -> list[psutil.Process]:
+        """Stop everything; the processes that would not go."""
+        family = self.processes()
+        self.command("down")
+        if self.process:
+            self.process.wait(timeout=60)
+        _, alive = psutil.wait_procs(family, timeout=10)
+        for process in alive:
+            process.kill()
+        return alive
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process on this folder: the watcher, what it started, what that started."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("NEURAL_CLASSIFIERS_HOME") == str(self.folder):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return [p for p in found if p.pid != os.getpid()]
+
+    def part(self, name: str) -> psutil.Process:
+        """The server or the worker."""
+        told = json.loads((self.folder / ".prefect" / "up.json").read_bytes())
+        return psutil.Process(told["processes"][name]["pid"])
+
+    def ask(
+        self,
+        path: str,
+        body: Any = None,
+        method: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Any:
+        """The API's answer; as the UI does, with a token against cross-site requests."""
+        data = None if body is None else json.dumps(body).encode()
+        end = time.monotonic() + 60
+        while True:
+            sent = {"Content-Type": "application/json"} | self._headers(data, method)
+            request = urllib.request.Request(
+                f"{self.address}/api/{path}", data, sent | (headers or {}), method=method
+            )
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    return json.loads(answer.read() or "null")
+            except urllib.error.HTTPError as error:  # 503: "database is locked", ask again
+                if error.code != 503 or time.monotonic() > end:
+                    raise
+                time.sleep(0.5)
+
+    def _headers(self, data: bytes | None, method: str | None) -> dict[str, str]:
+        if data is None and method is None:
+            return {}
+        if not self._csrf:
+            client = str(uuid.uuid4())
+            token = self.ask(f"csrf-token?client={client}")["token"]
+            self._csrf = {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": client}
+        return self._csrf
+
+    def deployments(self) -> dict[str, dict[str, Any]]:
+        """Every deployment by its name."""
+        return {d["name"]: d for d in self.ask("deployments/filter", {})}
+
+    def run(self, deployment: str, **parameters: Any) -> str:
+        """Start a deployment by hand; the flow run's id."""
+        told = self.deployments()[deployment]
+        body = {"state": {"type": "SCHEDULED"}, "parameters": parameters}
+        return self.ask(f"deployments/{told['id']}/create_flow_run", body)["id"]
+
+    def state(self, run_id: str) -> str:
+        """Name of a run's state."""
+        return self.ask(f"flow_runs/{run_id}")["state"]["name"]
+
+    def retry(self, run_id: str) -> None:
+        """As the button of the UI: the run is scheduled anew."""
+        state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from the UI"}
+        self.ask(f"flow_runs/{run_id}/set_state", {"state": state, "force": True})
+
+    def runs(self, *states: str) -> list[dict[str, Any]]:
+        """The flow runs in some states, the oldest first."""
+        told = {"flow_runs": {"state": {"name": {"any_": states}}}, "sort": "START_TIME_ASC"}
+        return self.ask("flow_runs/filter", told)
+
+    def wait_for_state(self, run_id: str, *states: str, timeout_s: float = 300) -> str:
+        """Until a run is in one of some states."""
+        return wait_until(
+            lambda: (state := self.state(run_id)) in states and state,
+            timeout_s,
+            f"{' or '.join(states)} of run {run_id}, now {self.state(run_id)}",
+        )
+
+    def folder_of(self, run_id: str) -> Path | None:
+        """A run's folder."""
+        for file in (self.folder / "artifacts" / "runs").glob("*/run.json"):
+            if json.loads(file.read_bytes())["run_id"] == run_id:
+                return file.parent
+        return None
+
+    def told(self, run_id: str) -> dict[str, Any]:
+        """What ``run.json`` says of a run."""
+        folder = self.folder_of(run_id)
+        assert folder, run_id
+        return json.loads((folder / "run.json").read_bytes())
+
+    def flow_process(self) -> psutil.Process | None:
+        """The process of the flow that the worker runs, without its own workers."""
+        for process in self.part("worker").children(recursive=True):
+            try:
+                if any("prefect.engine" in a or "engine" == a for a in process.cmdline()):
+                    return process
+            except psutil.Error:
+                continue
+        return None
