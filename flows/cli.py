@@ -242,8 +242,8 @@ def _rerun(parsed: argparse.Namespace) -> int:
     return _tell_result(parsed, state)
 
 
-def _say_who_waits() -> None:
-    sys.stderr.write("scheduled; waiting for a worker of the deployment to do it\n")
+def _say_who_waits(state: str) -> None:
+    sys.stderr.write(f"waiting for the deployment's worker: {state}\n")
 
 
 def _verify(parsed: argparse.Namespace) -> int:
@@ -320,12 +320,9 @@ def _run_in_words(run: Mapping[str, Any]) -> str:
 
 
 def _differences_in_words(told: Mapping[str, Any]) -> str:
-    lines = [" -> ".join(told["runs"])]
-    for part in ("parameters", "data", "libraries"):
-        lines += [f"{part}.{name}: {a} -> {b}" for name, (a, b) in told[part].items()]
-    lines += [f"code.{part}: reached by {', '.join(s)}" for part, s in told["code"].items()]
-    if told["unknown"]:
-        lines.append(f"records gone, so code and libraries unknown: {', '.join(told['unknown'])}")
+    from tasks.history import in_lines
+
+    lines = [" -> ".join(told["runs"]), *in_lines(told)]
     if len(lines) == 1:
         lines.append("the same parameters, data, code and libraries")
     if told["scores"]:

@@ -175,6 +175,18 @@ def compare(one: Run, other: Run) -> dict[str, Any]:
     }
 
 
+def in_lines(told: Mapping[str, Any]) -> list[str]:
+    """The differences that `compare` found, the scores' left out, one a line."""
+    lines = []
+    for part in ("parameters", "data", "libraries"):
+        for name, (a, b) in told[part].items():
+            lines.append(f"{part}.{name}: {_short(a)} -> {_short(b)}")
+    lines += [f"code.{part}: reached by {', '.join(s)}" for part, s in told["code"].items()]
+    if told["unknown"]:
+        lines.append(f"records gone, so code and libraries unknown: {', '.join(told['unknown'])}")
+    return lines
+
+
 def read_record(step: str, key: str) -> dict[str, Any] | None:
     """What ``record.json`` says of a key; None where the record is gone or damaged."""
     with contextlib.suppress(OSError, ValueError):

@@ -20,7 +20,8 @@ from prefect.states import Completed, Failed, State
 from neural_classifiers.digits_scores import best_seed, spread_of_seeds
 from neural_classifiers.pages import render_markdown, render_report
 from neural_classifiers.scores import rank_candidates
-from tasks import runs
+from neural_classifiers.summary import render_summary
+from tasks import history, places, runs
 from tasks.clean import Cleaned
 from tasks.compare import Compared
 from tasks.ingest import Ingested
@@ -56,15 +57,18 @@ def failures(branches: Sequence[PrefectFuture[Any] | State]) -> dict[str, str]:
 
 def finish(branches: Sequence[PrefectFuture[Any] | State]) -> State:
     """The state of a flow whose branches have ended: Failed, naming what failed, or Completed."""
-    failed = failures(branches)
-    if not failed:
-        return Completed(message=f"{len(branches)} branches completed")
-    folder = _folder()
+    failed, folder = failures(branches), _folder()
     with runs.updating(folder) as run:
         run["failed"] = [*run["failed"], *failed]
-    if (folder / SECTIONS).exists():
+    if failed and (folder / SECTIONS).exists():
         _show(folder)
-    return Failed(message="; ".join(f"{name}: {message}" for name, message in failed.items()))
+    why = "; ".join(f"{name}: {message}" for name, message in failed.items())
+    if runtime.flow_run.id != run["run_id"]:  # one half of two
+        return Failed(message=why) if failed else Completed(message=f"{len(branches)} branches")
+    done = why or _done(run)
+    get_run_logger().info("%s", done)
+    _summarise(folder, f"**Failed**: {why}" if failed else f"**Completed**: {done}")
+    return Failed(message=why) if failed else Completed(message=done)
 
 
 @task(**UNRECORDED)
@@ -190,6 +194,49 @@ def report_digits(
         "failed": list(failed),
     }
     _write(folder, "digits", section, metrics)
+
+
+def _done(run: Mapping[str, Any]) -> str:
+    """What the last attempt took, in a line."""
+    steps = [step for step in run["steps"] if step["attempt"] == run["attempts"]]
+    computed = sum(not step["hit"] for step in steps)
+    if not computed:
+        return f"nothing new: all {len(steps)} steps came from the cache"
+    return f"{computed} of {len(steps)} steps computed, {len(steps) - computed} from the cache"
+
+
+def _summarise(folder: Path, outcome: str) -> None:
+    """Show in the Prefect UI how the run went, what changed since last time, where files are."""
+    run = history.Run(folder, runs.read(folder))
+    before = next(
+        (
+            other
+            for other in history.all_runs()
+            if other.began < run.began
+            and (other.told["flow"], other.status) == (run.told["flow"], "completed")
+        ),
+        None,
+    )
+    told = history.compare(before or run, run)
+    scores = {
+        name: (old if before else None, new)
+        for name, (old, new, _) in told["scores"].items()
+        if name.rpartition(".")[2] in history.HEADLINES
+    }
+    steps = [step for step in run.told["steps"] if step["attempt"] == run.told["attempts"]]
+    files = {"report": folder / REPORT, "run": folder, "records": places.cache()}
+    markdown = render_summary(
+        {
+            "outcome": outcome,
+            "computed": [step["task_run"] for step in steps if not step["hit"]],
+            "cached": [step["task_run"] for step in steps if step["hit"]],
+        },
+        scores,
+        history.in_lines(told),
+        before.folder.name if before else None,
+        {name: str(path) for name, path in files.items()},
+    )
+    create_markdown_artifact(markdown, key="summary", description="How the run went")
 
 
 def _name_of(branch: PrefectFuture[Any] | State) -> str:

@@ -3,13 +3,18 @@
 ``run.json`` is rewritten whole after each step, so that a killed run tells how far it came. A
 retry of the same flow run finds its folder by the run's id and adds to ``attempts``. Tables and
 models stay in the cache and are named here by path and digest. While its process lives, a run
-holds the locks of `tasks.locks`.
+holds the locks of `tasks.locks`. A run that ends tells the webhook of `tasks.alerts`; one that
+goes on beyond the setting ``run_limit_s`` is ended, so that no hang blocks those behind it.
 """
 
 import contextlib
 import importlib.metadata
 import json
+import os
 import platform
+import signal
+import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -22,15 +27,19 @@ from prefect.flows import Flow
 from prefect.states import State
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from tasks import locks, places
+from tasks import alerts, locks, places
 from tasks.records import locked, write_durably
+from tasks.settings import SettingsError, read_settings
 
 RUN = "run.json"
 LIBRARIES = tuple(
     "prefect pandas pyarrow numpy nltk scikit-learn tensorflow keras scikeras great-expectations "
     "skops".split()
 )
+LOOK_BACK = 200  # runs, for the one to compare with
+GRACE_S = 60.0  # between asking an overdue run to end and ending it
 _held: dict[str, list[IO[bytes] | None]] = {}  # locks of the root runs in this process, by id
+_limits: dict[str, threading.Timer] = {}
 
 
 def current() -> Path | None:
@@ -102,9 +111,15 @@ def open_run(flow: Flow, flow_run: FlowRun, state: State) -> None:
     run_id, began = str(flow_run.id), datetime.now(UTC)
     if run_id not in _held:  # a flow that retries itself enters Running again
         _held[run_id] = [locks.hold(places.cache() / locks.IN_USE, shared=True)]
+    _begin(flow, flow_run, run_id, began)
+    _limit(run_id)
+
+
+def _begin(flow: Flow, flow_run: FlowRun, run_id: str, began: datetime) -> None:
     if folder := folder_of(run_id):
         _hold_running(run_id, folder)
         with updating(folder) as run:
+            run["earlier"] = [*run.get("earlier", []), run["status"]]
             run.update(status="running", attempts=run["attempts"] + 1, finished=None)
             run.update(error=None, failed=[], seconds=None)
             run.update(began=[*run.get("began", []), _exactly(began)])
@@ -123,6 +138,7 @@ def open_run(flow: Flow, flow_run: FlowRun, state: State) -> None:
         "began": [_exactly(began)],  # each attempt
         "seconds": None,  # of the last attempt
         "error": None,
+        "earlier": [],  # how each earlier attempt ended
         "failed": [],
         "source": None,
         "parameters": flow_run.parameters,
@@ -133,14 +149,18 @@ def open_run(flow: Flow, flow_run: FlowRun, state: State) -> None:
 
 
 def close_run(flow: Flow, flow_run: FlowRun, state: State) -> None:
-    """Write how a root run ended (hooks for every end), and let go of its locks."""
-    if flow_run.parent_task_run_id is not None:
-        return
-    run_id, ended = str(flow_run.id), datetime.now(UTC)
-    if folder := folder_of(run_id):
+    """Write how a root run ended (hooks for every end), let go of its locks, send its alerts."""
+    if flow_run.parent_task_run_id is None:
+        end_run(str(flow_run.id), state)
+
+
+def end_run(run_id: str, state: State) -> None:
+    """As `close_run`, for a root run by its id; also where its process is gone."""
+    ended, folder = datetime.now(UTC), folder_of(run_id)
+    if folder:
         with updating(folder) as run:
             took = ended - datetime.fromisoformat(run["began"][-1])
-            run["status"] = (state.name or state.type.value).lower()
+            run["status"] = _status(state)
             run["finished"] = ended.isoformat(timespec="seconds")
             run["seconds"] = round(took.total_seconds(), 1)
             run["error"] = None if state.is_completed() else state.message
@@ -148,6 +168,64 @@ def close_run(flow: Flow, flow_run: FlowRun, state: State) -> None:
     for lock in _held.pop(run_id, []):  # none where a worker tells of the process that it lost
         if lock is not None:
             lock.close()
+    if limit := _limits.pop(run_id, None):
+        limit.cancel()
+    if folder:
+        _alert(folder)
+
+
+def _status(state: State) -> str:
+    if state.is_cancelling():  # the hooks are called while the worker ends the processes
+        return "cancelled"
+    return (state.name or state.type.value).lower()
+
+
+def _alert(folder: Path) -> None:
+    """Send what a run has to tell, and note in its ``run.json`` what came of it."""
+    try:
+        webhook = read_settings().webhook
+    except SettingsError as error:
+        sys.stderr.write(f"no alerts: {error}\n")
+        return
+    if webhook is None:
+        return
+    for event, sentence in alerts.events(read(folder), _metrics(folder), _before(folder)):
+        fault = alerts.send(str(webhook), alerts.message(event, sentence, read(folder)))
+        with updating(folder) as run:
+            sent = {"event": event, "attempt": run["attempts"], "fault": fault}
+            run["alerts"] = [*run.get("alerts", []), sent]
+        sys.stderr.write(f"alert, {event}: {fault or 'delivered'}\n")
+
+
+def _before(folder: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """What the runs before this one tell, and their metrics, the newest first."""
+    names = sorted((f.name for f in places.runs().glob("*/") if f.name < folder.name), reverse=True)
+    for name in names[:LOOK_BACK]:
+        with contextlib.suppress(OSError, ValueError):
+            yield read(places.runs() / name), _metrics(places.runs() / name)
+
+
+def _metrics(folder: Path) -> dict[str, Any]:
+    path = folder / "metrics.json"
+    return json.loads(path.read_bytes()) if path.exists() else {}
+
+
+def _limit(run_id: str) -> None:
+    """End this process when the run takes too long: asked first, killed if it does not listen."""
+    if run_id in _limits:
+        return
+    limit_s = read_settings().run_limit_s
+
+    def end() -> None:
+        sys.stderr.write(f"expected the run to end within {limit_s:g} s, it goes on: ended here\n")
+        os.kill(os.getpid(), signal.SIGTERM)
+        kill = threading.Timer(GRACE_S, os.kill, (os.getpid(), signal.SIGKILL))
+        kill.daemon = True
+        kill.start()
+
+    _limits[run_id] = threading.Timer(limit_s, end)
+    _limits[run_id].daemon = True
+    _limits[run_id].start()
 
 
 def is_alive(folder: Path) -> bool:

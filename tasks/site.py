@@ -37,6 +37,7 @@ POOL = "classifiers"
 HOST = "127.0.0.1"
 PROJECT = Path(__file__).resolve().parents[1]  # where prefect.yaml is
 LOOK_S, LOST_S, HEALTH_S = 1.0, 10.0, 15.0
+LOST_AGAIN_S = 65.0
 DEAF = 4  # looks at a server that does not answer, before it is started again
 LONGEST_WAIT_S = 60.0
 HEALTHY_S = 300.0  # a part that ran so long is a sound one: its next end waits a second only
@@ -145,8 +146,28 @@ def stop_leftovers() -> dict[str, Any]:
             if process.create_time() == told["created"]:  # else its number was given to another
                 stop_process(process)
                 left[name] = told
+    stop_orphans()
     (home() / "up.json").unlink(missing_ok=True)
     return left
+
+
+def stop_orphans() -> int:
+    """Kill what runs of deployments a dead worker left behind; how many processes.
+
+    They would go on beside the next worker's run, and die at their next word to the dead one. Their
+    finished steps and fits stand; Retry goes on from there.
+    """
+    left = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            told = process.environ()
+            if "PREFECT__FLOW_RUN_ID" in told and told.get("PREFECT_HOME") == str(home()):
+                left.append(process)
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=STOP_S)
+    return len(left)
 
 
 def stop_process(process: psutil.Process, within_s: float = STOP_S) -> None:
@@ -255,6 +276,10 @@ class _Part:
     def is_running(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
+    def has_just_ended(self) -> bool:
+        """Whether it ended since the last look, before `is_due` tells so."""
+        return not self.is_running() and not self._again_at
+
     def is_due(self) -> bool:
         """Whether a part that ended is to be started now; the first look tells its end."""
         now = time.monotonic()
@@ -298,6 +323,7 @@ class _Watcher:
         self._worker = _Part("worker", worker, self._env, self._log)
         self._told_to_stop = threading.Event()
         self._lost: set[Path] = set()
+        self._again_at: dict[Path, float] = {}
         self._deaf = 0
 
     def watch(self) -> int:
@@ -315,6 +341,7 @@ class _Watcher:
         finally:
             self._log.tell("up", "stopping")
             self._worker.stop()
+            stop_orphans()
             self._crash_lost_runs(at_once=True)  # so that Retry takes them when all is up again
             if self._server:
                 self._server.stop()
@@ -370,6 +397,8 @@ class _Watcher:
                     self._log.tell("up", f"the server does not answer at {self._api}")
                     self._server.stop()
                     continue
+            if self._worker.has_just_ended() and (orphans := stop_orphans()):
+                self._log.tell("up", f"stopped {orphans} processes of the dead worker's run")
             if not self._worker.is_running() and self._worker.is_due():
                 self._run("-m", "tasks.deployments", "--only-missed")
                 self._worker_started()
@@ -384,7 +413,11 @@ class _Watcher:
             for mark in places.runs().glob(f"*/{locks.RUNNING}")
             if not locks.is_held(mark)
         }
+        now = time.monotonic()
         for folder in lost if at_once else lost & self._lost:
+            if now < self._again_at.get(folder, 0):
+                continue
+            self._again_at[folder] = now + LOST_AGAIN_S
             with contextlib.suppress(OSError, ValueError, KeyError):
                 run_id = json.loads((folder / "run.json").read_bytes())["run_id"]
                 if is_answering(self._api, self._auth):

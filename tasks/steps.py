@@ -24,6 +24,7 @@ from prefect.states import Completed, State
 from tasks import places, progress, runs, workers
 from tasks.fingerprint import edited, fingerprint
 from tasks.records import Key, Outcome, Reference, recall
+from tasks.settings import read_settings
 
 R = TypeVar("R", bound=Reference)
 
@@ -46,7 +47,7 @@ def step(
         0: the body runs here, in the task's thread. Otherwise in a worker process that may
         use so many threads.
     timeout_s : float, optional
-        Time limit of a body in a worker process.
+        Time limit of a body in a worker process; by default the setting ``step_limit_s``.
     attempts : int
         Worker processes that may die over a body; for one that goes on where it stopped.
     task_run_name : str, optional
@@ -112,7 +113,7 @@ def _run(
                 places.root(),
                 watch.file,
                 threads=threads,
-                timeout_s=timeout_s,
+                timeout_s=timeout_s or read_settings().step_limit_s,
                 attempts=attempts,
                 on_start=lambda: logger.info("computing in a worker process"),
                 meanwhile=watch.look,

@@ -1,10 +1,11 @@
-"""What ``neural-classifiers up`` starts, on a folder and a port of its own, asked and hurt from outside.
+"""What ``neural-classifiers up`` starts, on a folder and port of its own, asked from outside.
 
 The tests and ``benchmarks/operation.py`` use it; nothing in here is replaced.
 """
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,12 +49,13 @@ class Site:
     """A folder with a server and a worker that ``up`` keeps running."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
-        self.folder, self.port = folder, free_port()
+        self.folder, self.port, self.auth = folder, free_port(), "user:secret"
         self.address = f"http://127.0.0.1:{self.port}"
         keep = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
         self.env = keep | {
             "NEURAL_CLASSIFIERS_HOME": str(folder),
             "NEURAL_CLASSIFIERS_PORT": str(self.port),
+            "NEURAL_CLASSIFIERS_AUTH": self.auth,
             "PREFECT_WORKER_QUERY_SECONDS": "2",
             **settings,
         }
@@ -69,7 +72,6 @@ class Site:
 
     def wait_for(self, words: str, timeout_s: float = 180) -> None:
         """Until a line of the log that fits a pattern."""
-        import re
 
         def said() -> bool:
             assert self.process is None or self.process.poll() is None, self.log.read_text()
@@ -128,9 +130,10 @@ class Site:
         data = None if body is None else json.dumps(body).encode()
         end = time.monotonic() + 60
         while True:
-            sent = {"Content-Type": "application/json"} | self._headers(data, method)
+            sent = self._headers(data, method) if headers is None else headers
+            sent = {"Content-Type": "application/json"} | sent
             request = urllib.request.Request(
-                f"{self.address}/api/{path}", data, sent | (headers or {}), method=method
+                f"{self.address}/api/{path}", data, sent, method=method
             )
             try:
                 with urllib.request.urlopen(request, timeout=30) as answer:
@@ -141,13 +144,14 @@ class Site:
                 time.sleep(0.5)
 
     def _headers(self, data: bytes | None, method: str | None) -> dict[str, str]:
+        known = {"Authorization": f"Basic {b64encode(self.auth.encode()).decode()}"}
         if data is None and method is None:
-            return {}
+            return known
         if not self._csrf:
             client = str(uuid.uuid4())
             token = self.ask(f"csrf-token?client={client}")["token"]
             self._csrf = {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": client}
-        return self._csrf
+        return known | self._csrf
 
     def deployments(self) -> dict[str, dict[str, Any]]:
         """Every deployment by its name."""
@@ -198,7 +202,7 @@ class Site:
         """The process of the flow that the worker runs, without its own workers."""
         for process in self.part("worker").children(recursive=True):
             try:
-                if any("prefect.engine" in a or "engine" == a for a in process.cmdline()):
+                if any("prefect.engine" in a or a == "engine" for a in process.cmdline()):
                     return process
             except psutil.Error:
                 continue

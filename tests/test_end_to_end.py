@@ -1,195 +1,174 @@
-"""A real server and a real worker: a schedule fires, a failed search is retried.
+"""``up`` as a user has it: a schedule fires, a failed search is retried, a killed run goes on.
 
-The failure is one that happens: a file lies where the search's records should go. Once it is
-gone, Retry does again what failed and what depends on it, and nothing else.
+Server and worker are processes on a port and a folder of their own, with the password asked for and
+a webhook told. The failure is one that happens: a file lies where the search's records should go.
+Once it is gone, Retry does again what failed and what depends on it, and nothing else.
 """
 
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
+import threading
 import urllib.error
-import urllib.request
-from pathlib import Path
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import psutil
 import pytest
 from conftest import comments_file
+from operated import SMALL, Site, wait_until
 
-ROOT = Path(__file__).parents[1]
-PREFECT = Path(sys.executable).with_name("prefect")
-SMALL = {
-    "scikit_grid": {"solver": ["lbfgs"], "alpha": [1e-4]},
-    "keras_grid": {"epochs": [1], "batch_size": [50]},
-    "folds": 2,
-}
+LONG = {"solver": ["adam"], "alpha": [1e-4 + i * 1e-6 for i in range(200)]}
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+class Webhook(BaseHTTPRequestHandler):
+    """Keeps what is posted to it."""
 
+    told: ClassVar[list[dict]] = []
 
-def wait_until(found, timeout_s: float, what: str):
-    """What `found` returns once it is true."""
-    end = time.monotonic() + timeout_s
-    while time.monotonic() < end:
-        if value := found():
-            return value
-        time.sleep(1)
-    pytest.fail(f"expected {what} within {timeout_s:g} s")
+    def do_POST(self):
+        self.told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.end_headers()
 
-
-class Site:
-    """A Prefect server and a worker on a folder of their own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}/api"
-        self.env = os.environ | {
-            "PREFECT_HOME": str(folder / ".prefect"),
-            "PREFECT_API_URL": self.url,
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "DO_NOT_TRACK": "1",
-            "PREFECT_WORKER_QUERY_SECONDS": "2",
-            "NEURAL_CLASSIFIERS_HOME": str(folder),
-        }
-        self.processes: list[subprocess.Popen[bytes]] = []
-
-    def start(self, *command: str) -> None:
-        with (self.folder / f"{command[0]}.log").open("wb") as log:
-            self.processes.append(
-                subprocess.Popen(
-                    [PREFECT, *command],
-                    cwd=ROOT,
-                    env=self.env,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                )
-            )
-
-    def prefect(self, *command: str) -> str:
-        done = subprocess.run(
-            [PREFECT, *command], cwd=ROOT, env=self.env, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def ask(self, path: str, body: dict | list | None = None, method: str | None = None):
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            f"{self.url}/{path}", data, {"Content-Type": "application/json"}, method=method
-        )
-        end = time.monotonic() + 60
-        while True:
-            try:
-                with urllib.request.urlopen(request, timeout=30) as answer:
-                    return json.loads(answer.read() or "null")
-            except urllib.error.HTTPError as error:  # 503: "database is locked", ask again
-                if error.code != 503 or time.monotonic() > end:
-                    raise
-                time.sleep(0.5)
-
-    def is_up(self) -> bool:
-        try:
-            return bool(self.ask("health"))
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            return False
-
-    def runs(self, state: str) -> list[dict]:
-        told = {"flow_runs": {"state": {"name": {"any_": [state]}}}, "sort": "START_TIME_ASC"}
-        return self.ask("flow_runs/filter", told)
-
-    def runs_of_type(self, *types: str) -> list[dict]:
-        return self.ask("flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": types}}}})
-
-    def stop(self) -> list[psutil.Process]:
-        """Stop everything; the processes that would not go."""
-        children = [
-            child
-            for process in self.processes
-            for child in psutil.Process(process.pid).children(recursive=True)
-        ]
-        for process in reversed(self.processes):
-            process.terminate()
-        for process in self.processes:
-            process.wait(timeout=60)
-        _, alive = psutil.wait_procs(children, timeout=20)
-        for process in alive:
-            process.kill()
-        return alive
+    def log_message(self, *_):
+        """Nothing: the test looks at what was posted."""
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    site = Site(tmp_path_factory.mktemp("site"))
-    site.start("server", "start", "--host", "127.0.0.1", "--port", str(site.port))
-    wait_until(site.is_up, 180, "a server that answers")
-    site.prefect("work-pool", "create", "classifiers", "--type", "process")
-    site.prefect("--no-prompt", "deploy", "--all")
-    site.start("worker", "start", "--pool", "classifiers")
+    webhook = ThreadingHTTPServer(("127.0.0.1", 0), Webhook)
+    threading.Thread(target=webhook.serve_forever, daemon=True).start()
+    site = Site(
+        tmp_path_factory.mktemp("site"),
+        NEURAL_CLASSIFIERS_WEBHOOK=f"http://127.0.0.1:{webhook.server_port}/",
+    )
+    site.start()
     yield site
     assert site.stop() == []
+    assert site.processes() == []
+    assert site.command("down").strip() == "nothing was up"
+    webhook.shutdown()
 
 
-def steps_of(folder: Path, attempt: int) -> dict[str, bool]:
-    """For each task of an attempt whether it was executed, and did not end from the cache."""
-    run = json.loads((folder / "run.json").read_bytes())
-    return {s["task_run"]: not s["hit"] for s in run["steps"] if s["attempt"] == attempt}
+def executed(site: Site, run_id: str, attempt: int) -> set[str]:
+    """The tasks of an attempt that were done, and did not end from the cache."""
+    steps = site.told(run_id)["steps"]
+    return {s["task_run"] for s in steps if s["attempt"] == attempt and not s["hit"]}
 
 
-def test_a_schedule_fires_and_a_failed_search_is_retried(site):
+def refused(site: Site, *question, **how) -> tuple[int, dict]:
+    """Status and headers of an answer that says no."""
+    with pytest.raises(urllib.error.HTTPError) as error:
+        site.ask(*question, **how)
+    return error.value.code, dict(error.value.headers)
+
+
+def test_nobody_gets_in_who_should_not(site):
+    known = site._headers(None, None)
+    assert refused(site, "admin/version", headers={})[0] == 401
+    wrong = {"Authorization": "Basic dXNlcjpndWVzcw=="}  # user:guess
+    assert refused(site, "admin/version", headers=wrong)[0] == 401
+    status, headers = refused(
+        site, "flow_runs/filter", {}, headers=known | {"Origin": "http://example.org"}
+    )
+    assert status == 403  # no token: another page in the user's browser could have asked
+    assert "access-control-allow-origin" not in headers
+    listening = {
+        connection.laddr.ip
+        for process in site.processes()
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening == {"127.0.0.1"}
+
+
+def test_it_is_up_once(site):
+    said = site.command("up", status=1)
+    assert f"it is up already: {site.address}" in said
+
+
+def test_every_deployment_has_its_schedule_and_a_form_that_explains(site):
+    told = site.deployments()
+    crons = {n: [s["schedule"]["cron"] for s in d["schedules"]] for n, d in told.items()}
+    assert crons == {"nightly": ["30 2 * * *"], "weekly": ["30 4 * * 0"], "manual": []}
+    assert {d["schedules"][0]["schedule"]["timezone"] for d in told.values() if d["schedules"]} == {
+        "UTC"
+    }
+    for deployment in told.values():
+        form = deployment["parameter_openapi_schema"]["properties"]
+        assert all(field.get("description") for field in form.values()), form
+        assert str(site.folder) not in json.dumps(deployment["pull_steps"])
+    names = [a["name"] for a in site.ask("automations/filter", {})]
+    assert sorted(names) == [
+        "A run that fell silent has crashed",
+        "A run that never started has crashed",
+    ]
+
+
+def test_a_schedule_fires_a_failed_search_is_retried_and_a_killed_run_goes_on(site):
     source = comments_file(site.folder / "comments.jsonl", n=120)
     in_the_way = site.folder / "artifacts" / "cache" / "search_keras"
     in_the_way.parent.mkdir(parents=True)
     in_the_way.write_text("a file where a folder should be")
-
-    deployments = {d["name"]: d for d in site.ask("deployments/filter", {})}
-    assert {"nightly", "manual"} <= set(deployments)
-    nightly = deployments["nightly"]
-    assert nightly["schedules"][0]["schedule"]["cron"] == "30 2 * * *"
+    nightly = site.deployments()["nightly"]
 
     # A schedule of a few seconds, on small data: seen to fire
-    schedule = [
-        {
-            "schedule": {"interval": 10},
-            "parameters": {"source": str(source), **SMALL},
-            "active": True,
-        }
-    ]
-    [made] = site.ask(f"deployments/{nightly['id']}/schedules", schedule)
+    parameters = {"source": str(source), **SMALL}
+    schedule = {"schedule": {"interval": 10}, "parameters": parameters, "active": True}
+    [made] = site.ask(f"deployments/{nightly['id']}/schedules", [schedule])
     wait_until(lambda: site.runs("Running"), 120, "the schedule to fire")
     site.ask(f"deployments/{nightly['id']}/schedules/{made['id']}", method="DELETE")
-    for waiting in site.runs_of_type("SCHEDULED", "PENDING"):  # the next, due while this one ran
+    for waiting in site.runs("Scheduled", "Late", "Pending"):  # the next, due while this one ran
         site.ask(f"flow_runs/{waiting['id']}", method="DELETE")
-    failed = wait_until(lambda: site.runs("Failed"), 300, "the scheduled run to fail")
-    assert len(failed) == 1
-    assert failed[0]["auto_scheduled"]  # by the schedule, by nobody's hand
-    assert "search_keras" in failed[0]["state"]["message"]
-    [folder] = (site.folder / "artifacts" / "runs").iterdir()
-    metrics = json.loads((folder / "metrics.json").read_bytes())
+    [failed] = wait_until(lambda: site.runs("Failed"), 300, "the scheduled run to fail")
+    run_id = failed["id"]
+    assert failed["auto_scheduled"]  # by the schedule, by nobody's hand
+    assert "search_keras" in failed["state"]["message"]
+    metrics = json.loads((site.folder_of(run_id) / "metrics.json").read_bytes())
     assert {"constant", "linear", "scikit"} == set(metrics["comments"])
-    assert (folder / "report.html").exists()
+    assert (site.folder_of(run_id) / "report.html").exists()
 
-    # Retry: what failed and what depends on it, nothing else
+    # Retry, and kill -9 in the middle of it
     in_the_way.unlink()
-    site.prefect("flow-run", "retry", failed[0]["id"])
-    [done] = wait_until(lambda: site.runs("Completed"), 300, "the retried run to complete")
+    site.retry(run_id)
+    flow = wait_until(
+        lambda: site.told(run_id)["attempts"] == 2 and site.flow_process(), 120, "a second attempt"
+    )
+    flow.kill()
+    site.wait_for_state(run_id, "Crashed", timeout_s=60)
+    wait_until(lambda: site.told(run_id)["status"] == "crashed", 60, "the folder to say so")
 
-    assert done["id"] == failed[0]["id"]
-    assert done["run_count"] == 2
-    assert [f.name for f in (site.folder / "artifacts" / "runs").iterdir()] == [folder.name]
-    executed = {name for name, was in steps_of(folder, attempt=2).items() if was}
-    assert executed == {"search_keras", "score_model-keras", "compare_models"}
-    metrics = json.loads((folder / "metrics.json").read_bytes())
+    # Once more, from the command line: what failed and what depends on it, nothing else
+    told = json.loads(site.command("rerun", "last", "--json").splitlines()[-1])
+    assert (told["status"], told["run_id"]) == ("completed", run_id)
+    assert site.ask(f"flow_runs/{run_id}")["run_count"] == 3
+    done = executed(site, run_id, 2) | executed(site, run_id, 3)
+    assert done == {"search_keras", "score_model-keras", "compare_models"}
+    metrics = json.loads((site.folder_of(run_id) / "metrics.json").read_bytes())
     assert {"constant", "linear", "scikit", "keras"} == set(metrics["comments"])
-    run = json.loads((folder / "run.json").read_bytes())
-    assert (run["status"], run["attempts"]) == ("completed", 2)
+    run = site.told(run_id)
+    assert (run["status"], run["attempts"]) == ("completed", 3)
+    assert run["earlier"] == ["failed", "crashed"]
+    cached = site.ask("task_runs/filter", {"task_runs": {"state": {"name": {"any_": ["Cached"]}}}})
+    assert {"ingest_comments", "fit_scikit-0", "fit_keras-1"} <= {t["name"] for t in cached}
+    page = {a["key"]: a for a in site.ask("artifacts/filter", {"limit": 200})}
+    assert "**Completed**" in page["summary"]["data"]
 
-    told = site.ask("task_runs/filter", {"task_runs": {"state": {"name": {"any_": ["Cached"]}}}})
-    assert {"ingest_comments", "fit_scikit-0", "fit_keras-1"} <= {t["name"] for t in told}
+    events = [(told["event"], told["name"]) for told in Webhook.told]
+    assert events == [(event, run["name"]) for event in ("failed", "crashed", "recovered")]
+
+
+def test_a_cancelled_run_takes_its_worker_processes_with_it(site):
+    source = comments_file(site.folder / "comments.jsonl", n=120)
+    idle = {process.pid for process in site.processes()}
+    run_id = site.run("nightly", **{**SMALL, "source": str(source), "scikit_grid": LONG})
+    wait_until(
+        lambda: [p for p in site.processes() if "--multiprocessing-fork" in p.cmdline()],
+        120,
+        "a search in its worker process",
+    )
+    site.ask(f"flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING"}})
+
+    site.wait_for_state(run_id, "Cancelled", timeout_s=60)
+    assert {process.pid for process in site.processes()} <= idle
+    assert site.told(run_id)["status"] == "cancelled"
+    assert len(Webhook.told) == 3  # who cancels knows it

@@ -1,0 +1,75 @@
+"""What a server is told: only the newest of missed runs, and rules that are installed once."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Scheduled
+
+from tasks import deployments
+
+NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)  # a Monday
+
+
+def scheduled(deployment_id, hours: float, auto: bool = True) -> FlowRun:
+    due = NOW - timedelta(hours=hours)
+    return FlowRun(
+        flow_id=uuid4(),
+        deployment_id=deployment_id,
+        expected_start_time=due,
+        auto_scheduled=auto,
+        state=Scheduled(scheduled_time=due),
+    )
+
+
+def test_after_a_weekend_without_a_worker_one_run_is_made():
+    nightly, weekly = uuid4(), uuid4()
+    nights = [scheduled(nightly, hours) for hours in (53.5, 29.5, 5.5)]  # Saturday to Monday
+    tonight = scheduled(nightly, -18.5)
+    by_hand = scheduled(nightly, 48, auto=False)
+    digits = scheduled(weekly, 27.5)
+
+    skipped = deployments.missed([by_hand, *nights, digits, tonight], NOW)
+
+    assert skipped == nights[:2]
+
+
+def test_a_run_that_is_a_little_late_is_not_missed():
+    nightly = uuid4()
+    due = [scheduled(nightly, minutes / 60) for minutes in (1.5, 0.5)]
+    assert deployments.missed(due, NOW) == []
+
+
+def test_the_rules_about_silent_runs_are_installed_once_and_brought_up_to_date(
+    prefect_server, monkeypatch
+):
+    def there():
+        with get_client(sync_client=True) as client:
+            answer = client.request("POST", "/automations/filter", json={})
+        return {rule["name"]: rule for rule in answer.json()}
+
+    for rule in deployments.automations():
+        deployments._install(rule)
+    first = there()
+    for rule in deployments.automations():
+        deployments._install(rule)
+    assert {n: (r["id"], r["updated"]) for n, r in there().items()} == {
+        n: (r["id"], r["updated"]) for n, r in first.items()
+    }
+
+    monkeypatch.setattr(deployments, "SILENT_S", 600)
+    for rule in deployments.automations():
+        deployments._install(rule)
+    name = "A run that fell silent has crashed"
+    assert there()[name]["id"] == first[name]["id"]
+    assert there()[name]["trigger"]["within"] == pytest.approx(600)
+
+
+def test_no_healthy_run_falls_silent():
+    from tasks.site import environment
+
+    heartbeat = float(environment(4200)["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
+    assert heartbeat == deployments.HEARTBEAT_S
+    assert 3 * heartbeat <= deployments.SILENT_S
