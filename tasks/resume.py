@@ -106,8 +106,12 @@ def _awaited(
 
 def _has_worker(client: SyncPrefectClient, flow_run: FlowRun) -> bool:
     pool = flow_run.work_pool_name or ""
-    path: Any = "/work_pools/{work_pool_name}/workers/filter"
-    answer = client.request("POST", path, {"work_pool_name": pool}, json={})
+    answer = client.request(
+        "POST",
+        "/work_pools/{work_pool_name}/workers/filter",
+        path_params={"work_pool_name": pool},
+        json={},
+    )
     return any(worker["status"] == "ONLINE" for worker in answer.json())
 
 

@@ -138,7 +138,7 @@ def test_a_schedule_fires_a_failed_search_is_retried_and_a_killed_run_goes_on(si
     wait_until(lambda: site.told(run_id)["status"] == "crashed", 60, "the folder to say so")
 
     # Once more, from the command line: what failed and what depends on it, nothing else
-    told = json.loads(site.command("rerun", "last", "--json").splitlines()[-1])
+    told = json.loads(site.command("rerun", "last", "--json").splitlines()[0])
     assert (told["status"], told["run_id"]) == ("completed", run_id)
     assert site.ask(f"flow_runs/{run_id}")["run_count"] == 3
     done = executed(site, run_id, 2) | executed(site, run_id, 3)
