@@ -16,7 +16,7 @@ export UV_COMPILE_BYTECODE := 1
 export UV_NO_CONFIG := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install run up down test faults check format lock clean
+.PHONY: help install run up down test faults bench check format lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,6 +47,10 @@ test: install ## the tests
 
 faults: install ## kill the small flow N times at random moments; writes docs/faults.md
 	$(BIN)/python benchmarks/faults.py $(if $(N),--kills $(N))
+
+bench: install ## our search against GridSearchCV, on a file of posts: POSTS=posts.jsonl; hours
+	@test -n "$(POSTS)" || { echo "expected POSTS=posts.jsonl, lines of {\"cat\": ..., \"txt\": ...}" >&2; exit 1; }
+	$(BIN)/python benchmarks/search.py '$(POSTS)' --repetitions 3 $(foreach part,$(ONLY),--only $(part))
 
 check: install ## lint, format, types
 	$(BIN)/ruff check

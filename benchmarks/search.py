@@ -17,6 +17,7 @@ import os
 import random
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,7 @@ SEED = 34
 SHARES = {"science_and_technology": 0.040, "sports": 0.236, "video_games": 0.724}  # notebook
 RESULTS = ROOT / "artifacts" / "benchmarks" / "search.json"
 SAMPLE_S = 0.2
+MARK = "<!-- tables, by benchmarks/search.py -->"
 
 
 # --- data -----------------------------------------------------------------------------------
@@ -382,6 +384,135 @@ def keep(results: Path, entry: dict[str, Any]) -> None:
     beside.replace(results)
 
 
+# --- tables -----------------------------------------------------------------------------------
+
+
+def tables(entries: list[dict[str, Any]]) -> str:
+    """What was measured, as Markdown."""
+    parts = [
+        versus(entries, "scikit", "The notebook's scikit-learn grid, 3,000 posts"),
+        versus(entries, "keras", "The notebook's Keras grid, 3,000 posts"),
+        versus(entries, "rows", "Eight candidates on one fold of 20,000 posts"),
+        grown_table(of(entries, "grown")),
+        kills_table(of(entries, "kills")),
+        dask_table(entries),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def of(entries: list[dict[str, Any]], name: str, side: str | None = None) -> list[dict[str, Any]]:
+    """Measurements of a comparison, oldest first."""
+    return [e for e in entries if e["comparison"] == name and side in (None, e["side"])]
+
+
+def versus(entries: list[dict[str, Any]], name: str, title: str) -> str:
+    """Ours beside the peer's: medians, ratios, and whether they agree."""
+    sides = {"ours": of(entries, name, "ours"), "GridSearchCV": of(entries, name, "peer")}
+    if name == "keras":
+        sides["GridSearchCV, n_jobs=1"] = of(entries, "keras-alone")
+    sides = {side: found for side, found in sides.items() if found}
+    if not {"ours", "GridSearchCV"} <= sides.keys():
+        return ""
+    lines = [
+        f"### {title}",
+        "",
+        "| | fits | CPU s | clock s | peak MB | measured |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for side, found in sides.items():
+        numbers = [
+            statistics.median(e[key] for e in found) for key in ("cpu_s", "wall_s", "peak_mb")
+        ]
+        told = " | ".join(f"{number:,.0f}" for number in numbers)
+        made = found[-1].get("trainings", found[-1]["fits"])
+        lines.append(f"| {side} | {made} | {told} | {len(found)} times |")
+    ours, peer = sides["ours"], sides["GridSearchCV"]
+    ratios = [
+        statistics.median(e[key] for e in peer) / statistics.median(e[key] for e in ours)
+        for key in ("cpu_s", "wall_s", "peak_mb")
+    ]
+    cpu, wall, memory = (f"**{ratio:.2f}**" for ratio in ratios)
+    lines.append(f"| ratio | | {cpu} | {wall} | {memory} | |")
+    scores = {json.dumps(e["scores"]) for found in sides.values() for e in found}
+    winners = {json.dumps(e["best"], sort_keys=True) for e in [*ours, *peer]}
+    n_scores = sum(len(split) for split in ours[0]["scores"])
+    agree = "equal to the last digit" if len(scores) == 1 else differences(ours[-1], peer[-1])
+    lines += ["", f"All {n_scores} scores of all folds: {agree}."]
+    if winners != {"null"}:
+        lines[-1] += f" Winner: {' and '.join(sorted(winners))}."
+    return "\n".join(lines)
+
+
+def differences(ours: dict[str, Any], peer: dict[str, Any]) -> str:
+    """How many scores differ, and by how much."""
+    pairs = [
+        (a, b)
+        for one, other in zip(ours["scores"], peer["scores"], strict=True)
+        for a, b in zip(one, other, strict=True)
+    ]
+    unequal = [abs(a - b) for a, b in pairs if a != b]
+    return f"{len(unequal)} differ, by at most {max(unequal, default=0):.4f}"
+
+
+def grown_table(found: list[dict[str, Any]]) -> str:
+    """Fits executed as a search grows."""
+    if not found:
+        return ""
+    lines = [
+        "### A grid that grows, another scoring",
+        "",
+        "| | fits executed | of |",
+        "| --- | --- | --- |",
+    ]
+    for name in ("the grid", "one more alpha", "another scoring"):
+        lines.append(f"| {name} | {found[-1][name]['fits']} | {found[-1][name]['of']} |")
+    return "\n".join(lines)
+
+
+def kills_table(found: list[dict[str, Any]]) -> str:
+    """Fits begun in vain before each kill."""
+    if not found:
+        return ""
+    repeated = [n for entry in found for n in entry["repeated"]]
+    last = found[-1]
+    return "\n".join(
+        [
+            "### Killed at random moments",
+            "",
+            f"A search of {last['fits']} fits by 2 workers, killed by `kill -9` {len(repeated)} times; "
+            f"fits repeated after each: {', '.join(map(str, repeated))} (at most "
+            f"**{max(repeated)}**); of {last['fits']} none was lost.",
+        ]
+    )
+
+
+def dask_table(entries: list[dict[str, Any]]) -> str:
+    """Speed-up by Dask workers, and what a fit costs beside itself."""
+    one, two = (of(entries, "dask", f"{n} workers") for n in (1, 2))
+    if not one or not two:
+        return ""
+    seconds = [statistics.median(e["seconds"] for e in side) for side in (one, two)]
+    overhead = [statistics.median(e["overhead_ms"] for e in side) for side in (one, two)]
+    return "\n".join(
+        [
+            "### Dask workers of this machine, over TCP",
+            "",
+            "| workers | 30 fits, s | overhead a fit, ms | measured |",
+            "| --- | --- | --- | --- |",
+            f"| 1 | {seconds[0]:.1f} | {overhead[0]:.1f} | {len(one)} times |",
+            f"| 2 | {seconds[1]:.1f} | {overhead[1]:.1f} | {len(two)} times |",
+            f"| speed-up | **{seconds[0] / seconds[1]:.2f}** | | |",
+        ]
+    )
+
+
+def write_tables(text: str) -> None:
+    """Put the tables into docs/benchmarks.md, below its mark."""
+    page = ROOT / "docs" / "benchmarks.md"
+    above = page.read_text(encoding="utf-8").partition(MARK)[0]
+    page.write_text(f"{above}{MARK}\n\n{text}", encoding="utf-8")
+
+
 COMPARISONS = ("scikit", "keras", "keras-alone", "rows", "grown", "kills", "dask")
 MEASURES = {
     "scikit": scikit,
@@ -400,6 +531,7 @@ def main() -> None:
     parser.add_argument("--only", choices=COMPARISONS, action="append")
     parser.add_argument("--repetitions", type=int, default=1)
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--tables", action="store_true", help="measure nothing, only print")
     parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.measure:
@@ -408,13 +540,17 @@ def main() -> None:
         told = MEASURES[name](json.loads(Path(data).read_text()), side, **json.loads(options))
         print(json.dumps(told))
         return
-    for name in asked.only or COMPARISONS:
+    for name in [] if asked.tables else asked.only or COMPARISONS:
         for _ in range(asked.repetitions):
             done = json.loads(asked.results.read_bytes()) if asked.results.is_file() else []
             number = sum(e["comparison"] == name and e["side"] == "ours" for e in done)
             for entry in repetition(name, asked.posts, number):
                 keep(asked.results, entry)
                 print({k: v for k, v in entry.items() if k != "scores"}, flush=True)
+    if asked.tables or not asked.only:
+        text = tables(json.loads(asked.results.read_bytes()))
+        write_tables(text)
+        print(text)
 
 
 if __name__ == "__main__":  # worker processes import this file again

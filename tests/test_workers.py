@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -100,3 +101,18 @@ def test_workers_end_with_a_parent_that_is_killed():
         parent.kill()
         gone, _ = psutil.wait_procs([worker], timeout=10)
     assert gone
+
+
+def die_once(mark: str) -> int:
+    path = Path(mark)
+    if not path.exists():
+        path.touch()
+        os.kill(os.getpid(), 9)
+    return os.getpid()
+
+
+def test_a_body_that_goes_on_where_it_stopped_survives_the_death_of_its_worker(tmp_path):
+    pid, *_ = workers.run(die_once, str(tmp_path / "mark"), attempts=2)
+    assert pid != os.getpid()
+    with pytest.raises(workers.WorkerDiedError):
+        workers.run(die, attempts=2)

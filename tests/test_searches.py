@@ -1,0 +1,126 @@
+"""The searches as steps: fits kept once, whatever chooses among them and wherever they are made."""
+
+import typing
+
+import pandas as pd
+import pytest
+from sklearn.metrics import get_scorer
+
+from neural_classifiers import grids, search
+from tasks import places, progress, searches
+from tasks.records import File
+from tasks.search_keras import fit_keras, search_keras
+from tasks.search_scikit import fit_scikit, search_scikit
+from tasks.split import Split
+from tasks.steps import body_of, key_of
+
+GRID = {"solver": ["lbfgs"], "alpha": [1e-4, 1e-1], "activation": ["tanh", "relu"]}
+FOLDS = 2
+
+
+@pytest.fixture
+def split(home) -> Split:
+    """Forty cleaned comments of two classes."""
+    words = {"sports": "goal match coach", "games": "boss level quest"}
+    rows = [(f"{words[cat]} no{n % 7}", cat) for n in range(20) for cat in sorted(words)]
+    path = home / "train.parquet"
+    pd.DataFrame(rows, columns=["clean", "cat"]).to_parquet(path)
+    file = File.of(path)
+    counts = {cat: {"train": 20, "test": 0} for cat in words}
+    return Split(
+        train=file, test=file, rows=40, rows_train=40, rows_test=0, conflicting=0, counts=counts
+    )
+
+
+def fold_fits(split, home):
+    folders = [home / f"fold-{fold}" for fold in range(FOLDS)]
+    for folder in folders:
+        folder.mkdir()
+    fit = body_of(fit_scikit)
+    return [fit(split, GRID, n, FOLDS, 34, folder) for n, folder in enumerate(folders)]
+
+
+def chosen(split, home, fits, scoring="accuracy", method="grid"):
+    folder = home / f"{scoring}-{method}"
+    folder.mkdir(exist_ok=True)
+    return body_of(search_scikit)(split, GRID, FOLDS, 34, fits, scoring, method, folder)
+
+
+def test_another_scoring_chooses_among_the_same_fits(split, home, monkeypatch):
+    fits = fold_fits(split, home)
+    monkeypatch.setattr(search, "fit_share", None)  # whoever fits a candidate fails
+
+    by_accuracy = chosen(split, home, fits)
+    by_loss = chosen(split, home, fits, "neg_log_loss")
+
+    assert by_accuracy.scoring == "accuracy"
+    assert 0 < by_accuracy.best_cv_score <= 1
+    assert by_loss.best_cv_score < 0
+    assert "neg_log_loss -" in by_loss.in_words()
+
+
+def test_halving_keeps_its_fits_and_chooses_one_of_the_grid(split, home, monkeypatch):
+    model = chosen(split, home, [], method="halving")
+
+    table = searches.read_grid(model)
+    assert table["iter"].tolist() == [0] * 4 + [1] * 2  # 4 candidates, the better third on more
+    assert set(model.best_params) == set(GRID)
+    store = next((places.cache() / ".fits").iterdir())
+    kept = {path.name for path in store.iterdir()}
+    assert len(kept) == 6 * FOLDS
+    assert chosen(split, home, [], method="halving").best_params == model.best_params
+    assert {path.name for path in store.iterdir()} == kept
+
+
+def test_dask_workers_make_the_fits_where_a_scheduler_is_named(split, home, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    here = fold_fits(split, home)
+    for path in (places.cache() / ".fits").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    for folder in home.glob("fold-*"):
+        for path in folder.iterdir():
+            path.rename(home / f"{folder.name}-{path.name}")
+        folder.rmdir()
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, protocol="tcp", dashboard_address=None
+    ) as cluster:
+        monkeypatch.setenv(searches.DASK, cluster.scheduler_address)
+        monkeypatch.setattr(search, "fit_share", None)
+        there = fold_fits(split, home)
+
+    assert [fits.fits.sha256 for fits in there] == [fits.fits.sha256 for fits in here]
+
+
+def test_a_fold_tells_how_far_it_is(split, home):
+    told = home / "told.json"
+    with progress.telling(told):
+        fold_fits(split, home)
+
+    last = progress._read(told)
+    assert (last.done, last.of, last.unit, last.parts) == (4, 4, "fits", FOLDS)
+    assert 0 < last.best <= 1
+
+
+def test_only_the_keras_search_runs_again_with_another_tensorflow():
+    reached = {
+        made.name: key_of(body_of(made), {}).libraries
+        for made in (fit_scikit, search_scikit, fit_keras, search_keras)
+    }
+
+    assert not {"tensorflow", "keras"} & (reached["fit_scikit"] | reached["search_scikit"]).keys()
+    assert {"tensorflow", "keras"} <= reached["fit_keras"].keys()
+    assert {"tensorflow", "keras"} <= reached["search_keras"].keys()
+    assert "distributed" not in reached["fit_scikit"]  # where fits are made decides none
+
+
+@pytest.mark.parametrize("name", typing.get_args(grids.Scoring))
+def test_every_scoring_that_a_flow_offers_is_one_of_scikit_learn(name):
+    assert callable(get_scorer(name))
+
+
+def test_the_dask_scheduler_of_nowhere_is_an_error(split, home, monkeypatch):
+    monkeypatch.setenv(searches.DASK, "somewhere")
+
+    with pytest.raises(ValueError, match="address of a Dask scheduler"):
+        fold_fits(split, home)
