@@ -55,6 +55,13 @@ def executed(site: Site, run_id: str, attempt: int) -> set[str]:
     return {s["task_run"] for s in steps if s["attempt"] == attempt and not s["hit"]}
 
 
+def forked(site: Site, run_id: str) -> bool:
+    """Whether a run has begun to compute in a process of its own."""
+    if site.folder_of(run_id) is None:  # what another run left may still be ending
+        return False
+    return any("--multiprocessing-fork" in process.cmdline() for process in site.processes())
+
+
 def refused(site: Site, *question, **how) -> tuple[int, dict]:
     """Status and headers of an answer that says no."""
     with pytest.raises(urllib.error.HTTPError) as error:
@@ -161,11 +168,7 @@ def test_a_cancelled_run_takes_its_worker_processes_with_it(site):
     source = comments_file(site.folder / "comments.jsonl", n=120)
     idle = {process.pid for process in site.processes()}
     run_id = site.run("nightly", **{**SMALL, "source": str(source), "scikit_grid": LONG})
-    wait_until(
-        lambda: [p for p in site.processes() if "--multiprocessing-fork" in p.cmdline()],
-        120,
-        "a search in its worker process",
-    )
+    wait_until(lambda: forked(site, run_id), 120, "a search in its worker process")
     site.ask(f"flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING"}})
 
     site.wait_for_state(run_id, "Cancelled", timeout_s=60)
