@@ -54,6 +54,10 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--sample", type=_count, help="comments to draw (digits: training images)")
     run.add_argument("--categories", nargs="+", help="known categories of the comments")
     run.add_argument("--seeds", nargs="+", type=_count, help="digits: one training for each")
+    for column in ("text", "label", "time"):
+        run.add_argument(f"--{column}-column", metavar="NAME", help=f"column of the {column}")
+    run.add_argument("--cleaning", metavar="PRESET", help="default, or notebook")
+    run.add_argument("--despite-drift", action="store_true", help="comments may have changed")
     run.add_argument("--refresh", nargs="+", metavar="STEP", help="steps to compute again")
     run.set_defaults(does=_run)
 
@@ -127,6 +131,9 @@ def _asked(parsed: argparse.Namespace) -> tuple[Callable[..., Any], dict[str, An
     if parsed.what == "comments":
         from flows.comments import classify_comments
 
+        names = ("text_column", "label_column", "time_column", "cleaning")
+        common |= {name: told for name in names if (told := getattr(parsed, name)) is not None}
+        common["stop_for_drift"] = not parsed.despite_drift
         return classify_comments, common | {"source": source}
     from flows.classifiers import train_classifiers
 

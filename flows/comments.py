@@ -18,8 +18,8 @@ from tasks.score import score_model
 from tasks.search_keras import fit_keras, search_keras
 from tasks.search_scikit import fit_scikit, search_scikit
 from tasks.sources import fetch_source
-from tasks.split import split_comments
-from tasks.validate import validate_comments
+from tasks.split import find_near_duplicates, split_comments
+from tasks.validate import find_last_profile, validate_comments
 
 SEED = 34  # notebook, "Load and Clean Comment Data"
 
@@ -32,6 +32,10 @@ def classify_comments(
     categories: list[str] | None = None,
     text_column: str = "txt",
     label_column: str = "cat",
+    time_column: str | None = None,
+    cleaning: str | dict[str, bool | str] = "default",
+    limits: dict[str, float] | None = None,
+    stop_for_drift: bool = True,
     train_fraction: float = 0.7,
     seed: int = SEED,
     folds: int = 5,
@@ -46,13 +50,21 @@ def classify_comments(
     Parameters
     ----------
     source : str
-        Name in data/catalog.yaml, path of a JSON Lines file, or pattern such as data/*.jsonl.
+        Name in data/catalog.yaml, or a file, folder or glob of JSON Lines, CSV, TSV or Parquet.
     sample : int, optional
         Comments to draw; by default 3,000, or all if there are fewer.
     categories : list of str, optional
         Known categories; by default the catalogue's, or those the file shows.
     text_column, label_column : str
-        Fields of each line.
+        Columns (fields) of the source; the catalogue knows those of its own.
+    time_column : str, optional
+        When each comment was written: then the earliest are the training set.
+    cleaning : str or dict
+        A preset, "default" or "notebook", or the options that differ from "default".
+    limits : dict of str to float, optional
+        Bounds of the gate to change, such as ``{"duplicates": 0.6}``.
+    stop_for_drift : bool
+        Whether comments unlike those of the last run stop this one.
     train_fraction : float
         Share of the comments to learn from; the rest is the test set.
     seed : int
@@ -70,10 +82,15 @@ def classify_comments(
         Steps to compute again although their records stand.
     """
     raw = fetch_source(source, "comments")
-    ingested = ingest_comments(raw, sample, seed, text_column, label_column)
-    accepted = validate_comments(ingested, categories or raw.categories, folds, raw.name)  # a gate
-    cleaned = clean_comments(accepted)
-    split = split_comments(cleaned, train_fraction, seed, folds)
+    ingested = ingest_comments(raw, sample, seed, text_column, label_column, time_column)
+    last = find_last_profile(raw, ingested)
+    known = categories or raw.categories
+    accepted = validate_comments(  # a gate
+        ingested, last, known, folds, limits, stop_for_drift, raw.name
+    )
+    cleaned = clean_comments(accepted, cleaning)
+    split = split_comments(cleaned, train_fraction, seed, folds, time_column is not None)
+    near = find_near_duplicates.submit(split, seed)
 
     scikit_fits, keras_fits = [], []  # a task a fold, both searches side by side
     for fold in range(folds if search == "grid" else 0):
@@ -89,6 +106,7 @@ def classify_comments(
     }
     scores = {name: score_model.submit(name, model, split) for name, model in models.items()}
     branches: list[PrefectFuture[Any]] = [
+        near,
         *scikit_fits,
         *keras_fits,
         *models.values(),
@@ -104,6 +122,7 @@ def classify_comments(
         accepted,
         cleaned,
         split,
+        succeeded({"near": near}).get("near"),
         succeeded(models),
         scored,
         compared,

@@ -1,162 +1,121 @@
-"""Comments out of JSON Lines: one row for each line, whatever the line holds.
+"""Comments out of files: Arrow batches with a row for each row of a file, whatever it holds.
 
-A fault of the file (empty, another encoding, no JSON Lines, a column that is nowhere) raises
-`CommentFileError`. A fault of a row never does: the row is kept with what came instead of
-text, and `neural_classifiers.expectations` decides about it.
+A fault of the file (empty, cut short, a column that is nowhere) raises `CommentFileError`. A fault
+of a row never does: the row is kept with what came instead of text, and
+`neural_classifiers.expectations` decides about it.
 
-JSON is read by RFC 8259: NaN and Infinity, which Python's parser lets through, are refused.
-Where the RFC leaves a choice: a name given twice counts with its last value; nesting deeper than
-Python's parser goes (about 1,000 levels) is refused; a byte order mark before the first line is
-skipped; a NUL character (written ``\\u0000``) is text. Lines end in LF or CRLF.
+Two passes: `count_rows` counts, `read_comments` reads the rows that were drawn. Both hold one batch
+of rows in memory. How rows are cut into batches changes nothing about them.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
-from typing import Any, NoReturn
+from datetime import UTC, date, datetime
+from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from neural_classifiers.formats import CommentFileError, Fields, Layout, Part, Row, open_reader
+from neural_classifiers.strict_json import OBJECT, type_of
+
+__all__ = ["SCHEMA", "CommentFileError", "Counted", "Layout", "Part", "count_rows", "read_comments"]
 
 SAMPLE = 3000  # notebook, "Load and Clean Comment Data"
 SEED = 34  # notebook, "Load and Clean Comment Data"
+BATCH_ROWS = 8192
+BATCH_BYTES = 32 * 2**20
+MAX_NAMES = 1000  # fields remembered for the message about one that is nowhere
 
-COLUMNS = {
-    "line": "int64",
-    "raw": "str",
-    "line_type": "str",
-    "cat": "str",
-    "cat_type": "str",
-    "txt": "str",
-    "txt_type": "str",
-}
-
-# The data set's four files (Hutto and Gilbert, 2014), by the category that each stands for.
-VADER_FILES = {
-    "movie_review": "movieReviewSnippets_GroundTruth.txt",
-    "news": "nytEditorialSnippets_GroundTruth.txt",
-    "product_review": "amazonReviewSnippets_GroundTruth.txt",
-    "tweet": "tweets_GroundTruth.txt",
-}
-
-Line = tuple[int, str]  # number in the file, from 1; its text without the line's end
-
-_JSON_SPACE = " \t\r\n"
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_JSON_TYPES = {
-    str: "string",
-    type(None): "null",
-    bool: "boolean",
-    int: "number",
-    float: "number",
-    list: "list",
-    dict: "object",
-}
-
-
-class CommentFileError(ValueError):
-    """A file that cannot be read as comments: what was expected, what came, and where."""
+SCHEMA = pa.schema(
+    {
+        "file": pa.string(),
+        "line": pa.int64(),
+        "byte_offset": pa.int64(),
+        "size": pa.int64(),
+        "raw": pa.binary(),
+        "line_type": pa.string(),
+        "cat": pa.string(),
+        "cat_type": pa.string(),
+        "txt": pa.string(),
+        "txt_type": pa.string(),
+        "time": pa.timestamp("us", tz="UTC"),
+        "time_type": pa.string(),
+    }
+)
 
 
 @dataclass(frozen=True)
-class CommentRows:
-    """What was read of one file.
+class Counted:
+    """What lies in the files of a data set.
 
     Attributes
     ----------
-    rows : DataFrame
-        The rows drawn, as `parse_lines` gives them.
-    n_rows : int
-        Rows of the file before any were drawn: its lines less the blank ones.
-    n_blank : int
+    rows : dict of str to int
+        Rows of each file, by name, in order.
+    blank : int
         Blank lines, which are no rows.
+    formats : tuple of str
+        Formats that were found, such as "JSON Lines", in order of appearance.
     """
 
-    rows: pd.DataFrame
-    n_rows: int
-    n_blank: int
+    rows: dict[str, int]
+    blank: int
+    formats: tuple[str, ...]
+
+    @property
+    def total(self) -> int:
+        """Rows of all files."""
+        return sum(self.rows.values())
 
 
-def read_json_lines(
-    lines: Iterable[bytes],
-    name: str,
-    sample: int | None = None,
-    seed: int = SEED,
-    text_column: str = "txt",
-    label_column: str = "cat",
-) -> CommentRows:
-    """Draw rows from a JSON Lines file and say of each what it holds.
+def count_rows(parts: Sequence[Part], layout: Layout) -> Counted:
+    """Rows of each file, which costs a pass over all of them.
+
+    Raises
+    ------
+    CommentFileError
+        As `neural_classifiers.formats.open_reader` does, or if no file has a row.
+    """
+    rows: dict[str, int] = {}
+    formats: dict[str, None] = {}
+    blank = 0
+    for part in parts:
+        reader = open_reader(part, layout)
+        rows[part.name], n_blank = reader.count()
+        blank += n_blank
+        formats[reader.format] = None
+    if not sum(rows.values()):
+        raise CommentFileError(f"{', '.join(rows)}: expected rows, got none")
+    return Counted(rows, blank, tuple(formats))
+
+
+def draw_rows(
+    n_rows: int, name: str, sample: int | None = None, seed: int = SEED
+) -> NDArray[np.int64] | None:
+    """Positions of the rows to read, drawn without replacement, rising; None for every row.
 
     Rows are drawn before anything is known of them, as in the notebook; so a bad row can be
     drawn, and is then counted rather than silently replaced by a good one.
 
     Parameters
     ----------
-    lines : iterable of bytes
-        The file's lines with their ends, as a file opened in binary mode gives them.
+    n_rows : int
+        Rows that there are.
     name : str
-        Names the file in messages.
-    sample, seed
-        See `sample_lines`.
-    text_column, label_column : str
-        Names of the two fields in the file. The result calls them ``txt`` and ``cat``.
-
-    Raises
-    ------
-    CommentFileError
-        If the file is empty, is not UTF-8, has fewer rows than an explicit `sample`, or if no
-        row drawn is a JSON object, or none has one of the two fields.
-    """
-    decoded, n_blank = decode_lines(lines, name)
-    drawn = sample_lines(decoded, name, sample, seed)
-    return CommentRows(parse_lines(drawn, name, text_column, label_column), len(decoded), n_blank)
-
-
-def decode_lines(lines: Iterable[bytes], name: str) -> tuple[list[Line], int]:
-    """Every line that is not blank, with its number, and how many were blank.
-
-    Raises
-    ------
-    CommentFileError
-        If a line is not UTF-8 (names the line and the byte), or none is left.
-    """
-    decoded: list[Line] = []
-    start = n_blank = 0  # start: bytes of the file before this line
-    for number, line in enumerate(lines, start=1):
-        text = _decode(line, name, number, start)
-        start += len(line)
-        if text.strip(_JSON_SPACE):
-            decoded.append((number, text))
-        else:
-            n_blank += 1
-    if not decoded:
-        came = f"{n_blank:,} blank lines" if n_blank else "0 bytes"
-        raise CommentFileError(f"{name}: expected a JSON object on each line, got {came}")
-    return decoded, n_blank
-
-
-def sample_lines(
-    lines: Sequence[Line], name: str, sample: int | None = None, seed: int = SEED
-) -> list[Line]:
-    """Draw lines without replacement and give them in the file's order.
-
-    Parameters
-    ----------
-    lines : sequence of (int, str)
-        Lines of one file.
-    name : str
-        Names the file in messages.
+        Names the data in messages.
     sample : int, optional
         How many to draw; unless given, 3,000, or all where there are fewer.
     seed : int
-        The same lines, sample and seed give the same draw: ``choice`` without replacement by
+        The same rows, sample and seed give the same draw: ``choice`` without replacement by
         ``numpy.random.default_rng(seed)``.
 
     Raises
     ------
     CommentFileError
-        If `sample` was given and the file has fewer rows.
+        If `sample` was given and there are fewer rows.
     ValueError
         If `sample` is below 1.
 
@@ -164,137 +123,145 @@ def sample_lines(
     -----
     The notebook shuffles with pandas' older generator, so its 3,000 rows are others than ours.
     """
-    wanted = min(SAMPLE, len(lines)) if sample is None else sample
+    wanted = min(SAMPLE, n_rows) if sample is None else sample
     if wanted < 1:
         raise ValueError(f"sample: expected at least 1 row, got {wanted}")
-    if wanted > len(lines):
+    if wanted > n_rows:
         raise CommentFileError(
-            f"{name}: expected at least {wanted:,} rows to draw the sample from, got {len(lines):,}"
+            f"{name}: expected at least {wanted:,} rows to draw the sample from, got {n_rows:,}"
         )
-    drawn = np.random.default_rng(seed).choice(len(lines), size=wanted, replace=False)
-    return [lines[i] for i in np.sort(drawn)]
+    if wanted == n_rows:
+        return None
+    return np.sort(np.random.default_rng(seed).choice(n_rows, size=wanted, replace=False))
 
 
-def parse_lines(
-    lines: Iterable[Line], name: str, text_column: str = "txt", label_column: str = "cat"
-) -> pd.DataFrame:
-    """Table of the lines with one row for each, whether it is a comment or not.
-
-    Returns
-    -------
-    DataFrame
-        ``line`` (number in the file, from 1), ``raw`` (the line's text), ``line_type``
-        ("object", or what came instead: "not JSON", "list", "string", ...); ``cat`` and ``txt``
-        (null unless a string that can be stored); ``cat_type`` and ``txt_type`` ("string",
-        "null", "number", "boolean", "list", "object", "missing", "lone surrogate"; null where the
-        line is no object).
-
-    Raises
-    ------
-    CommentFileError
-        If no line is a JSON object, or none has `text_column` or `label_column`.
-    """
-    if text_column == label_column:
-        raise ValueError(f"expected two columns, got {text_column!r} as text and as label")
-    rows = []
-    names: dict[str, None] = {}  # fields of all objects, in order of appearance
-    for number, text in lines:
-        line_type, fields = _parse(text)
-        names |= dict.fromkeys(fields)
-        is_object = line_type == "object"
-        cat, cat_type = _text_of(fields, label_column) if is_object else (None, None)
-        txt, txt_type = _text_of(fields, text_column) if is_object else (None, None)
-        rows.append((number, text, line_type, cat, cat_type, txt, txt_type))
-    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
-    _require_json_lines(table, name)
-    for column in (label_column, text_column):
-        if column not in names:
-            raise CommentFileError(
-                f"{name}: expected a field {column!r}, got only {sorted(names)[:20]} "
-                f"in {len(table):,} rows"
-            )
-    return table
-
-
-def vader_to_json_lines(contents: Mapping[str, bytes]) -> bytes:
-    """JSON Lines with ``cat`` and ``txt`` from the tables of texts published with VADER.
+def read_comments(
+    parts: Sequence[Part],
+    layout: Layout,
+    drawn: NDArray[np.int64] | None = None,
+    batch_rows: int = BATCH_ROWS,
+) -> Iterator[pa.RecordBatch]:
+    """Rows of the files in batches, with what each of them holds.
 
     Parameters
     ----------
-    contents : mapping of str to bytes
-        Content of each file by its category, as `VADER_FILES` names them: UTF-8, tab-separated
-        with the header ``id  sentiment  text``, no quoting.
+    parts : sequence of Part
+        Files, read in this order.
+    layout : Layout
+        Columns that count. The result calls them ``txt``, ``cat`` and ``time``.
+    drawn : ndarray of int64, optional
+        Positions over all files, rising, as `draw_rows` gives them; by default every row.
+    batch_rows : int
+        Rows of a batch at most; one of more than 32 MiB is handed on earlier.
 
-    Returns
-    -------
-    bytes
-        UTF-8, one object a line, categories in alphabetical order, each in its file's order.
+    Yields
+    ------
+    RecordBatch
+        With `SCHEMA`: ``file``, ``line``, ``byte_offset``, ``size``, ``raw`` as in
+        `neural_classifiers.formats.Row`; ``line_type`` ("object", or what came instead: "not
+        JSON", "not UTF-8", "list", "3 columns, not 2", ...); ``cat`` and ``txt`` (null unless a
+        string that can be stored), ``time`` (null unless a moment); ``cat_type``, ``txt_type``
+        ("string", "null", "number", ..., "missing", "given twice", "lone surrogate"; null where
+        the row has no fields) and ``time_type`` ("time", "missing", "not a time", ...; null where
+        no column was named).
 
     Raises
     ------
     CommentFileError
-        If a file is not UTF-8 or has another header, or a row has not three columns.
-
-    Notes
-    -----
-    Source: Hutto and Gilbert, "VADER", ICWSM 2014. The sentiment scores are not used.
+        Where a file is at fault; after the last batch if no row drawn had fields, or none had one
+        of the columns.
     """
-    lines = [
-        json.dumps({"cat": category, "txt": text}, ensure_ascii=False)
-        for category, content in sorted(contents.items())
-        for text in _vader_texts(content, f"{category} ({VADER_FILES.get(category, 'no name')})")
-    ]
-    return "".join(f"{line}\n" for line in lines).encode()
-
-
-def _vader_texts(content: bytes, name: str) -> list[str]:
-    lines, _ = decode_lines(BytesIO(content), name)
-    table = [(number, text.split("\t")) for number, text in lines]
-    if table[0][1] != ["id", "sentiment", "text"]:
+    if layout.label in layout.text:
+        raise ValueError(f"expected two columns, got {layout.label!r} as text and as label")
+    names: dict[str, None] = {}  # fields of all rows, in order of appearance
+    first: tuple[str, int, str] | None = None
+    rows: list[tuple[Any, ...]] = []
+    n_read, size, has_fields = 0, 0, False
+    for part, row, fields in _drawn_rows(parts, layout, drawn):
+        told = _told(part, row, fields, layout)
+        rows.append(told)
+        n_read, size = n_read + 1, size + len(row.raw)
+        has_fields = has_fields or fields.kind == OBJECT
+        first = first or (part.name, row.line, fields.kind)
+        if len(names) < MAX_NAMES:
+            names |= dict.fromkeys(fields.values)
+        if len(rows) == batch_rows or size > BATCH_BYTES:
+            yield _batch(rows)
+            rows, size = [], 0
+    if rows:
+        yield _batch(rows)
+    if first and not has_fields:
         raise CommentFileError(
-            f"{name}:1: expected the header id, sentiment, text, got {table[0][1]}"
+            f"{first[0]}:{first[1]}: expected a JSON object on each line, or a table with the "
+            f"columns {layout.columns}, got no such row in {n_read:,} (this one: {first[2]})"
         )
-    for number, fields in table:
-        if len(fields) != 3:
-            raise CommentFileError(f"{name}:{number}: expected 3 columns, got {len(fields)}")
-    return [fields[2] for _, fields in table[1:]]
+    for column in layout.columns:
+        if column not in names and len(names) < MAX_NAMES:
+            raise CommentFileError(
+                f"{parts[0].name}: expected a field {column!r}, got only {sorted(names)[:20]} "
+                f"in {n_read:,} rows"
+            )
 
 
-def _decode(line: bytes, name: str, number: int, start: int) -> str:
-    n_mark = len(_BYTE_ORDER_MARK) if number == 1 and line.startswith(_BYTE_ORDER_MARK) else 0
-    try:
-        return line[n_mark:].decode("utf-8").rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        offset = n_mark + error.start
-        raise CommentFileError(
-            f"{name}:{number}: expected UTF-8, got byte 0x{line[offset]:02x} "
-            f"at byte {offset + 1} of the line, offset {start + offset} of the file"
-        ) from error
+def _drawn_rows(
+    parts: Sequence[Part], layout: Layout, drawn: NDArray[np.int64] | None
+) -> Iterator[tuple[Part, Row, Fields]]:
+    position, wanted = -1, iter([] if drawn is None else drawn.tolist())
+    following = next(wanted, None)
+    for part in parts:
+        reader = open_reader(part, layout)
+        for row in reader.rows():
+            if row is None:
+                continue
+            position += 1
+            if drawn is not None:
+                if position != following:
+                    continue
+                following = next(wanted, None)
+            yield part, row, reader.fields(row)
 
 
-def _parse(text: str) -> tuple[str, dict[str, Any]]:
-    """What a line holds, and its fields where that is an object."""
-    try:
-        # Numbers are never used, so any length will do: int() refuses more than 4,300 digits
-        value = json.loads(text, parse_int=float, parse_constant=_refuse_constant)
-    except json.JSONDecodeError:
-        return "not JSON", {}
-    except RecursionError:
-        return "nested too deeply", {}
-    return _JSON_TYPES[type(value)], value if isinstance(value, dict) else {}
+def _batch(rows: list[tuple[Any, ...]]) -> pa.RecordBatch:
+    columns = zip(*rows, strict=True)
+    return pa.record_batch(
+        [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)],
+        schema=SCHEMA,
+    )
 
 
-def _refuse_constant(constant: str) -> NoReturn:
-    raise json.JSONDecodeError(f"{constant} is no JSON", constant, 0)
+def _told(part: Part, row: Row, fields: Fields, layout: Layout) -> tuple[Any, ...]:
+    """A row of the schema."""
+    where = (part.name, row.line, row.offset, row.size, row.raw, fields.kind)
+    if fields.kind != OBJECT:
+        return (*where, None, None, None, None, None, None)
+    label = (part.label, "string") if layout.label is None else _text_of(fields, layout.label)
+    text = _texts_of(fields, layout.text)
+    time = (None, None) if layout.time is None else _time_of(fields, layout.time)
+    return (*where, *label, *text, *time)
 
 
-def _text_of(fields: dict[str, Any], column: str) -> tuple[str | None, str]:
+def _texts_of(fields: Fields, columns: tuple[str, ...]) -> tuple[str | None, str]:
+    """The text of one column, or of several that are not blank, and what came."""
+    if len(columns) == 1:
+        return _text_of(fields, columns[0])
+    texts = []
+    for column in columns:
+        text, came = _text_of(fields, column)
+        if text is None:
+            return None, came
+        texts.append(text)
+    return "\n\n".join(text for text in texts if text.strip()), "string"
+
+
+def _text_of(fields: Fields, column: str) -> tuple[str | None, str]:
     """A field's text, null where it has none, and what came."""
-    if column not in fields:
+    if column not in fields.values:
         return None, "missing"
-    value = fields[column]
+    if column in fields.twice:
+        return None, "given twice"
+    value = fields.values[column]
     if not isinstance(value, str):
-        return None, _JSON_TYPES[type(value)]
+        return None, type_of(value)
     try:
         value.encode()
     except UnicodeEncodeError:  # half of a surrogate pair: neither Arrow nor Parquet stores it
@@ -302,11 +269,33 @@ def _text_of(fields: dict[str, Any], column: str) -> tuple[str | None, str]:
     return value, "string"
 
 
-def _require_json_lines(table: pd.DataFrame, name: str) -> None:
-    if (table["line_type"] == "object").any():
-        return
-    first = table.iloc[0]
-    raise CommentFileError(
-        f"{name}:{first['line']}: expected a JSON object on each line, "
-        f"got none in {len(table):,} rows (this one: {first['line_type']})"
-    )
+def _time_of(fields: Fields, column: str) -> tuple[datetime | None, str]:
+    """A field's moment, null where it has none, and what came.
+
+    Numbers, in digits too, are seconds since 1970; texts are ISO 8601. Without a zone it is UTC.
+    """
+    if column not in fields.values:
+        return None, "missing"
+    value = fields.values[column]
+    if column in fields.twice or value is None or isinstance(value, bool):
+        return None, "given twice" if column in fields.twice else type_of(value)
+    try:
+        moment = _moment(value)
+    except (ValueError, OverflowError, OSError, TypeError):
+        return None, "not a time"
+    return moment, "time"
+
+
+def _moment(value: Any) -> datetime:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            value = datetime.fromisoformat(value.strip())
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"no time: {value!r}")
+    return datetime.fromtimestamp(value, UTC)

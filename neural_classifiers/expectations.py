@@ -1,30 +1,69 @@
 """What we expect of comments, and which of them we let through.
 
-Two suites of Great Expectations read as the specification; extend them there. `comment_suite` is
-about each row: a row that breaks an expectation is set aside with every reason and the run goes
-on. `category_suite` is the gate: it is about what is left, and a breach ends the run.
+`comment_suite` is the specification: read it there, extend it there. Great Expectations judges it
+batch by batch and comes to one verdict. A row that breaks an expectation about rows is set aside
+with every reason and the run goes on; expectations about the categories and about the whole are the
+gate: one that is broken ends the run.
 
 Great Expectations runs in memory: its context keeps everything in dictionaries, writes no file
 and sends nothing.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import html
+import math
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from neural_classifiers.comments import COLUMNS
+from neural_classifiers.drift import (
+    Measure,
+    Profile,
+    Profiler,
+    compare_profiles,
+    hash_of,
+    moved_words,
+)
+from neural_classifiers.text import english_stop_words
 
 if TYPE_CHECKING:
     import great_expectations as gx
+    from great_expectations.core import ExpectationSuiteValidationResult
 
-MAX_REJECTED = 0.05  # share of faulty rows beyond which the file, not the row, is at fault
 MIN_CATEGORY_SHARE = 0.01  # a label rarer than this is taken for a slip, unless it was named
-MAX_CATEGORY_SHARE = 0.99  # beyond it there is nothing to tell apart
+TEXTS_COMPARED = 1_000_000  # about so many texts are held against each other for duplicates
+BATCH_ROWS = 50_000  # Great Expectations costs about 0.1 s a batch, whatever is in it
 
 REMOVED = "txt: removed"  # the reason of rows whose author or moderator took the text away
 _REMOVED_TEXT = r"(?i)^\s*\[\s*(?:removed|deleted)(?:\s+by\s[^\]]*)?\s*\]\s*$"
+
+JUDGED = ["line_type", "cat", "cat_type", "txt", "txt_type", "time_type"]
+ACCEPTED = pa.schema(
+    {
+        "file": pa.string(),
+        "line": pa.int64(),
+        "byte_offset": pa.int64(),
+        "cat": pa.string(),
+        "txt": pa.string(),
+        "time": pa.timestamp("us", tz="UTC"),
+    }
+)
+QUARANTINE = pa.schema(
+    {
+        "file": pa.string(),
+        "line": pa.int64(),
+        "byte_offset": pa.int64(),
+        "size": pa.int64(),
+        "raw": pa.binary(),
+        "cat": pa.string(),
+        "txt": pa.string(),
+        "reasons": pa.list_(pa.string()),
+    }
+)
 
 
 class ValidationError(ValueError):
@@ -36,248 +75,569 @@ class ValidationError(ValueError):
 
 
 @dataclass(frozen=True)
-class Validation:
-    """Comments parted into those let through and those set aside.
+class Limits:
+    """What may be, as fractions; beyond it the run stops.
 
     Attributes
     ----------
-    accepted : DataFrame
-        ``line``, ``cat``, ``txt``, in the order of the input.
-    rejected : DataFrame
-        The input's columns and ``reasons``, a list of all that is wrong with the row, such as
-        "txt: number", "cat: unknown category" or "line: not JSON".
-    shares : DataFrame
-        ``cat``, ``rows`` and ``share`` (a fraction of the accepted rows) of every category,
-        in alphabetical order.
-    report : dict
-        The same as plain JSON, with every expectation and how often it was broken.
+    faulty : float
+        Share of faulty rows; beyond it the file, not the row, is at fault.
+    category : float
+        Share of the largest category; beyond it there is nothing to tell apart.
+    duplicates : float
+        Share of rows that repeat an earlier row's text and category. A file that was appended to
+        itself has 0.5.
+    class_drift, length_drift, vocabulary_drift, language_drift : float
+        Distance from the last run, as `neural_classifiers.drift.compare_profiles` measures it,
+        beyond what chance explains.
     """
 
-    accepted: pd.DataFrame
-    rejected: pd.DataFrame
-    shares: pd.DataFrame
-    report: dict[str, Any]
+    faulty: float = 0.05
+    category: float = 0.99
+    duplicates: float = 0.4
+    class_drift: float = 0.1
+    length_drift: float = 0.1
+    vocabulary_drift: float = 0.05
+    language_drift: float = 0.05
+
+    @classmethod
+    def of(cls, changes: Mapping[str, float] | None) -> Self:
+        """The default limits with some changed.
+
+        Raises
+        ------
+        ValueError
+            If a name is unknown or a limit is no number in [0, 1].
+        """
+        known = [f.name for f in fields(cls)]
+        for name, limit in (changes or {}).items():
+            if name not in known:
+                raise ValueError(f"limits: expected some of {known}, got {name!r}")
+            if not isinstance(limit, int | float) or not 0 <= limit <= 1:
+                raise ValueError(f"limits: expected {name} in [0, 1], got {limit!r}")
+        return cls(**(changes or {}))
 
 
-def comment_suite(categories: Collection[str], min_rows: int = 1) -> "gx.ExpectationSuite":
-    """What we expect of rows as `neural_classifiers.comments.parse_lines` gives them.
+@dataclass(frozen=True)
+class Suite:
+    """Expectations by the table that they are about.
+
+    Attributes
+    ----------
+    rows : list of expectations
+        About each row, as `neural_classifiers.comments.read_comments` gives them.
+    categories : list of expectations
+        About each category: columns ``cat``, ``rows`` and ``share`` of the accepted rows.
+    whole : list of expectations
+        About one row of measures: ``rows``, ``accepted``, ``categories``, ``faulty_share``,
+        ``duplicate_share``, and the drifts, which are null where there was no run before.
+    """
+
+    rows: "list[gx.expectations.Expectation]"
+    categories: "list[gx.expectations.Expectation]"
+    whole: "list[gx.expectations.Expectation]"
+
+
+def comment_suite(
+    categories: Collection[str],
+    folds: int = 5,
+    min_rows: int = 1,
+    limits: Limits | None = None,
+    noise: Mapping[str, float] | None = None,
+) -> Suite:
+    """What we expect of comments: the one place to read and to extend.
 
     Parameters
     ----------
     categories : collection of str
         Labels that a row may have.
+    folds : int
+        Rows that every category must keep, so that cross-validation has one for each fold.
     min_rows : int
-        Rows that a file must have; at least 1, since an empty table meets everything else.
+        Rows that there must be.
+    limits : Limits, optional
+    noise : mapping of str to float, optional
+        By how much each drift may pass its limit by chance.
 
     Notes
     -----
-    ``reason`` is what a rejected row is told, with the value at fault. Expectations about values
-    pass over nulls, so that each fault is told once: ``cat`` and ``txt`` are null unless they hold
-    a string, and their types are null unless the line is an object.
+    ``reason`` is what a row set aside is told, with the value at fault for {}; ``fault`` is what
+    the gate says. Expectations about values pass over nulls, so that each fault is told once:
+    ``cat`` and ``txt`` are null unless they hold a string, and their types are null unless the row
+    has fields.
     """
-    import great_expectations as gx
     from great_expectations import expectations as gxe
 
-    def reason(text: str) -> dict[str, str]:
-        return {"reason": text}
+    limits, noise = limits or Limits(), noise or {}
 
-    n_rows = max(min_rows, 1)
-    return gx.ExpectationSuite(
-        name="comments",
-        expectations=[
-            # The table
-            gxe.ExpectTableColumnsToMatchSet(column_set=list(COLUMNS), exact_match=False),
-            gxe.ExpectTableRowCountToBeBetween(
-                min_value=n_rows, meta={"fault": f"expected at least {n_rows:,} rows"}
-            ),
-            gxe.ExpectColumnValuesToBeOfType(column="line", type_="int64"),
+    def reason(text: str) -> dict[str, Any]:
+        return {"meta": {"reason": text}}
+
+    def fault(text: str) -> dict[str, Any]:
+        return {"meta": {"fault": f"expected {text}"}}
+
+    def at_most(measure: str, limit: float, what: str) -> gxe.ExpectColumnValuesToBeBetween:
+        limit = limit + noise.get(measure, 0.0)
+        return gxe.ExpectColumnValuesToBeBetween(
+            column=measure, max_value=limit, **fault(f"{what} of at most {limit:.3f}")
+        )
+
+    return Suite(
+        rows=[
+            gxe.ExpectTableColumnsToMatchSet(column_set=JUDGED, exact_match=False),
             gxe.ExpectColumnValuesToBeOfType(column="cat", type_="str"),
             gxe.ExpectColumnValuesToBeOfType(column="txt", type_="str"),
-            # Each line
+            # What the row is
             gxe.ExpectColumnValuesToBeInSet(
-                column="line_type", value_set=["object"], meta=reason("line: {}")
+                column="line_type", value_set=["object"], **reason("line: {}")
             ),
             # Its category
             gxe.ExpectColumnValuesToBeInSet(
-                column="cat_type", value_set=["string"], meta=reason("cat: {}")
+                column="cat_type", value_set=["string"], **reason("cat: {}")
             ),
-            gxe.ExpectColumnValuesToMatchRegex(
-                column="cat", regex=r"\S", meta=reason("cat: empty")
-            ),
+            gxe.ExpectColumnValuesToMatchRegex(column="cat", regex=r"\S", **reason("cat: empty")),
             gxe.ExpectColumnValuesToBeInSet(
-                column="cat", value_set=sorted(categories), meta=reason("cat: unknown category")
+                column="cat", value_set=sorted(categories), **reason("cat: unknown category")
             ),
             # Its text
             gxe.ExpectColumnValuesToBeInSet(
-                column="txt_type", value_set=["string"], meta=reason("txt: {}")
+                column="txt_type", value_set=["string"], **reason("txt: {}")
             ),
-            gxe.ExpectColumnValuesToMatchRegex(
-                column="txt", regex=r"\S", meta=reason("txt: empty")
-            ),
+            gxe.ExpectColumnValuesToMatchRegex(column="txt", regex=r"\S", **reason("txt: empty")),
             gxe.ExpectColumnValuesToNotMatchRegex(
-                column="txt", regex=_REMOVED_TEXT, meta=reason(REMOVED)
+                column="txt", regex=_REMOVED_TEXT, **reason(REMOVED)
+            ),
+            # Its time, where a column was named
+            gxe.ExpectColumnValuesToBeInSet(
+                column="time_type", value_set=["time"], **reason("time: {}")
             ),
         ],
-    )
-
-
-def category_suite(folds: int) -> "gx.ExpectationSuite":
-    """What we expect of the categories of the rows let through.
-
-    It is about a table of one row a category, with the columns ``cat``, ``rows`` and ``share``.
-    """
-    import great_expectations as gx
-    from great_expectations import expectations as gxe
-
-    return gx.ExpectationSuite(
-        name="categories",
-        expectations=[
-            gxe.ExpectTableRowCountToBeBetween(
-                min_value=2, meta={"fault": "expected at least 2 categories"}
-            ),
+        categories=[
             gxe.ExpectColumnValuesToBeBetween(
                 column="rows",
                 min_value=folds,
-                meta={"fault": f"expected at least {folds} rows of every category, one a fold"},
+                **fault(f"at least {folds} rows of every category, one a fold"),
             ),
             gxe.ExpectColumnValuesToBeBetween(
                 column="share",
-                max_value=MAX_CATEGORY_SHARE,
-                meta={"fault": f"expected no category above {MAX_CATEGORY_SHARE:.0%} of the rows"},
+                max_value=limits.category,
+                **fault(f"no category above {limits.category:.0%} of the rows"),
             ),
+        ],
+        whole=[
+            gxe.ExpectColumnValuesToBeBetween(
+                column="rows", min_value=min_rows, **fault(f"at least {min_rows:,} rows")
+            ),
+            gxe.ExpectColumnValuesToBeBetween(
+                column="accepted", min_value=1, **fault("some accepted rows")
+            ),
+            gxe.ExpectColumnValuesToBeBetween(
+                column="categories", min_value=2, **fault("at least 2 categories")
+            ),
+            gxe.ExpectColumnValuesToBeBetween(
+                column="faulty_share",
+                max_value=limits.faulty,
+                **fault(f"at most {limits.faulty:.1%} faulty rows"),
+            ),
+            gxe.ExpectColumnValuesToBeBetween(
+                column="duplicate_share",
+                max_value=limits.duplicates,
+                **fault(f"at most {limits.duplicates:.0%} duplicates"),
+            ),
+            at_most("class_drift", limits.class_drift, "a drift of class shares"),
+            at_most("length_drift", limits.length_drift, "a drift of lengths"),
+            at_most("vocabulary_drift", limits.vocabulary_drift, "a drift of vocabulary"),
+            at_most("language_drift", limits.language_drift, "a drift of language"),
         ],
     )
 
 
-def check_comments(
-    rows: pd.DataFrame,
-    categories: Collection[str] | None = None,
-    folds: int = 5,
-    max_rejected: float = MAX_REJECTED,
-    min_rows: int = 1,
-    name: str = "comments",
-) -> Validation:
-    """Part comments into accepted and rejected, or stop where the file is at fault.
+@dataclass(frozen=True)
+class Verdict:
+    """What was found over all batches.
+
+    Attributes
+    ----------
+    shares : DataFrame
+        ``cat``, ``rows`` and ``share`` (a fraction of the accepted rows) of every category,
+        in alphabetical order.
+    profile : Profile
+        Of the accepted comments, to hold the next run against.
+    report : dict
+        Plain JSON: counts, reasons, drift, and every expectation with how often it was broken.
+    result : ExpectationSuiteValidationResult
+        The same as Great Expectations says it, for its Data Docs.
+    """
+
+    shares: pd.DataFrame
+    profile: Profile
+    report: dict[str, Any]
+    result: "ExpectationSuiteValidationResult"
+
+
+class Validator:
+    """Parts comments into accepted and quarantined, batch by batch, and comes to a verdict.
 
     Parameters
     ----------
-    rows : DataFrame
-        As `neural_classifiers.comments.parse_lines` gives it.
-    categories : collection of str, optional
-        Labels that a row may have; `usual_categories` of the rows unless given.
-    folds : int
-        Rows that every category must keep, so that cross-validation has one for each fold.
-    max_rejected : float
-        Share of all rows that may be faulty, a fraction; reached is not yet passed.
-    min_rows : int
-        Rows that the file must have.
+    categories : collection of str
+        Labels that a row may have; `usual_categories` finds those of a file.
+    folds, min_rows, limits
+        See `comment_suite`.
+    n_rows : int
+        About how many rows will come; of many, some measures are taken of a fixed part.
+    last : Profile, optional
+        Of the last run; without it nothing is said about drift.
+    stop_for_drift : bool
+        False: a drift is reported and stops nothing.
     name : str
-        Names the file in messages.
-
-    Raises
-    ------
-    ValidationError
-        If more than `max_rejected` of the rows are faulty or none is left, or if an expectation
-        about the table or its categories is broken.
+        Names the data in messages.
 
     Notes
     -----
-    A row that is only "[removed]" or "[deleted]" is rejected and counted, yet not against
-    `max_rejected`. Such a row is no fault of the file: real exports hold them, in numbers that
+    A row that is only "[removed]" or "[deleted]" is set aside and counted, yet not against
+    `Limits.faulty`. Such a row is no fault of the file: real exports hold them, in numbers that
     depend on the forum and its moderators, and stopping for them would teach people to raise
     the limit that guards against real faults. Where nothing else is left the run does stop.
     The notebook keeps these rows and learns from the word "removed".
     """
-    rows = rows.reset_index(drop=True)  # findings name rows by index label
-    known = sorted(usual_categories(rows) if categories is None else set(categories))
-    findings = find_breaches(rows, comment_suite(known, min_rows))
-    summaries = [finding.summary for finding in findings]
-    _stop_for_table(
-        findings, {"success": False, "rows": len(rows), "expectations": summaries}, name
-    )
 
-    accepted, rejected = _part(rows, findings)
-    shares = _shares(accepted, known)
-    report = _report(rows, rejected, shares, max_rejected) | {"expectations": summaries}
-    _stop_for_rows(rejected, report, name)
+    def __init__(
+        self,
+        categories: Collection[str],
+        folds: int = 5,
+        min_rows: int = 1,
+        limits: Limits | None = None,
+        n_rows: int = 0,
+        last: Profile | None = None,
+        stop_for_drift: bool = True,
+        name: str = "comments",
+    ) -> None:
+        self._categories, self._folds, self._min_rows = sorted(set(categories)), folds, min_rows
+        self._limits, self._last = limits or Limits(), last
+        self._stop_for_drift, self._name = stop_for_drift, name
+        self._judge = _Judge(comment_suite(self._categories).rows)
+        self._profiler = Profiler(english_stop_words(), n_rows)
+        self._every = max(math.ceil(n_rows / TEXTS_COMPARED), 1)
+        self._hashes: list[np.ndarray] = []
+        self._n_rows = self._n_quarantined = self._n_removed = 0
+        self._reasons: Counter[str] = Counter()
+        self._places: dict[str, list[str]] = {}
+        self._unknown: Counter[str] = Counter()
 
-    gate = find_breaches(shares, category_suite(folds))
-    report["expectations"] += [finding.summary for finding in gate]
-    _stop_for_categories(gate, shares, report, name)
-    return Validation(accepted, rejected, shares, report | {"success": True})
+    def check(self, rows: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+        """The accepted rows of a batch, with `ACCEPTED`, and the others, with `QUARANTINE`.
+
+        Raises
+        ------
+        ValidationError
+            If the table itself is not as it should be, such as without one of its columns.
+        """
+        present = [name for name in JUDGED if name in rows.schema.names]
+        reasons = self._judge.judge(rows.select(present).to_pandas(), self._name)
+        is_accepted = np.array([i not in reasons for i in range(rows.num_rows)], dtype=bool)
+        accepted = rows.filter(pa.array(is_accepted)).select(ACCEPTED.names)
+        rejected = rows.filter(pa.array(~is_accepted))
+        told = pa.array([reasons[i] for i in sorted(reasons)], QUARANTINE.field("reasons").type)
+        quarantined = rejected.append_column("reasons", told).select(QUARANTINE.names)
+        self._count(accepted, quarantined)
+        return accepted, quarantined
+
+    def verdict(self) -> Verdict:
+        """What was found, once every batch was checked.
+
+        Raises
+        ------
+        ValidationError
+            If the gate stops the run: names what was expected and what came.
+        """
+        profile = self._profiler.profile()
+        shares = self._shares(profile)
+        measures = compare_profiles(self._last, profile) if self._last else []
+        limits = asdict(self._limits)
+        report = self._report(profile, shares)
+        if self._last:
+            report["drift"] = [asdict(m) | {"limit": limits[m.name] + m.noise} for m in measures]
+            report["moved_words"] = moved_words(self._last, profile)
+        whole = self._whole(report, shares, measures)
+        noise = {m.name: m.noise for m in measures}
+        suite = comment_suite(self._categories, self._folds, self._min_rows, self._limits, noise)
+        gates = [_Judge(suite.whole), _Judge(suite.categories)]
+        for gate, table in zip(gates, (whole, shares), strict=True):
+            gate.judge(table, self._name)
+        judges = [self._judge, *gates]
+        report["expectations"] = [told for judge in judges for told in judge.summaries()]
+        drifts = {m.name for m in measures}
+        faults: list[str] = []
+        passed_over: list[str] = []
+        for judge in gates:
+            for column, fault in judge.faults():
+                stops = self._stop_for_drift or column not in drifts
+                (faults if stops else passed_over).append(fault)
+        report["drifted"] = passed_over
+        if faults:
+            raise ValidationError(self._message(faults, shares, measures, report), report)
+        report["success"] = True
+        return Verdict(shares, profile, report, _merged(judges, success=True))
+
+    def _count(self, accepted: pa.RecordBatch, quarantined: pa.RecordBatch) -> None:
+        texts, categories = accepted["txt"].to_pylist(), accepted["cat"].to_pylist()
+        self._profiler.add(texts, categories)
+        hashes = np.fromiter(
+            (hash_of(f"{c}\n{t}") for c, t in zip(categories, texts, strict=True)), np.uint64
+        )
+        self._hashes.append(hashes[hashes % np.uint64(self._every) == 0])
+        self._n_rows += accepted.num_rows + quarantined.num_rows
+        self._n_quarantined += quarantined.num_rows
+        for row in quarantined.select(["file", "line", "cat", "reasons"]).to_pylist():
+            self._n_removed += row["reasons"] == [REMOVED]
+            self._reasons.update(row["reasons"])
+            for reason in row["reasons"]:
+                places = self._places.setdefault(reason, [])
+                if len(places) < 4:
+                    places.append(str(row["line"]))
+            if row["cat"] is not None and row["cat"] not in self._categories:
+                self._unknown[row["cat"]] += 1
+
+    def _shares(self, profile: Profile) -> pd.DataFrame:
+        """Rows and share of each category, also of those that have none left."""
+        counts = np.array([profile.categories.get(c, 0) for c in self._categories], dtype="int64")
+        shares = counts / max(profile.rows, 1)
+        return pd.DataFrame({"cat": self._categories, "rows": counts, "share": shares})
+
+    def _duplicate_share(self) -> float:
+        hashes = np.concatenate(self._hashes) if self._hashes else np.array([], np.uint64)
+        return 1 - len(np.unique(hashes)) / len(hashes) if len(hashes) else 0.0
+
+    def _report(self, profile: Profile, shares: pd.DataFrame) -> dict[str, Any]:
+        n_faulty = self._n_quarantined - self._n_removed
+        return {
+            "success": False,
+            "rows": self._n_rows,
+            "accepted": profile.rows,
+            "quarantined": self._n_quarantined,
+            "removed": self._n_removed,
+            "faulty": n_faulty,
+            "faulty_share": n_faulty / max(self._n_rows, 1),
+            "duplicate_share": self._duplicate_share(),
+            "limits": asdict(self._limits),
+            "reasons": dict(sorted(self._reasons.items())),
+            "unknown_categories": [c for c, _ in self._unknown.most_common(10)],
+            "shares": shares.to_dict("records"),
+            "drift": [],
+            "moved_words": [],
+        }
+
+    def _whole(
+        self, report: Mapping[str, Any], shares: pd.DataFrame, measures: Sequence[Measure]
+    ) -> pd.DataFrame:
+        names = ["class_drift", "length_drift", "vocabulary_drift", "language_drift"]
+        drifts = dict.fromkeys(names, math.nan) | {m.name: m.distance for m in measures}
+        told = {name: report[name] for name in ("rows", "accepted")}
+        told |= {"categories": len(shares)}
+        told |= {name: report[name] for name in ("faulty_share", "duplicate_share")}
+        return pd.DataFrame([told | drifts])
+
+    def _message(
+        self,
+        faults: Sequence[str],
+        shares: pd.DataFrame,
+        measures: Sequence[Measure],
+        report: Mapping[str, Any],
+    ) -> str:
+        rarest = shares.sort_values("rows", kind="stable").head(10)
+        came = ", ".join(f"{cat!r} {n:,}" for cat, n in rarest.set_index("cat")["rows"].items())
+        told = [
+            f"{report['faulty']:,} faulty of {report['rows']:,} ({report['faulty_share']:.1%}) "
+            f"and {report['accepted']:,} accepted in {len(shares)} categories, rarest first: {came}"
+        ]
+        told += [
+            f"{reason} {n:,} (lines {', '.join(self._places[reason][:3])}"
+            f"{', ...' if n > 3 else ''})"
+            for reason, n in report["reasons"].items()
+        ]
+        if report["unknown_categories"]:
+            told.append(f"unknown categories {report['unknown_categories']}")
+        if any("duplicates" in fault for fault in faults):
+            told.append(f"{report['duplicate_share']:.1%} duplicates")
+        if any("drift" in fault for fault in faults):
+            told += [
+                f"{m.title} {m.distance:.3f} from the last run ({m.now}; before {m.before})"
+                for m in measures
+            ]
+        return f"{self._name}: {'; '.join(faults)}; got {'; '.join(told)}"
 
 
-def usual_categories(rows: pd.DataFrame, min_share: float = MIN_CATEGORY_SHARE) -> list[str]:
+def usual_categories(counts: Mapping[str, int], min_share: float = MIN_CATEGORY_SHARE) -> list[str]:
     """Labels of at least `min_share` of the rows whose label is a string, in sorted order.
 
     Rarer ones are taken for slips. A category that is really so rare has to be named.
     """
-    labels = rows["cat"].dropna()
-    shares = labels[labels.str.strip() != ""].value_counts() / max(len(labels), 1)
-    return sorted(shares.index[shares >= min_share])
+    n_rows = max(sum(counts.values()), 1)
+    return sorted(c for c, n in counts.items() if c.strip() and n / n_rows >= min_share)
+
+
+@dataclass
+class _Found:
+    """What one expectation found over all batches."""
+
+    expectation: Any
+    success: bool = True
+    elements: int = 0
+    missing: int = 0
+    unexpected: int = 0
+    examples: list[Any] = field(default_factory=list)
+    observed: Any = None
+    exceptions: list[str] = field(default_factory=list)
+    config: Any = None
+
+    @property
+    def column(self) -> Any:
+        """The column that it is about, if it is about one."""
+        return getattr(self.expectation, "column", None)
+
+    @property
+    def reason(self) -> str:
+        """What a row at fault is told; {} stands for its value."""
+        told = f"{self.column}: {self.expectation.expectation_type}"
+        return str((self.expectation.meta or {}).get("reason", told))
+
+    def summary(self) -> dict[str, Any]:
+        """What was found, as plain JSON."""
+        return {
+            "expectation": self.expectation.expectation_type,
+            "kwargs": _kwargs(self),
+            "success": self.success,
+            "unexpected": self.unexpected,
+            "observed": self.exceptions or self.observed,
+        }
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one expectation found: the values that break it by their row, and its summary."""
+    """What one expectation found in one table.
 
-    subject: tuple[str, str | None]  # type of the expectation, and its column if it has one
-    reason: str  # what a row at fault is told; {} stands for its value
-    fault: str  # what to say when the run stops for it
+    Attributes
+    ----------
+    fault : str
+        What to say when the run stops for it.
+    broken : Series
+        The values that break it, by their row.
+    summary : dict
+        Plain JSON, for the report.
+    """
+
+    fault: str
     broken: "pd.Series[Any]"
-    summary: dict[str, Any]  # plain JSON, for the report
+    summary: dict[str, Any]
 
 
 def find_breaches(table: pd.DataFrame, suite: "gx.ExpectationSuite") -> list[Finding]:
     """What each expectation of a suite found in a table, in the suite's order."""
-    import great_expectations as gx
-    from great_expectations.data_context.types.base import (
-        DataContextConfig,
-        InMemoryStoreBackendDefaults,
-        ProgressBarsConfig,
-    )
-
-    # The default ephemeral context makes a temporary folder for its Data Docs; this one does not
-    context = gx.get_context(
-        mode="ephemeral",
-        project_config=DataContextConfig(
-            store_backend_defaults=InMemoryStoreBackendDefaults(),
-            progress_bars=ProgressBarsConfig(globally=False),
-        ),
-    )
-    asset = context.data_sources.add_pandas("memory").add_dataframe_asset(suite.name)
-    batch = asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": table})
-    # COMPLETE alone lists every row; the query would spell them all out once more as text
-    result_format = {"result_format": "COMPLETE", "return_unexpected_index_query": False}
-    results = batch.validate(suite, result_format=result_format).results
-    findings = [_make_finding(table, result) for result in results]
-    # The results come grouped by column
-    told = [
-        (expectation.expectation_type, getattr(expectation, "column", None))
-        for expectation in suite.expectations
+    return [
+        Finding(
+            fault=_fault(found),
+            broken=table[found.column].iloc[rows] if rows else pd.Series(dtype=object),
+            summary=found.summary(),
+        )
+        for found, _, rows in _Judge(suite.expectations).look(table)
     ]
-    return sorted(findings, key=lambda finding: told.index(finding.subject))
 
 
-def _make_finding(table: pd.DataFrame, result: Any) -> Finding:
-    config, found = result.expectation_config, result.result or {}
-    kwargs = {key: value for key, value in config.kwargs.items() if key != "batch_id"}
-    column = kwargs.get("column")
-    at_fault = found.get("unexpected_index_list") or []
-    meta = config.meta or {}
-    return Finding(
-        subject=(config.type, column),
-        reason=meta.get("reason", f"{column}: {config.type}"),
-        fault=meta.get("fault", f"expected {config.type} {kwargs}"),
-        broken=table.loc[at_fault, column] if at_fault else pd.Series(dtype=object),
-        summary={
-            "expectation": config.type,
-            "kwargs": kwargs,
-            "success": bool(result.success),
-            "unexpected": len(at_fault),
-            "observed": found.get("observed_value") if found else _exceptions(result),
-        },
-    )
+class _Judge:
+    """Holds tables of one kind against expectations, one batch after another."""
+
+    def __init__(self, expectations: "Sequence[gx.expectations.Expectation]") -> None:
+        import great_expectations as gx
+        from great_expectations.data_context.types.base import (
+            DataContextConfig,
+            InMemoryStoreBackendDefaults,
+            ProgressBarsConfig,
+        )
+
+        # The default ephemeral context makes a temporary folder for its Data Docs; this does not
+        context = gx.get_context(
+            mode="ephemeral",
+            project_config=DataContextConfig(
+                store_backend_defaults=InMemoryStoreBackendDefaults(),
+                progress_bars=ProgressBarsConfig(globally=False),
+            ),
+        )
+        for number, expectation in enumerate(expectations):
+            expectation.meta = {**(expectation.meta or {}), "number": number}
+        self._suite = gx.ExpectationSuite(name="comments", expectations=list(expectations))
+        asset = context.data_sources.add_pandas("memory").add_dataframe_asset("comments")
+        self._batches = asset.add_batch_definition_whole_dataframe("whole")
+        self.found = [_Found(expectation) for expectation in expectations]
+
+    def judge(self, table: pd.DataFrame, name: str) -> dict[int, list[str]]:
+        """Reasons by the position of each row that breaks an expectation, in the suite's order.
+
+        Raises
+        ------
+        ValidationError
+            If an expectation is broken by the table and by no row of it.
+        """
+        reasons: dict[int, list[str]] = {}
+        for found, is_met, broken in self.look(table):
+            if not is_met and not broken:
+                raise ValidationError(f"{name}: {_of_table(found)}")
+            for row in broken:
+                value = table[found.column].iloc[row]
+                reasons.setdefault(row, []).append(found.reason.format(value))
+        return reasons
+
+    def look(self, table: pd.DataFrame) -> Iterator[tuple["_Found", bool, list[int]]]:
+        """Each expectation, whether a table meets it, and the positions of the rows that do not."""
+        batch = self._batches.get_batch({"dataframe": table})
+        # COMPLETE alone lists every row; the query would spell them all out once more as text
+        result_format = {"result_format": "COMPLETE", "return_unexpected_index_query": False}
+        results = batch.validate(self._suite, result_format=result_format).results
+        # The results come grouped by column
+        for result in sorted(results, key=lambda r: r.expectation_config.meta["number"]):
+            found = self.found[result.expectation_config.meta["number"]]
+            yield found, bool(result.success), _add(found, result)
+
+    def faults(self) -> Iterator[tuple[str | None, str]]:
+        """Column and fault of each expectation that was broken."""
+        for found in self.found:
+            if not found.success:
+                yield found.column, _fault(found)
+
+    def summaries(self) -> list[dict[str, Any]]:
+        """Each expectation as plain JSON."""
+        return [found.summary() for found in self.found]
+
+
+def _add(found: _Found, result: Any) -> list[int]:
+    """Add what came of one batch; the rows that break the expectation."""
+    told = result.result or {}
+    broken = told.get("unexpected_index_list") or []
+    found.success = found.success and bool(result.success)
+    found.elements += told.get("element_count") or 0
+    found.missing += told.get("missing_count") or 0
+    found.unexpected += len(broken)
+    found.examples += (told.get("partial_unexpected_list") or [])[: 20 - len(found.examples)]
+    found.observed = told.get("observed_value", found.observed)
+    found.exceptions += _exceptions(result)
+    found.config = found.config or result.expectation_config
+    return broken
+
+
+def _of_table(found: _Found) -> str:
+    came = found.exceptions or found.observed
+    return f"{_fault(found)}, got {came}"
+
+
+def _fault(found: _Found) -> str:
+    meta = found.expectation.meta or {}
+    told = f"expected {found.expectation.expectation_type} {_kwargs(found)}"
+    return str(meta.get("fault", told))
+
+
+def _kwargs(found: _Found) -> dict[str, Any]:
+    kwargs = found.config.kwargs if found.config else {}
+    return {key: value for key, value in kwargs.items() if key != "batch_id"}
 
 
 def _exceptions(result: Any) -> list[str]:
@@ -285,94 +645,57 @@ def _exceptions(result: Any) -> list[str]:
 
     It raises nothing and lists no row.
     """
-    info = result.exception_info
+    info = result.exception_info or {}
     faults = [info] if "exception_message" in info else info.values()
-    return sorted({str(fault["exception_message"]) for fault in faults})
+    return sorted({str(f["exception_message"]) for f in faults if f["exception_message"]})
 
 
-def _part(rows: pd.DataFrame, findings: list[Finding]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows that break nothing, and the others with all their reasons."""
-    reasons: dict[int, list[str]] = {}
-    for finding in findings:
-        for row, value in finding.broken.items():
-            reasons.setdefault(int(str(row)), []).append(finding.reason.format(value))
-    is_rejected = rows.index.isin(list(reasons))
-    rejected = rows[is_rejected].copy()
-    rejected["reasons"] = [reasons[row] for row in rejected.index]
-    accepted = rows.loc[~is_rejected, ["line", "cat", "txt"]]
-    return accepted.reset_index(drop=True), rejected.reset_index(drop=True)
+def _merged(judges: Sequence[_Judge], success: bool) -> "ExpectationSuiteValidationResult":
+    """One result for all batches and all tables, for Great Expectations' renderer.
 
+    Without moments, so that equal data give an equal page, and with values that came out of the
+    data escaped.
+    """
+    from great_expectations.core import (
+        ExpectationSuiteValidationResult,
+        ExpectationValidationResult,
+    )
 
-def _shares(accepted: pd.DataFrame, categories: list[str]) -> pd.DataFrame:
-    """Rows and share of each category, also of those that have none left."""
-    counts = accepted["cat"].value_counts().reindex(categories, fill_value=0)
-    shares = counts / max(len(accepted), 1)
-    return pd.DataFrame({"cat": categories, "rows": counts.to_numpy(), "share": shares.to_numpy()})
-
-
-def _report(
-    rows: pd.DataFrame, rejected: pd.DataFrame, shares: pd.DataFrame, max_rejected: float
-) -> dict[str, Any]:
-    n_removed = sum(reasons == [REMOVED] for reasons in rejected["reasons"])
-    n_faulty = len(rejected) - n_removed
-    unknown = rejected["cat"].dropna()[~rejected["cat"].dropna().isin(shares["cat"])]
-    by_reason = rejected.explode("reasons")["reasons"].value_counts()
-    return {
-        "success": False,
-        "rows": len(rows),
-        "accepted": len(rows) - len(rejected),
-        "rejected": len(rejected),
-        "removed": n_removed,
-        "faulty": n_faulty,
-        "faulty_share": n_faulty / len(rows),
-        "max_rejected": max_rejected,
-        "reasons": {reason: int(n) for reason, n in sorted(by_reason.items())},
-        "unknown_categories": unknown.value_counts().index[:10].tolist(),
-        "shares": shares.to_dict("records"),
-    }
-
-
-def _stop_for_table(findings: list[Finding], report: dict[str, Any], name: str) -> None:
-    faults = [
-        f"{finding.fault}, got {finding.summary['observed']}"
-        for finding in findings
-        if not finding.summary["success"] and finding.broken.empty
-    ]
-    if faults:
-        raise ValidationError(f"{name}: " + "; ".join(faults), report)
-
-
-def _stop_for_rows(rejected: pd.DataFrame, report: dict[str, Any], name: str) -> None:
-    if report["faulty_share"] <= report["max_rejected"] and report["accepted"]:
-        return
-    told = [
-        f"{reason} {n:,} (lines {_first_lines(rejected, reason)})"
-        for reason, n in report["reasons"].items()
-    ]
-    if report["unknown_categories"]:
-        told.append(f"unknown categories {report['unknown_categories']}")
-    raise ValidationError(
-        f"{name}: expected at most {report['max_rejected']:.1%} faulty rows and some accepted, "
-        f"got {report['faulty']:,} faulty of {report['rows']:,} ({report['faulty_share']:.1%}) "
-        f"and {report['accepted']:,} accepted: " + "; ".join(told),
-        report,
+    results = []
+    for found in (found for judge in judges for found in judge.found):
+        counted = max(found.elements - found.missing, 1)
+        told: dict[str, Any] = {"observed_value": found.observed}
+        if found.elements:
+            told |= {
+                "element_count": found.elements,
+                "missing_count": found.missing,
+                "missing_percent": 100 * found.missing / found.elements,
+                "unexpected_count": found.unexpected,
+                "unexpected_percent": 100 * found.unexpected / counted,
+                "unexpected_percent_total": 100 * found.unexpected / found.elements,
+                "unexpected_percent_nonmissing": 100 * found.unexpected / counted,
+                "partial_unexpected_list": [_shown(value) for value in found.examples],
+            }
+        results.append(
+            ExpectationValidationResult(
+                success=found.success, expectation_config=found.config, result=told
+            )
+        )
+    n_met = sum(result.success for result in results)
+    return ExpectationSuiteValidationResult(
+        success=success,
+        results=results,
+        suite_name="comments",
+        statistics={
+            "evaluated_expectations": len(results),
+            "successful_expectations": n_met,
+            "unsuccessful_expectations": len(results) - n_met,
+            "success_percent": 100 * n_met / len(results),
+        },
+        meta={"run_id": None},
     )
 
 
-def _first_lines(rejected: pd.DataFrame, reason: str) -> str:
-    lines = rejected.loc[[reason in reasons for reasons in rejected["reasons"]], "line"]
-    return ", ".join(map(str, lines[:3])) + (", ..." if len(lines) > 3 else "")
-
-
-def _stop_for_categories(
-    gate: list[Finding], shares: pd.DataFrame, report: dict[str, Any], name: str
-) -> None:
-    broken = [finding.fault for finding in gate if not finding.summary["success"]]
-    if broken:
-        rarest = shares.sort_values("rows", kind="stable").head(10)
-        came = ", ".join(f"{cat!r} {n:,}" for cat, n in rarest.set_index("cat")["rows"].items())
-        raise ValidationError(
-            f"{name}: {'; '.join(broken)}; got {report['accepted']:,} accepted rows "
-            f"in {len(shares)} categories, rarest first: {came}",
-            report,
-        )
+def _shown(value: Any) -> str:
+    text = str(value)
+    return html.escape(text if len(text) <= 80 else f"{text[:79]}…").replace("$", "&#36;")

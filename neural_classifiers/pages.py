@@ -188,7 +188,21 @@ def _comments_in_markdown(comments: Mapping[str, Any]) -> list[str]:
         "\n".join(chosen),
         _table(("model", "against", "in words", "points", "won / lost", "p"), comparisons),
         _table(("F1 of class", *(plain(m["short_title"]) for m in comments["models"])), f1),
+        plain(comments["account"]) if comments["account"] else "",
         _table(("rows", ""), [(plain(name), f"{n:,}") for name, n in comments["funnel"]]),
+        _table(
+            ("drift from the last run", "distance", "limit", "before", "now"),
+            [
+                (
+                    plain(m["title"]),
+                    f"{m['distance']:.3f}",
+                    f"{m['limit']:.3f}",
+                    plain(m["before"]),
+                    plain(m["now"]),
+                )
+                for m in comments["drift"]["drift"]
+            ],
+        ),
     ]
 
 
@@ -332,13 +346,13 @@ def _comments(section: Mapping[str, Any] | None) -> dict[str, Any] | None:
         mark = "" if name != recommended else "not beaten" if name == CONSTANT else "recommended"
         models.append({**told, **titles, "name": name, "low": low, "high": high, "mark": mark})
     rows = section["rows"]
+    account = section.get("account")
     funnel = [
         ("Rows in the file", rows["in_file"]),
         ("Drawn for this run", rows["drawn"]),
-        ("Accepted", rows["accepted"]),
-        *((f"Rejected: {reason}", n) for reason, n in rows["reasons"].items()),
+        *((f"Quarantined: {reason}", n) for reason, n in rows["reasons"].items()),
+        ("Quarantined: left empty by cleaning", rows["empty"]),
         ("Duplicates dropped", rows["duplicates"]),
-        ("Left empty by cleaning, dropped", rows["empty"]),
         ("Texts with several labels, kept on one side", rows["conflicting"]),
         ("Training comments", rows["train"]),
         ("Test comments", rows["test"]),
@@ -365,7 +379,17 @@ def _comments(section: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "grids": grids,
         "comparisons": told_comparisons,
         "funnel": funnel,
+        "account": account and _account_in_words(account),
+        "near_duplicates": section.get("near_duplicates"),
+        "data_docs": section.get("data_docs"),
+        "drift": section.get("drift") or {"drift": [], "moved_words": [], "drifted": []},
     }
+
+
+def _account_in_words(account: Mapping[str, int]) -> str:
+    """The sum that accounts for every row."""
+    parts = [(f"{account[name]:,} {name}") for name in ("accepted", "quarantined", "duplicates")]
+    return f"{account['in']:,} rows in = {' + '.join(parts)}"
 
 
 def _digits(section: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from PIL import Image
 
+from neural_classifiers.drift import Profile
 from neural_classifiers.scores import Candidate, rank_candidates
 
 BLUE, ORANGE, INK, FAINT, RULE = "#0072B2", "#D55E00", "#1A1A1A", "#5F5F5F", "#D0D0D0"
@@ -46,6 +47,7 @@ DOTS_PER_INCH = 150  # shown at half that, so that it stays sharp on dense scree
 N_COLOURS = 64  # a palette makes the files about a third of their size
 LABEL_LENGTH, LINE_LENGTH, TABLE_LENGTH = 24, 70, 110  # characters
 N_COUNTED_CLASSES = 16  # beyond, counts no longer fit into the cells of a matrix
+N_DRAWN_CLASSES = 12  # of a drift
 N_CANDIDATES = 10  # notebook, the grid results
 
 _lock = Lock()
@@ -384,6 +386,53 @@ def plot_grid_effects(cv_results: Mapping[str, Sequence[Any]]) -> bytes:
         figure.legend(
             *figure.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2
         )
+    return png.getvalue()
+
+
+def plot_drift(before: Profile, now: Profile) -> bytes:
+    """Draw what comments were in the last run and are now: class shares, and lengths.
+
+    Parameters
+    ----------
+    before, now : Profile
+        As `neural_classifiers.drift.Profiler` makes them. Of more than twelve classes, those with
+        most comments are drawn.
+    """
+    ranked = sorted(
+        {*before.categories, *now.categories},
+        key=lambda c: -(before.categories.get(c, 0) + now.categories.get(c, 0)),
+    )
+    classes = sorted(ranked[:N_DRAWN_CLASSES])
+    told = ((before, BLUE, "last run", -0.2), (now, ORANGE, "this run", 0.2))
+    with _drawing(9, max(2.6, 0.42 * len(classes) + 1.2)) as (figure, png):
+        shares, lengths = figure.subplots(1, 2)
+        used = [i for i, n in enumerate(zip(before.lengths, now.lengths, strict=True)) if any(n)]
+        for profile, colour, name, shift in told:
+            n_rows = max(profile.rows, 1)
+            of_classes = [100 * profile.categories.get(c, 0) / n_rows for c in classes]
+            places = np.arange(len(classes)) + shift
+            shares.barh(places, of_classes, height=0.38, color=colour, label=name)
+            for place, share in zip(places, of_classes, strict=True):
+                shares.text(share + 1, place, f"{share:.1f} %", va="center", fontsize=8)
+            steps = range(used[0], used[-1] + 1) if used else range(1)
+            lengths.plot(
+                [2 ** (i / 2) for i in steps],
+                [100 * profile.lengths[i] / n_rows for i in steps],
+                color=colour,
+                linestyle="-" if profile is before else "--",
+            )
+        names = [_text(c, LABEL_LENGTH) for c in classes]
+        shares.set_yticks(range(len(classes)), names)
+        shares.invert_yaxis()
+        shares.set_xlim(0, 115)
+        shares.set_title("Share of each class, %")
+        lengths.set_xscale("log", base=2)
+        marks = [4**i for i in range(13) if used and used[0] <= 4 * i <= used[-1]]
+        lengths.set_xticks(marks, [f"{mark:,}" for mark in marks])
+        lengths.minorticks_off()
+        lengths.set_title("Comments by length, %")
+        lengths.set_xlabel("characters")
+        figure.legend(*shares.get_legend_handles_labels(), loc="outside upper right", ncols=2)
     return png.getvalue()
 
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,8 +54,9 @@ def split_comments(
     labels: Sequence[str],
     train_fraction: float = TRAIN_FRACTION,
     seed: int = SEED,
+    times: Sequence[float] | None = None,
 ) -> Split:
-    """Split comments by class into training and test rows that have no text in common.
+    """Split comments by class, or by time, into training and test rows without common texts.
 
     Parameters
     ----------
@@ -66,6 +68,10 @@ def split_comments(
         Share of each class that goes to training, between 0 and 1.
     seed : int
         The same input and seed give the same split.
+    times : sequence of float, length n_comments, optional
+        When each was written. Then the earliest `train_fraction` of the rows kept is the training
+        set, whatever their class; rows of the same time stay together, on the side of the first
+        of them that crosses the border; of duplicates the earliest stays.
 
     Returns
     -------
@@ -93,18 +99,24 @@ def split_comments(
         raise ValueError(
             f"expected a label for each of {len(cleaned):,} texts, got {len(labels):,}"
         )
+    if times is not None and len(times) != len(labels):
+        raise ValueError(f"expected a time for each of {len(labels):,} texts, got {len(times):,}")
     rows = pd.DataFrame({"text": list(cleaned), "label": list(labels)}, dtype=object)
+    order = np.arange(len(rows)) if times is None else np.argsort(times, kind="stable")
     is_empty = rows["text"] == ""
-    is_duplicate = ~is_empty & rows.duplicated()
+    is_duplicate = ~is_empty & rows.iloc[order].duplicated().sort_index()
     kept = rows[~is_empty & ~is_duplicate]
     is_conflicting = kept.duplicated("text", keep=False)  # its other row has another label
+    shared, single = kept[is_conflicting], kept[~is_conflicting]
 
     rng = np.random.default_rng(seed)
-    wanted = kept["label"].value_counts().map(lambda n: nearest_count(train_fraction, n))
-    shared, single = kept[is_conflicting], kept[~is_conflicting]
-    in_train = _draw_texts(shared, train_fraction, rng)
-    drawn = shared.loc[in_train, "label"].value_counts()
-    in_train += _draw_rows(single, wanted.sub(drawn, fill_value=0), rng)
+    if times is None:
+        wanted = kept["label"].value_counts().map(lambda n: nearest_count(train_fraction, n))
+        in_train = _draw_texts(shared, train_fraction, rng)
+        drawn = shared.loc[in_train, "label"].value_counts()
+        in_train += _draw_rows(single, wanted.sub(drawn, fill_value=0), rng)
+    else:
+        in_train = _earliest(kept, np.asarray(times)[kept.index], train_fraction)
 
     side = pd.Series("test", index=rows.index)
     side[in_train] = "train"
@@ -164,6 +176,16 @@ def _draw_texts(shared: pd.DataFrame, fraction: float, rng: np.random.Generator)
     for _, texts in labels_of.groupby(labels_of):
         drawn.update(rng.permutation(texts.index)[: nearest_count(fraction, len(texts))])
     return shared.index[shared["text"].isin(drawn)].tolist()
+
+
+def _earliest(kept: pd.DataFrame, times: NDArray[Any], fraction: float) -> list[int]:
+    """The earliest rows; a text with several labels stands where its earliest row does."""
+    began = pd.Series(times, index=kept.index).groupby(kept["text"]).transform("min")
+    n_train = nearest_count(fraction, len(kept))
+    if not 0 < n_train < len(kept):
+        return kept.index.tolist() if n_train else []
+    last = np.sort(began.to_numpy())[n_train - 1]
+    return kept.index[began <= last].tolist()
 
 
 def _draw_rows(single: pd.DataFrame, lacking: pd.Series, rng: np.random.Generator) -> list[int]:

@@ -1,22 +1,146 @@
-"""Cleaned comments: lower-case stems without punctuation and stop words.
+"""Cleaned comments: lower-case stems without punctuation and stop words, and more if asked for.
+
+`Cleaning` names every option; `CLEANINGS` has the presets ``default`` and ``notebook``. What each
+option does to validation scores stands in ``docs/decisions/0004-cleaning.md``.
 
 One decision a reader might question: punctuation goes in two steps. Everything but the
 apostrophe goes first, so that "(don't" and "don't," are both recognised as the stop word
 "don't"; the apostrophe goes last.
 """
 
+import html
+import re
 import sys
 import unicodedata
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from functools import cache, lru_cache
 from importlib.resources import files
+from typing import Any
 
 # Bounds the memory of `porter_stemmer`, about 150 bytes a word. Real comments rarely leave
 # it: 144,000 of them hold 109,000 distinct words.
 MAX_REMEMBERED_STEMS = 2**18
 
 
-def clean_comment(comment: str, stop_words: Collection[str], stem: Callable[[str], str]) -> str:
+_EMOJI = re.compile(
+    "[\u231a\u231b\u23e9-\u23fa\u2600-\u27bf\u2b00-\u2bff\ufe0e\ufe0f\u200d\u20e3"
+    "\U0001f000-\U0001faff\U000e0020-\U000e007f]"
+)
+_LINK = re.compile(r"!?\[([^\[\]\n]*)\]\((?:[^()\s]|\([^()\s]*\))*(?:\s+\"[^\"\n]*\")?\)")
+_URL = re.compile(r"(?i)\b(?:https?://|www\.)[^\s<>\[\]()\"]+")
+_QUOTED = re.compile(r"(?m)^[ ]{0,3}(?:>|&gt;).*$")
+_IRREGULAR = {
+    "ain't": "is not",
+    "can't": "can not",
+    "let's": "let us",
+    "shan't": "shall not",
+    "won't": "will not",
+}
+_ENDINGS = {"n't": "not", "'re": "are", "'ve": "have", "'ll": "will", "'m": "am", "'d": "would"}
+_CONTRACTED = re.compile(r"\b(\w+)(n't|'re|'ve|'ll|'m|'d)\b")
+_IRREGULAR_WORD = re.compile(rf"\b(?:{'|'.join(_IRREGULAR)})\b")
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "unicode": ("none", "NFC", "NFKC"),
+    "urls": ("keep", "drop"),
+    "quoted_lines": ("keep", "drop"),
+    "emoji": ("keep", "drop", "name"),
+    "stop_words": ("keep", "drop", "drop after punctuation"),
+    "punctuation": ("keep", "separate", "delete"),
+    "stem": ("none", "words", "whole comment"),
+}
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """What is done to a comment, in this order; the defaults are those of the pipeline.
+
+    Attributes
+    ----------
+    mojibake : bool
+        Mend text that was decoded wrongly ("schÃ¶n" becomes "schön"), by ftfy.
+    html_entities : bool
+        "&amp;" becomes "&".
+    unicode : str
+        "none", or the normal form "NFC" (composed) or "NFKC" (also "ﬁ" becomes "fi").
+    quoted_lines : str
+        "keep" or "drop" lines that begin with ">": words of somebody else.
+    markdown : bool
+        Links "[text](address)" become their text.
+    urls : str
+        "keep" (as the words that punctuation leaves of them) or "drop" bare addresses.
+    emoji : str
+        "keep", "drop", or "name" (the soccer ball becomes "soccer ball").
+    contractions : bool
+        "don't" becomes "do not".
+    stop_words : str
+        "drop" while the apostrophe stands; "drop after punctuation", as the notebook does, to
+        which "don't" is the word "dont"; or "keep".
+    punctuation : str
+        "separate" words at it, "delete" it, as the notebook does, to which "pc/console" is the
+        word "pcconsole"; or "keep".
+    stem : str
+        Porter's, of all "words", of the "whole comment" as if it were one word (the notebook, to
+        which only the end of the last word is an end), or "none".
+
+    Raises
+    ------
+    ValueError
+        If an option has a value that it does not know.
+    """
+
+    mojibake: bool = False
+    html_entities: bool = False
+    unicode: str = "none"
+    quoted_lines: str = "keep"
+    markdown: bool = False
+    urls: str = "keep"
+    emoji: str = "keep"
+    contractions: bool = False
+    stop_words: str = "drop"
+    punctuation: str = "separate"
+    stem: str = "words"
+
+    def __post_init__(self) -> None:
+        for option in fields(self):
+            value, known = getattr(self, option.name), _CHOICES.get(option.name, (False, True))
+            if value not in known or isinstance(value, bool) != (known == (False, True)):
+                raise ValueError(f"{option.name}: expected one of {list(known)}, got {value!r}")
+
+
+CLEANINGS: Mapping[str, Cleaning] = {
+    "default": Cleaning(),
+    "notebook": Cleaning(
+        stop_words="drop after punctuation", punctuation="delete", stem="whole comment"
+    ),
+}
+
+
+def cleaning_of(told: str | Mapping[str, Any]) -> Cleaning:
+    """A preset by its name, or options that differ from ``default``; ``preset`` names another base.
+
+    Raises
+    ------
+    ValueError
+        If a preset, an option or its value is unknown.
+    """
+    options = {"preset": told} if isinstance(told, str) else dict(told)
+    preset = options.pop("preset", "default")
+    if preset not in CLEANINGS:
+        raise ValueError(f"cleaning: expected one of {list(CLEANINGS)}, got {preset!r}")
+    known = [option.name for option in fields(Cleaning)]
+    if unknown := sorted(set(options) - set(known)):
+        raise ValueError(f"cleaning: expected options among {known}, got {unknown}")
+    return replace(CLEANINGS[preset], **options)
+
+
+def clean_comment(
+    comment: str,
+    stop_words: Collection[str],
+    stem: Callable[[str], str],
+    cleaning: Cleaning = CLEANINGS["default"],
+) -> str:
     """Lower, separate at punctuation, drop stop words and stem one comment.
 
     Parameters
@@ -29,6 +153,8 @@ def clean_comment(comment: str, stop_words: Collection[str], stem: Callable[[str
         A set, for speed.
     stem : callable
         Maps one word to its stem, e.g. ``PorterStemmer().stem``.
+    cleaning : Cleaning, optional
+        What else to do, or not to do.
 
     Returns
     -------
@@ -53,23 +179,87 @@ def clean_comment(comment: str, stop_words: Collection[str], stem: Callable[[str
     it were one word, so only its last word changes; here every word is stemmed. It deletes
     punctuation before it looks for stop words, which makes "don't" the word "dont" and
     "pc/console" the word "pcconsole"; here stop words go while the apostrophe stands, and
-    punctuation separates.
+    punctuation separates. The preset ``notebook`` does as the notebook does.
 
     Punctuation is every character of a Unicode category P. Symbols (categories S, "+" and
     "$" among them) stay, as in the notebook.
     """
     if not isinstance(comment, str):
         raise TypeError(f"expected a comment as str, got {type(comment).__name__}: {comment!r}")
-    words = comment.lower().translate(_punctuation_to_spaces()).split()
-    standing = (word for word in words if word.strip("'") not in stop_words)
+    text = _without_wrapping(_mended(comment, cleaning), cleaning).lower()
+    if cleaning.contractions:
+        text = _expanded(text.replace("’", "'"))
+    words = _words(text, stop_words, cleaning)
+    if cleaning.stem == "none":
+        return " ".join(words)
+    if cleaning.stem == "whole comment":
+        return stem(" ".join(words))
+    return " ".join(map(stem, words))
+
+
+def _mended(text: str, cleaning: Cleaning) -> str:
+    """The characters that the author meant."""
+    if cleaning.mojibake:
+        import ftfy
+
+        text = ftfy.fix_encoding(text)
+    if cleaning.html_entities:
+        text = html.unescape(text)
+    return text if cleaning.unicode == "none" else unicodedata.normalize(cleaning.unicode, text)  # type: ignore[arg-type]
+
+
+def _without_wrapping(text: str, cleaning: Cleaning) -> str:
+    """The author's words without those of others, addresses and pictures."""
+    if cleaning.quoted_lines == "drop":
+        text = _QUOTED.sub("", text)
+    if cleaning.markdown:
+        text = _LINK.sub(r" \1 ", text)
+    if cleaning.urls == "drop":
+        text = _URL.sub(" ", text)
+    if cleaning.emoji == "drop":
+        text = _EMOJI.sub(" ", text)
+    elif cleaning.emoji == "name":
+        text = _EMOJI.sub(lambda found: f" {_emoji_name(found.group())} ", text)
+    return text
+
+
+def _emoji_name(character: str) -> str:
+    name = unicodedata.name(character, "")
+    is_part = name.startswith(("VARIATION SELECTOR", "ZERO WIDTH", "TAG ", "COMBINING"))
+    return "" if is_part else name.lower()
+
+
+def _expanded(text: str) -> str:
+    text = _IRREGULAR_WORD.sub(lambda found: _IRREGULAR[found.group()], text)
+    return _CONTRACTED.sub(lambda found: f"{found.group(1)} {_ENDINGS[found.group(2)]}", text)
+
+
+def _words(text: str, stop_words: Collection[str], cleaning: Cleaning) -> list[str]:
+    """Words without punctuation and stop words, as far as these are to go."""
+    early = stop_words if cleaning.stop_words == "drop" else ()
+    late = stop_words if cleaning.stop_words != "keep" else ()
+    if cleaning.punctuation == "delete":
+        standing = [word for word in text.split() if _bare(word) not in early]
+        words = " ".join(standing).translate(_punctuation_to_nothing()).split()
+        return [word for word in words if word not in late]
+    if cleaning.punctuation == "keep":
+        return [word for word in text.split() if _bare(word) not in late]
+    words = text.translate(_punctuation_to_spaces()).split()
+    standing = [word for word in words if word.strip("'") not in early]
     parts = (part for word in standing for part in word.replace("'", " ").split())
-    return " ".join(stem(part) for part in parts if part not in stop_words)
+    return [part for part in parts if part not in late]
+
+
+def _bare(word: str) -> str:
+    """A word without the punctuation around it."""
+    return word.translate(_punctuation_to_spaces()).strip(" '")
 
 
 def clean_comments(
     comments: Iterable[str],
     stop_words: Collection[str] | None = None,
     stem: Callable[[str], str] | None = None,
+    cleaning: Cleaning = CLEANINGS["default"],
 ) -> list[str]:
     """Clean many comments, in their order, as `clean_comment` does each of them.
 
@@ -82,10 +272,11 @@ def clean_comments(
     stem : callable, optional
         Porter's stemmer with a memory unless given. Whoever cleans in batches makes one
         with `porter_stemmer` and hands it to each call.
+    cleaning : Cleaning, optional
     """
     stop_words = english_stop_words() if stop_words is None else stop_words
     stem = porter_stemmer() if stem is None else stem
-    return [clean_comment(comment, stop_words, stem) for comment in comments]
+    return [clean_comment(comment, stop_words, stem, cleaning) for comment in comments]
 
 
 def english_stop_words() -> frozenset[str]:
@@ -106,8 +297,18 @@ def porter_stemmer() -> Callable[[str], str]:
 
 
 @cache
-def _punctuation_to_spaces() -> dict[int, str]:
-    """Every Unicode punctuation mark mapped to a space, the apostrophe's two forms to "'"."""
+def _punctuation() -> tuple[int, ...]:
+    """Every Unicode punctuation mark."""
     # The scan of all 1,114,112 characters takes about 0.1 s: once, at the first comment.
-    marks = (c for c in range(sys.maxunicode + 1) if unicodedata.category(chr(c))[0] == "P")
-    return dict.fromkeys(marks, " ") | {ord("'"): "'", ord("’"): "'"}
+    return tuple(c for c in range(sys.maxunicode + 1) if unicodedata.category(chr(c))[0] == "P")
+
+
+@cache
+def _punctuation_to_spaces() -> dict[int, str]:
+    """Every punctuation mark mapped to a space, the apostrophe's two forms to "'"."""
+    return dict.fromkeys(_punctuation(), " ") | {ord("'"): "'", ord("’"): "'"}
+
+
+@cache
+def _punctuation_to_nothing() -> dict[int, None]:
+    return dict.fromkeys(_punctuation())

@@ -31,12 +31,13 @@ from tasks.records import File, write_durably
 from tasks.score import Scored
 from tasks.searches import read_grid
 from tasks.sources import Source, digest_of_files
-from tasks.split import Split
+from tasks.split import NearDuplicates, Split
 from tasks.steps import UNRECORDED
 from tasks.train_digits import TrainedDigits
-from tasks.validate import Accepted
+from tasks.validate import PROFILE, Accepted
 
 SECTIONS, METRICS, REPORT = "report.json", "metrics.json", "report.html"
+DATA_DOCS = "data_docs.html"
 TABLE_ROWS = 300  # of a table artifact: the UI pages it, the server stores it whole
 
 
@@ -78,6 +79,7 @@ def report_comments(
     accepted: Accepted,
     cleaned: Cleaned,
     split: Split,
+    near: NearDuplicates | None,
     models: dict[str, Model],
     scored: dict[str, Scored],
     compared: Compared | None,
@@ -85,8 +87,14 @@ def report_comments(
 ) -> None:
     """The section on comments: metrics, grids, figures, page and artifacts."""
     folder = _folder()
+    account = account_of(ingested, accepted, split)
+    findings = _json(accepted.findings)
+    write_durably(folder / DATA_DOCS, accepted.docs.verified().read_bytes())
+    write_durably(folder / PROFILE, accepted.profile.verified().read_bytes())
     metrics = {name: _json(s.scores) for name, s in scored.items()}
     figures = {"head": cleaned.head}
+    if accepted.drift:
+        figures["drift"] = accepted.drift
     figures |= {f"confusion-{name}": s.confusion for name, s in scored.items()}
     for name, model in models.items():
         figures |= {f"{figure}-{name}": file for figure, file in model.figures.items()}
@@ -95,9 +103,11 @@ def report_comments(
         "rows": {
             "in_file": ingested.rows_in_file,
             "drawn": ingested.rows,
+            "digest": ingested.table.sha256,
+            "formats": ingested.formats,
             "blank_lines": ingested.blank_lines,
             "accepted": accepted.rows,
-            "rejected": accepted.rows_rejected,
+            "quarantined": accepted.rows_quarantined,
             "reasons": accepted.reasons,
             "empty": split.dropped("empty"),
             "duplicates": split.dropped("duplicates"),
@@ -105,6 +115,10 @@ def report_comments(
             "train": split.rows_train,
             "test": split.rows_test,
         },
+        "account": account,
+        "drift": {name: findings[name] for name in ("drift", "moved_words", "drifted")},
+        "near_duplicates": near and near.model_dump(exclude={"pairs"}),
+        "data_docs": DATA_DOCS,
         "counts": split.counts,
         "models": metrics,
         "comparisons": _json(compared.comparisons) if compared else [],
@@ -112,11 +126,13 @@ def report_comments(
         "figures": _copied(folder, figures),
         "files": {
             "accepted": _where(accepted.table),
-            "rejected": _where(accepted.rejected),
+            "quarantine": _where(accepted.quarantine),
             "findings": _where(accepted.findings),
             "cleaned": _where(cleaned.table),
             "train": _where(split.train),
             "test": _where(split.test),
+            "dropped": _where(split.dropped_rows),
+            **({"near duplicates": _where(near.pairs)} if near else {}),
             **{f"model {name}": _where(model.pipeline) for name, model in models.items()},
             **{
                 f"weights {name}": _where(model.weights)
@@ -237,6 +253,26 @@ def _summarise(folder: Path, outcome: str) -> None:
         {name: str(path) for name, path in files.items()},
     )
     create_markdown_artifact(markdown, key="summary", description="How the run went")
+
+
+def account_of(ingested: Ingested, accepted: Accepted, split: Split) -> dict[str, int]:
+    """Where every row that was drawn went: rows in are the sum of the others.
+
+    ``quarantined`` are the rows that validation set aside and those that cleaning left empty.
+
+    Raises
+    ------
+    RuntimeError
+        If a row is missing, or counted twice.
+    """
+    rows = {
+        "accepted": split.rows,
+        "quarantined": accepted.rows_quarantined + split.dropped("empty"),
+        "duplicates": split.dropped("duplicates"),
+    }
+    if sum(rows.values()) != ingested.rows:
+        raise RuntimeError(f"expected {ingested.rows:,} rows to be accounted for, got {rows}")
+    return {"in": ingested.rows, **rows}
 
 
 def _name_of(branch: PrefectFuture[Any] | State) -> str:

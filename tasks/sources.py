@@ -5,15 +5,19 @@ the way, and moved into ``data/raw/<name>/`` only then. What lies there already 
 got again. This is the one step that touches the network, so the one step that retries.
 """
 
+import contextlib
+import glob
 import gzip
 import hashlib
+import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +28,11 @@ from prefect.states import State
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks import places
-from tasks.records import File, Reference, digest_of
+from tasks.records import File, Reference, digest_of, write_durably
 from tasks.steps import UNRECORDED
+
+HTTPS = "https"
+AS_THEY_CAME = "digests.json"  # of files whose digests the catalogue does not know
 
 
 class SourceError(ValueError):
@@ -46,13 +53,17 @@ class Source(Reference):
     kind : str
         ``comments`` or ``digits``.
     format : str
-        ``json-lines``, ``ground-truth-tsv``, ``idx``, ``csv``, ``npz`` or ``png``.
+        ``rows`` (comments: the content tells), ``idx``, ``csv``, ``npz`` or ``png``.
     files : dict of str to File
         By file name.
     file_categories : dict of str to str
         The category of all rows of a file, for formats where the file tells it.
     categories : list of str or None
         Known categories; None where the file must tell.
+    text_columns : list of str or None
+        Columns of the text in a catalogued source of comments, whose files tell the category.
+    quoted : bool
+        False: a quotation mark in its tables is a character like any other.
     licence, citation : str
     """
 
@@ -62,6 +73,8 @@ class Source(Reference):
     files: dict[str, File]
     file_categories: dict[str, str] = Field(default_factory=dict)
     categories: list[str] | None = None
+    text_columns: list[str] | None = None
+    quoted: bool = True
     licence: str = "not stated"
     citation: str = ""
 
@@ -83,14 +96,23 @@ class _Entry(BaseModel):
     citation: str
     format: str
     get: list[dict[str, str]]
-    files: dict[str, dict[str, str]]
+    files: dict[str, dict[str, str]] = Field(default_factory=dict)
     categories: list[str]
+    text_columns: list[str] | None = None
+    quoted: bool = True
+    files_of_categories: str | None = None  # a list beside the catalogue, by category
 
 
 def read_catalogue(path: Path) -> dict[str, _Entry]:
     """The catalogue's entries by name."""
-    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return {name: _Entry.model_validate(entry) for name, entry in entries.items()}
+    told = yaml.safe_load(path.read_text(encoding="utf-8"))
+    entries = {name: _Entry.model_validate(entry) for name, entry in told.items()}
+    for entry in entries.values():
+        if entry.files_of_categories:
+            listed = (path.parent / entry.files_of_categories).read_text(encoding="utf-8")
+            for category, files in yaml.safe_load(listed).items():
+                entry.files.update({file: {"category": category} for file in files})
+    return entries
 
 
 def _may_pass(task: Task[..., Any], task_run: TaskRun, state: State) -> bool:
@@ -105,10 +127,11 @@ def fetch_source(source: str, kind: str) -> Source:
     Parameters
     ----------
     source : str
-        Name in ``data/catalog.yaml``, or path of a file (comments: JSON Lines) or of digits:
-        a folder with the four IDX files of MNIST's names (plain or .gz), a folder of PNGs in
-        ten folders named for their labels (perhaps below ``train`` and ``test``), or an ``.npz``
-        with ``x_train``, ``y_train`` and perhaps ``x_test`` and ``y_test``.
+        Name in ``data/catalog.yaml``, or a path. Comments: a file, a folder or a glob of JSON
+        Lines, CSV, TSV or Parquet. Digits: a folder with the four IDX files of MNIST's names
+        (plain or .gz), a folder of PNGs in ten folders named for their labels (perhaps below
+        ``train`` and ``test``), or an ``.npz`` with ``x_train``, ``y_train`` and perhaps ``x_test``
+        and ``y_test``.
     kind : str
         ``comments`` or ``digits``.
 
@@ -132,8 +155,8 @@ def find_source(source: str, kind: str) -> Source:
             raise SourceError(f"{source}: expected a source of {kind}, got {entries[source].kind}")
         return _from_catalogue(source, entries[source], places.raw_data() / source)
     path = Path(source).expanduser()
-    if kind == "comments" and any(sign in path.name for sign in "*?[") and not path.exists():
-        return _from_pattern(path)
+    if kind == "comments" and not path.exists() and glob.has_magic(source):
+        return _from_glob(str(path))
     if not path.exists():
         known = ", ".join(name for name, entry in entries.items() if entry.kind == kind)
         raise SourceError(
@@ -143,26 +166,14 @@ def find_source(source: str, kind: str) -> Source:
     return _from_path(path.resolve(), kind)
 
 
-def _from_pattern(pattern: Path) -> Source:
-    """Every JSON Lines file whose name fits the last part of a path, in the order of names."""
-    folder = pattern.parent.resolve()
-    files = sorted(path for path in folder.glob(pattern.name) if path.is_file())
-    if not files:
-        raise SourceError(f"{folder / pattern.name}: expected at least one file, got none")
-    return Source(
-        name=pattern.name,
-        kind="comments",
-        format="json-lines",
-        files={file.name: File.of(file) for file in files},
-    )
-
-
 def _from_path(path: Path, kind: str) -> Source:
     if kind == "digits":
         return _digits_from_path(path)
-    if not path.is_file():
-        raise SourceError(f"{path}: expected a JSON Lines file, got a folder")
-    return Source(name=path.name, kind=kind, format="json-lines", files={path.name: File.of(path)})
+    found = _files_below(path) if path.is_dir() else {path.name: path}
+    if not found:
+        raise SourceError(f"{path}: expected files of comments, got a folder without any")
+    files = {name: File.of(file) for name, file in found.items()}
+    return Source(name=path.name, kind=kind, format="rows", files=files)
 
 
 def _digits_from_path(path: Path) -> Source:
@@ -207,8 +218,30 @@ def _idx_files(folder: Path) -> dict[str, Path]:
     return {name: found[name] for name in names}
 
 
+def _from_glob(pattern: str) -> Source:
+    matched = glob.glob(pattern, recursive=True)  # noqa: PTH207 (Path.glob wants a root)
+    found = sorted(path for path in map(Path, matched) if path.is_file())
+    if not found:
+        raise SourceError(f"{pattern}: expected files of that pattern, got none")
+    above = Path(os.path.commonpath([path.resolve().parent for path in found]))
+    files = {path.resolve().relative_to(above).as_posix(): File.of(path) for path in found}
+    return Source(name=Path(pattern).name, kind="comments", format="rows", files=files)
+
+
+def _files_below(folder: Path) -> dict[str, Path]:
+    """Files of a folder and those inside it; hidden ones and ``_SUCCESS`` and its like are none."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        if path.is_file() and not any(part.startswith((".", "_")) for part in inside.parts):
+            found[inside.as_posix()] = path
+    return found
+
+
 def _from_catalogue(name: str, entry: _Entry, folder: Path) -> Source:
-    expected = {file: told["sha256"] for file, told in entry.files.items()}
+    expected = {file: told.get("sha256", "") for file, told in entry.files.items()}
+    if _unknown(expected):
+        expected |= _digests_as_they_came(folder)
     _set_damaged_aside(folder, expected)
     if any(not (folder / file).is_file() for file in expected):
         _get(name, entry, folder, expected)
@@ -221,15 +254,27 @@ def _from_catalogue(name: str, entry: _Entry, folder: Path) -> Source:
             f: told["category"] for f, told in entry.files.items() if "category" in told
         },
         categories=entry.categories,
+        text_columns=entry.text_columns,
+        quoted=entry.quoted,
         licence=entry.licence,
         citation=entry.citation.strip(),
     )
 
 
+def _unknown(expected: dict[str, str]) -> bool:
+    """Whether the catalogue has no digest of some file: then the first one that comes counts."""
+    return not all(expected.values())
+
+
+def _digests_as_they_came(folder: Path) -> dict[str, str]:
+    path = folder / AS_THEY_CAME
+    return json.loads(path.read_bytes()) if path.is_file() else {}
+
+
 def _set_damaged_aside(folder: Path, expected: dict[str, str]) -> None:
     for file, sha256 in expected.items():
         path = folder / file
-        if path.is_file() and (got := digest_of(path)) != sha256:
+        if path.is_file() and sha256 and (got := digest_of(path)) != sha256:
             aside = path.rename(path.with_name(f"{file}.wrong-{got[:8]}"))
             raise SourceError(
                 f"{path}: expected sha256 {sha256}, got {got}; set aside as {aside.name}. "
@@ -242,23 +287,55 @@ def _get(name: str, entry: _Entry, folder: Path, expected: dict[str, str]) -> No
     folder.mkdir(parents=True, exist_ok=True)
     failures = []
     for way in entry.get:
-        with tempfile.TemporaryDirectory(prefix=".getting-", dir=folder) as beside:
+        with _beside(way["way"], folder) as beside:
             try:
-                _WAYS[way["way"]](way, list(expected), Path(beside))
+                _WAYS[way["way"]](way, list(expected), beside)
             except (DownloadError, OSError, subprocess.SubprocessError) as error:
                 failures.append(f"{way['way']}: {error}")
                 continue
             for file, sha256 in expected.items():
-                if (got := digest_of(Path(beside) / file)) != sha256:
-                    aside = (Path(beside) / file).rename(folder / f"{file}.wrong-{got[:8]}")
+                got = digest_of(beside / file)
+                if got != (sha256 or got):
+                    aside = (beside / file).rename(folder / f"{file}.wrong-{got[:8]}")
                     raise SourceError(
                         f"{name}, {file}, got by {way['way']}: expected sha256 {sha256}, "
                         f"got {got}; set aside as {aside}"
                     )
+            if _unknown(expected):
+                came = {file: digest_of(beside / file) for file in expected}
+                write_durably(folder / AS_THEY_CAME, json.dumps(came, indent=1).encode())
             for file in expected:
-                (Path(beside) / file).replace(folder / file)
-            return
+                (folder / file).parent.mkdir(parents=True, exist_ok=True)
+                (beside / file).replace(folder / file)
+        if way["way"] == HTTPS:
+            shutil.rmtree(beside)
+        return
     raise DownloadError(f"{name}: no way to get it worked ({'; '.join(failures)})")
+
+
+@contextlib.contextmanager
+def _beside(way: str, folder: Path) -> Iterator[Path]:
+    """A folder for files that are not all there yet; what came by HTTPS stays for the next try."""
+    if way == HTTPS:
+        beside = folder / ".getting"
+        beside.mkdir(exist_ok=True)
+        yield beside
+        return
+    with tempfile.TemporaryDirectory(prefix=".getting-", dir=folder) as temporary:
+        yield Path(temporary)
+
+
+def _get_by_https(way: dict[str, str], files: list[str], beside: Path) -> None:
+    """Files below one address, each where it stopped the last time."""
+    from tasks import downloads
+
+    try:
+        downloads.fetch(way["address"], files, beside)
+    except downloads.HttpError as error:
+        raise DownloadError(
+            f"{error}. What came is kept; without this address, give a folder of the files "
+            "as the source"
+        ) from error
 
 
 def _get_by_pip(way: dict[str, str], files: list[str], beside: Path) -> None:
@@ -322,6 +399,7 @@ _WAYS: dict[str, Callable[[dict[str, str], list[str], Path], None]] = {
     "npm": _get_by_npm,
     "folder": _get_by_folder,
     "keras": _get_by_keras,
+    HTTPS: _get_by_https,
 }
 
 

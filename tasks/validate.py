@@ -3,62 +3,176 @@
 import json
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
+from prefect import get_run_logger, task
 
-from neural_classifiers.expectations import check_comments
+from neural_classifiers.drift import Profile
+from tasks import places, runs
 from tasks.ingest import Ingested
 from tasks.records import File, Reference
-from tasks.steps import step
+from tasks.sources import Source
+from tasks.steps import UNRECORDED, step
+from tasks.tables import TableWriter, read_batches
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PROFILE = "profile.json"  # in the run's folder; the next run is held against it
+BATCH_ROWS = 50_000  # Great Expectations costs about 0.1 s a batch, whatever is in it
 
 
 class Accepted(Reference):
-    """Comments that passed (``line``, ``cat``, ``txt``), and those that did not.
+    """Comments that passed: ``file``, ``line``, ``cat``, ``txt``, ``time``; and those that did not.
 
-    `findings` is the verdict of every expectation as JSON; `reasons` counts the rejected rows'.
+    `quarantine` has the bytes and the reasons of each row set aside; `findings` is the verdict of
+    every expectation as JSON, `docs` the same as a page; `profile` is what the comments are like.
     """
 
     table: File
-    rejected: File
+    quarantine: File
     findings: File
+    docs: File
+    profile: File
+    drift: File | None
     rows: int
-    rows_rejected: int
+    rows_quarantined: int
     reasons: dict[str, int]
     categories: list[str]
 
     def in_words(self) -> str:
         """Rows through the gate, rows set aside, and why."""
         why = ", ".join(f"{reason} {n}" for reason, n in self.reasons.items())
-        return f"{self.rows:,} comments accepted, {self.rows_rejected} set aside" + (
+        return f"{self.rows:,} comments accepted, {self.rows_quarantined} set aside" + (
             f" ({why})" if why else ""
         )
 
 
+class Last(Reference):
+    """The profile of the last completed run of the same source on other rows, if there is one."""
+
+    profile: File | None = None
+
+
+@task(**UNRECORDED)
+def find_last_profile(raw: Source, ingested: Ingested) -> Last:
+    """What the comments are to be held against."""
+    last = last_profile(raw, ingested)
+    get_run_logger().info("%s", last.profile.path if last.profile else "no run to compare with")
+    return last
+
+
+def last_profile(raw: Source, ingested: Ingested) -> Last:
+    """As `find_last_profile`, without Prefect.
+
+    A run on the very same rows is passed over: it would say nothing, and a repeated run would
+    have other inputs than the run that it repeats.
+    """
+    for folder in sorted(places.runs().glob("*/"), reverse=True):
+        profile = folder / PROFILE
+        try:
+            told = json.loads((folder / "report.json").read_bytes())["comments"]
+            is_completed = runs.read(folder)["status"] == "completed"
+            same_source = told["source"]["name"] == raw.name
+            other_rows = told["rows"]["digest"] != ingested.table.sha256
+            if is_completed and same_source and other_rows and profile.is_file():
+                Profile.of_dict(json.loads(profile.read_bytes()))
+                return Last(profile=File.of(profile))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # no run of comments, or not one of this version
+    return Last()
+
+
 @step()
 def validate_comments(
-    ingested: Ingested, categories: list[str] | None, folds: int, name: str, folder: Path
+    ingested: Ingested,
+    last: Last,
+    categories: list[str] | None,
+    folds: int,
+    limits: dict[str, float] | None,
+    stop_for_drift: bool,
+    name: str,
+    folder: Path,
 ) -> Accepted:
-    """The rows that meet every expectation; the rest in ``rejected.parquet`` with reasons.
+    """The rows that meet every expectation; the rest in ``quarantine.parquet`` with reasons.
 
     Raises
     ------
     ValidationError
-        If more than 5 % of the rows are faulty, or the categories cannot be learned from.
+        If more than 5 % of the rows are faulty, the categories cannot be learned from, or the
+        comments are no longer what they were in the last run.
     """
-    rows = pd.read_parquet(ingested.table.verified())
-    validation = check_comments(rows, categories, folds, name=name)
-    table, rejected = folder / "comments.parquet", folder / "rejected.parquet"
-    validation.accepted.to_parquet(table, index=False)
-    validation.rejected.to_parquet(rejected, index=False)
-    findings = folder / "findings.json"
-    findings.write_text(json.dumps(validation.report, indent=2) + "\n", encoding="utf-8")
-    reasons = Counter(reason for reasons in validation.rejected["reasons"] for reason in reasons)
+    return validate_table(ingested, last, categories, folds, limits, stop_for_drift, name, folder)
+
+
+def validate_table(
+    ingested: Ingested,
+    last: Last,
+    categories: list[str] | None,
+    folds: int,
+    limits: dict[str, float] | None,
+    stop_for_drift: bool,
+    name: str,
+    folder: Path,
+    batch_rows: int = BATCH_ROWS,
+) -> Accepted:
+    """As `validate_comments`; the size of the batches changes nothing."""
+    from neural_classifiers.data_docs import render_data_docs
+    from neural_classifiers.expectations import ACCEPTED, QUARANTINE, Limits, Validator
+    from neural_classifiers.plots import plot_drift
+
+    before = _read_profile(last.profile) if last.profile else None
+    validator = Validator(
+        categories or _usual_categories(ingested.table, batch_rows),
+        folds,
+        limits=Limits.of(limits),
+        n_rows=ingested.rows,
+        last=before,
+        stop_for_drift=stop_for_drift,
+        name=name,
+    )
+    table, quarantine = folder / "comments.parquet", folder / "quarantine.parquet"
+    with TableWriter(table, ACCEPTED) as good, TableWriter(quarantine, QUARANTINE) as bad:
+        for batch in read_batches(ingested.table, batch_rows):
+            accepted, quarantined = validator.check(batch)
+            good.write(accepted)
+            bad.write(quarantined)
+    verdict = validator.verdict()
+    if good.rows + bad.rows != ingested.rows:
+        raise RuntimeError(f"{name}: expected {ingested.rows:,} rows, got {good.rows + bad.rows:,}")
+    findings, docs, profile = (folder / n for n in ("findings.json", "data_docs.html", PROFILE))
+    findings.write_text(json.dumps(verdict.report, indent=2) + "\n", encoding="utf-8")
+    docs.write_text(render_data_docs(verdict.result), encoding="utf-8")
+    profile.write_text(json.dumps(verdict.profile.as_dict()) + "\n", encoding="utf-8")
+    drift = folder / "drift.png"
+    if before:
+        drift.write_bytes(plot_drift(before, verdict.profile))
     return Accepted(
         table=File.of(table),
-        rejected=File.of(rejected),
+        quarantine=File.of(quarantine),
         findings=File.of(findings),
-        rows=len(validation.accepted),
-        rows_rejected=len(validation.rejected),
-        reasons=dict(sorted(reasons.items())),
-        categories=list(validation.shares["cat"]),
+        docs=File.of(docs),
+        profile=File.of(profile),
+        drift=File.of(drift) if before else None,
+        rows=good.rows,
+        rows_quarantined=bad.rows,
+        reasons=verdict.report["reasons"],
+        categories=list(verdict.shares["cat"]),
     )
+
+
+def _read_profile(file: File) -> Profile:
+    return Profile.of_dict(json.loads(file.verified().read_bytes()))
+
+
+def _usual_categories(table: File, batch_rows: int) -> list[str]:
+    from neural_classifiers.expectations import usual_categories
+
+    counts: Counter[str] = Counter()
+    for batch in read_batches(table, batch_rows, ["cat"]):
+        counts.update(_labels(batch))
+    return usual_categories(counts)
+
+
+def _labels(batch: "pa.RecordBatch") -> list[str]:
+    return batch["cat"].drop_null().to_pylist()

@@ -1,25 +1,52 @@
 import json
+import re
 import subprocess
 import sys
+from io import BytesIO
+from types import SimpleNamespace
 
-import pandas as pd
+import pyarrow as pa
 import pytest
 
-from neural_classifiers.comments import parse_lines
+from neural_classifiers.comments import Layout, Part, read_comments
+from neural_classifiers.data_docs import render_data_docs
+from neural_classifiers.drift import Profiler, compare_profiles
 from neural_classifiers.expectations import (
+    ACCEPTED,
+    QUARANTINE,
+    Limits,
     ValidationError,
-    check_comments,
+    Validator,
     comment_suite,
     usual_categories,
 )
+from neural_classifiers.text import english_stop_words
 
 CLASSES = ["games", "sports"]
 
 
-def table_of(*comments):
-    """Rows as they are read; a string stands for a line that is given as it is."""
+def table_of(*comments, batch_rows=8192):
+    """Batches of rows as they are read; a string stands for a line that is given as it is."""
     lines = [c if isinstance(c, str) else json.dumps(c) for c in comments]
-    return parse_lines(list(enumerate(lines, start=1)), "posts.jsonl")
+    content = "\n".join(lines).encode()
+    return list(
+        read_comments([Part("posts.jsonl", lambda: BytesIO(content))], Layout(), None, batch_rows)
+    )
+
+
+def check(batches, categories=CLASSES, folds=5, **options):
+    """Verdict on all batches, with what was accepted and what was quarantined."""
+    validator = Validator(categories, folds, **options)
+    parted = [validator.check(batch) for batch in batches]
+    accepted, quarantined = zip(*parted, strict=True) if parted else ((), ())
+    verdict = validator.verdict()
+    return SimpleNamespace(
+        accepted=pa.Table.from_batches(accepted, ACCEPTED).to_pandas(),
+        quarantined=pa.Table.from_batches(quarantined, QUARANTINE).to_pandas(),
+        shares=verdict.shares,
+        report=verdict.report,
+        verdict=verdict,
+    )
 
 
 def good(n, *classes):
@@ -27,88 +54,92 @@ def good(n, *classes):
     return [{"cat": c, "txt": f"{c} {i}"} for i in range(n) for c in classes or CLASSES]
 
 
-def reasons_of(*bad):
-    """Reasons for these rows among enough good ones."""
-    checked = check_comments(table_of(*good(50), *bad), CLASSES, name="posts.jsonl")
-    return dict(zip(checked.rejected["line"] - 100, checked.rejected["reasons"], strict=True))
+BAD = [
+    ({"cat": "sports", "txt": None}, ["txt: null"]),
+    ({"cat": "sports", "txt": ""}, ["txt: empty"]),
+    ({"cat": "sports", "txt": " \t\n\u00a0\u3000"}, ["txt: empty"]),
+    ({"cat": "sports", "txt": 3}, ["txt: number"]),
+    ({"cat": "sports", "txt": 0.5}, ["txt: number"]),
+    ({"cat": "sports", "txt": ["a", "b"]}, ["txt: list"]),
+    ({"cat": "sports", "txt": {"a": "b"}}, ["txt: object"]),
+    ({"cat": "sports", "txt": True}, ["txt: boolean"]),
+    ({"cat": "sports"}, ["txt: missing"]),
+    ({"cat": "sports", "txt": "\ud83d"}, ["txt: lone surrogate"]),
+    ({"cat": "sports", "txt": "[removed]"}, ["txt: removed"]),
+    ({"cat": "sports", "txt": "[deleted]"}, ["txt: removed"]),
+    ({"cat": "sports", "txt": " [ Removed by Reddit ]\n"}, ["txt: removed"]),
+    ({"cat": "sports", "txt": "[deleted by user]"}, ["txt: removed"]),
+    ({"cat": None, "txt": "x"}, ["cat: null"]),
+    ({"cat": "", "txt": "x"}, ["cat: empty", "cat: unknown category"]),
+    ({"cat": 1, "txt": "x"}, ["cat: number"]),
+    ({"cat": ["sports"], "txt": "x"}, ["cat: list"]),
+    ({"txt": "x"}, ["cat: missing"]),
+    ({"cat": "\ude00", "txt": "x"}, ["cat: lone surrogate"]),
+    ({"cat": "cooking", "txt": "x"}, ["cat: unknown category"]),
+    ({"cat": "Sports", "txt": "x"}, ["cat: unknown category"]),  # names are exact
+    ("nonsense", ["line: not JSON"]),
+    ('["sports", "x"]', ["line: list"]),
+    ("null", ["line: null"]),
+    # Every reason is told, in the order of the suite
+    ({}, ["cat: missing", "txt: missing"]),
+    ({"cat": 7, "txt": " "}, ["cat: number", "txt: empty"]),
+    ({"cat": "cooking", "txt": "[removed]"}, ["cat: unknown category", "txt: removed"]),
+]
 
 
-@pytest.mark.parametrize(
-    ("line", "reasons"),
-    [
-        ({"cat": "sports", "txt": None}, ["txt: null"]),
-        ({"cat": "sports", "txt": ""}, ["txt: empty"]),
-        ({"cat": "sports", "txt": " \t\n\u00a0\u3000"}, ["txt: empty"]),
-        ({"cat": "sports", "txt": 3}, ["txt: number"]),
-        ({"cat": "sports", "txt": 0.5}, ["txt: number"]),
-        ({"cat": "sports", "txt": ["a", "b"]}, ["txt: list"]),
-        ({"cat": "sports", "txt": {"a": "b"}}, ["txt: object"]),
-        ({"cat": "sports", "txt": True}, ["txt: boolean"]),
-        ({"cat": "sports"}, ["txt: missing"]),
-        ({"cat": "sports", "txt": "\ud83d"}, ["txt: lone surrogate"]),
-        ({"cat": "sports", "txt": "[removed]"}, ["txt: removed"]),
-        ({"cat": "sports", "txt": "[deleted]"}, ["txt: removed"]),
-        ({"cat": "sports", "txt": " [ Removed by Reddit ]\n"}, ["txt: removed"]),
-        ({"cat": "sports", "txt": "[deleted by user]"}, ["txt: removed"]),
-        ({"cat": None, "txt": "x"}, ["cat: null"]),
-        ({"cat": "", "txt": "x"}, ["cat: empty", "cat: unknown category"]),
-        ({"cat": 1, "txt": "x"}, ["cat: number"]),
-        ({"cat": ["sports"], "txt": "x"}, ["cat: list"]),
-        ({"txt": "x"}, ["cat: missing"]),
-        ({"cat": "\ude00", "txt": "x"}, ["cat: lone surrogate"]),
-        ({"cat": "cooking", "txt": "x"}, ["cat: unknown category"]),
-        ({"cat": "Sports", "txt": "x"}, ["cat: unknown category"]),  # names are exact
-        ("nonsense", ["line: not JSON"]),
-        ('["sports", "x"]', ["line: list"]),
-        ("null", ["line: null"]),
-        # Every reason is told, in the order of the suite
-        ({}, ["cat: missing", "txt: missing"]),
-        ({"cat": 7, "txt": " "}, ["cat: number", "txt: empty"]),
-        ({"cat": "cooking", "txt": "[removed]"}, ["cat: unknown category", "txt: removed"]),
-    ],
-)
-def test_a_bad_row_is_set_aside_with_every_reason(line, reasons):
-    assert reasons_of(line) == {1: reasons}
+def test_a_bad_row_is_set_aside_with_every_reason():
+    rows = table_of(*good(50), *(line for line, _ in BAD))
+    found = check(rows, limits=Limits(faulty=1)).quarantined
+
+    assert found["line"].tolist() == list(range(101, 101 + len(BAD)))
+    assert [list(reasons) for reasons in found["reasons"]] == [reasons for _, reasons in BAD]
 
 
-@pytest.mark.parametrize(
-    "text", ["001", "null", "[removed] but quoted", "removed", "[", "a\u0000b", "\N{SOCCER BALL}"]
-)
-def test_odd_but_sound_texts_are_let_through(text):
-    assert reasons_of({"cat": "sports", "txt": text}) == {}
+def test_odd_but_sound_texts_are_let_through():
+    odd = ["001", "null", "[removed] but quoted", "removed", "[", "a\u0000b", "\N{SOCCER BALL}"]
+    checked = check(table_of(*good(50), *({"cat": "sports", "txt": text} for text in odd)))
+
+    assert checked.accepted["txt"].tolist()[100:] == odd
+    assert checked.quarantined.empty
 
 
 def test_every_row_is_either_let_through_or_set_aside():
-    rows = table_of(*good(50), "nonsense", {"cat": "sports"}, *good(50))
-    checked = check_comments(rows, CLASSES)
-    lines = [*checked.accepted["line"], *checked.rejected["line"]]
+    rows = table_of(*good(50), "nonsense", {"cat": "sports"}, *good(100)[100:])
+    checked = check(rows)
+    lines = [*checked.accepted["line"], *checked.quarantined["line"]]
 
     assert sorted(lines) == list(range(1, 203))
-    assert checked.rejected["line"].tolist() == [101, 102]
-    assert checked.rejected["raw"].tolist() == ["nonsense", '{"cat": "sports"}']
-    assert checked.accepted.columns.tolist() == ["line", "cat", "txt"]
+    assert checked.quarantined["line"].tolist() == [101, 102]
+    assert checked.quarantined["raw"].tolist() == [b"nonsense", b'{"cat": "sports"}']
     assert checked.accepted["line"].is_monotonic_increasing
 
 
-def test_the_index_of_the_input_does_not_matter():
-    rows = table_of(*good(50), "nonsense").set_index(pd.Index([7] * 101))
+@pytest.mark.parametrize("batch_rows", [11, 43, 60])
+def test_the_verdict_does_not_depend_on_the_size_of_batches(batch_rows):
+    bad = ["nonsense", {"cat": "cooking", "txt": "x"}, {"cat": "games", "txt": "[removed]"}]
+    comments = [*good(20), *bad, *good(40)[40:]]
+    whole, cut = (check(table_of(*comments, batch_rows=n)) for n in (8192, batch_rows))
 
-    assert check_comments(rows, CLASSES).rejected["line"].tolist() == [101]
+    assert cut.report == whole.report
+    assert cut.verdict.profile == whole.verdict.profile
+    assert cut.accepted.equals(whole.accepted)
+    assert cut.quarantined["line"].tolist() == whole.quarantined["line"].tolist() == [41, 42, 43]
+    assert render_data_docs(cut.verdict.result) == render_data_docs(whole.verdict.result)
 
 
 def test_five_percent_faulty_rows_pass_and_one_more_does_not():
     faulty = [{"cat": "sports", "txt": None}]
 
     # 5 of 100 are 5 %; 6 of 101 are 5.9 %
-    assert check_comments(table_of(*good(48)[:95], *faulty * 5), CLASSES).report["success"]
+    assert check(table_of(*good(48)[:95], *faulty * 5)).report["success"]
     with pytest.raises(ValidationError, match=r"at most 5\.0% .* 6 faulty of 101 \(5\.9%\)"):
-        check_comments(table_of(*good(48)[:95], *faulty * 6), CLASSES)
+        check(table_of(*good(48)[:95], *faulty * 6))
 
 
 def test_the_message_names_the_file_and_each_reason_with_its_first_lines():
     bad = [{"cat": "sports", "txt": None}] * 4 + [{"cat": "cooking", "txt": 3}]
     with pytest.raises(ValidationError) as stopped:
-        check_comments(table_of(*good(10), *bad), CLASSES, name="posts.jsonl")
+        check(table_of(*good(10), *bad), name="posts.jsonl")
 
     assert str(stopped.value).startswith("posts.jsonl: expected at most 5.0%")
     assert "txt: null 4 (lines 21, 22, 23, ...)" in str(stopped.value)
@@ -122,94 +153,91 @@ def test_the_message_names_the_file_and_each_reason_with_its_first_lines():
 
 
 def test_removed_rows_are_counted_apart_and_not_against_the_limit():
-    removed = [{"cat": "sports", "txt": "[removed]"}] * 40
-    checked = check_comments(table_of(*good(30), *removed), CLASSES)
+    checked = check(table_of(*good(30), *[{"cat": "sports", "txt": "[removed]"}] * 40))
 
-    assert len(checked.rejected) == 40
+    assert len(checked.quarantined) == 40
     assert (checked.report["removed"], checked.report["faulty"]) == (40, 0)
 
 
 def test_a_removed_row_with_another_fault_does_count():
     bad = [{"cat": "cooking", "txt": "[removed]"}] * 6
     with pytest.raises(ValidationError, match=r"6 faulty of 106 \(5\.7%\)"):
-        check_comments(table_of(*good(50), *bad), CLASSES)
+        check(table_of(*good(50), *bad))
 
 
 def test_a_file_of_removed_rows_alone_stops():
-    with pytest.raises(ValidationError, match=r"got 0 faulty of 20 .* and 0 accepted"):
-        check_comments(table_of(*[{"cat": "sports", "txt": "[deleted]"}] * 20), CLASSES)
+    with pytest.raises(ValidationError, match=r"some accepted rows.* 0 faulty of 20 .*0 accepted"):
+        check(table_of(*[{"cat": "sports", "txt": "[deleted]"}] * 20))
 
 
 def test_a_file_of_bad_rows_alone_stops_whatever_the_limit():
-    with pytest.raises(ValidationError, match="and 0 accepted: txt: null 20"):
-        check_comments(table_of(*[{"cat": "sports", "txt": None}] * 20), CLASSES, max_rejected=1)
+    with pytest.raises(ValidationError, match=r"0 accepted in 2 .* txt: null 20"):
+        check(table_of(*[{"cat": "sports", "txt": None}] * 20), limits=Limits(faulty=1))
 
 
 def test_fewer_than_two_categories_stop_the_run():
-    with pytest.raises(ValidationError, match=r"at least 2 categories.* got 20 .*: 'sports' 20"):
-        check_comments(table_of(*good(20, "sports")), name="posts.jsonl")
+    with pytest.raises(ValidationError, match=r"at least 2 categories.*20 accepted.*'sports' 20"):
+        check(table_of(*good(20, "sports")), ["sports"])
 
 
-@pytest.mark.parametrize("categories", [None, [*CLASSES, "science"]])
-def test_a_category_with_fewer_rows_than_folds_stops_the_run(categories):
-    rows = table_of(*good(20), *good(4, "science"))
+def test_a_category_with_fewer_rows_than_folds_stops_the_run():
+    rows, names = table_of(*good(20), *good(4, "science")), [*CLASSES, "science"]
     with pytest.raises(ValidationError, match=r"at least 5 rows of every category.*'science' 4"):
-        check_comments(rows, categories, folds=5)
+        check(rows, names)
 
-    assert check_comments(rows, categories, folds=4).report["success"]
+    assert check(rows, names, folds=4).report["success"]
 
 
 def test_a_named_category_without_any_row_stops_the_run():
     with pytest.raises(ValidationError, match=r"rarest first: 'science' 0, 'games' 20"):
-        check_comments(table_of(*good(20)), [*CLASSES, "science"])
-
-
-def test_rows_are_counted_for_the_folds_after_the_bad_ones_are_gone():
-    rows = table_of(*good(100), *good(4, "science"), {"cat": "science", "txt": None})
-    with pytest.raises(ValidationError, match="'science' 4"):
-        check_comments(rows, folds=5)
+        check(table_of(*good(20)), [*CLASSES, "science"])
 
 
 def test_one_category_with_nearly_all_rows_stops_the_run():
     rows = table_of(*good(600, "games"), *good(6, "sports"))  # 600 / 606 = 99.01 %
     with pytest.raises(ValidationError, match="no category above 99% of the rows"):
-        check_comments(rows, CLASSES)
+        check(rows)
 
 
 def test_too_few_rows_stop_the_run():
-    with pytest.raises(ValidationError, match=r"posts\.jsonl: expected at least 41 rows, got 40"):
-        check_comments(table_of(*good(20)), CLASSES, min_rows=41, name="posts.jsonl")
-    with pytest.raises(ValidationError, match="expected at least 1 rows, got 0"):
-        check_comments(table_of(*good(1)).iloc[:0], CLASSES)
+    with pytest.raises(ValidationError, match=r"posts\.jsonl: expected at least 41 rows; got"):
+        check(table_of(*good(20)), min_rows=41, name="posts.jsonl")
+    with pytest.raises(ValidationError, match="expected at least 1 rows"):
+        check([])
+
+
+def test_a_file_that_was_appended_to_itself_stops_the_run():
+    with pytest.raises(ValidationError, match=r"at most 40% duplicates; .*50\.0% duplicates"):
+        check(table_of(*good(50), *good(50)))
+
+    assert check(table_of(*good(50), *good(50)), limits=Limits.of({"duplicates": 0.5}))
 
 
 def test_a_table_without_one_of_its_columns_stops_the_run():
+    [batch] = table_of(*good(20))
     with pytest.raises(ValidationError, match=r"expect_table_columns_to_match_set .*txt_type"):
-        check_comments(table_of(*good(20)).drop(columns="txt_type"), CLASSES)
+        check([batch.drop_columns(["txt_type"])])
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [({"fautly": 0.1}, "expected some of .*'faulty'.*got 'fautly'"), ({"faulty": 2}, "got 2")],
+)
+def test_a_limit_that_is_none_is_refused(limits, message):
+    with pytest.raises(ValueError, match=message):
+        Limits.of(limits)
 
 
 def test_labels_of_at_least_one_percent_are_the_categories():
-    # 2 of 200 are 1 %, 1 of 200 is less; rows without a label do not count
-    comments = [*good(98), *good(2, "science"), {"cat": "sprots", "txt": "x"}, *good(1, "a")]
-    rows = table_of(*comments, *[{"cat": None, "txt": "x"}] * 50)
-
-    assert usual_categories(rows) == ["games", "science", "sports"]
-
-
-def test_a_blank_label_is_never_a_category():
-    assert usual_categories(table_of(*good(10), *good(10, " "))) == CLASSES
-
-
-def test_rows_with_a_rare_label_are_set_aside_unless_it_is_named():
-    rows = table_of(*good(1000), *good(8, "science"))
-
-    assert len(check_comments(rows).rejected) == 8
-    assert len(check_comments(rows, [*CLASSES, "science"]).rejected) == 0
+    counts = {"games": 98, "sports": 99, "science": 2, "sprots": 1}  # 2 of 200 are 1 %
+    assert usual_categories(counts) == ["games", "science", "sports"]
+    assert usual_categories({"a": 10, " ": 10}) == ["a"]
+    assert usual_categories({}) == []
 
 
 def test_shares_are_those_of_the_rows_let_through():
     rows = table_of(*good(60, "games"), *good(38, "sports"), *["nonsense", {"cat": "games"}])
-    shares = check_comments(rows).shares
+    shares = check(rows).shares
 
     assert shares["cat"].tolist() == CLASSES
     assert shares["rows"].tolist() == [60, 38]
@@ -218,27 +246,137 @@ def test_shares_are_those_of_the_rows_let_through():
 
 def test_the_report_is_plain_json_with_every_expectation():
     removed = {"cat": "games", "txt": "[removed]"}
-    report = check_comments(table_of(*good(50), "nonsense", removed), CLASSES).report
-    expectations = report["expectations"]
+    report = check(table_of(*good(50), "nonsense", removed)).report
+    suite = comment_suite(CLASSES)
 
     assert json.loads(json.dumps(report, allow_nan=False)) == report
-    assert (report["rows"], report["accepted"], report["rejected"]) == (102, 100, 2)
+    assert (report["rows"], report["accepted"], report["quarantined"]) == (102, 100, 2)
     assert report["reasons"] == {"line: not JSON": 1, "txt: removed": 1}
-    assert len(expectations) == len(comment_suite(CLASSES).expectations) + 3
-    assert [(e["kwargs"]["column"], e["unexpected"]) for e in expectations if e["unexpected"]] == [
+    told = report["expectations"]
+    assert len(told) == len([*suite.rows, *suite.whole, *suite.categories])
+    assert [(e["kwargs"]["column"], e["unexpected"]) for e in told if e["unexpected"]] == [
         ("line_type", 1),
         ("txt", 1),
     ]
+
+
+def test_an_expectation_that_a_user_adds_is_judged_and_told(monkeypatch):
+    from great_expectations import expectations as gxe
+
+    from neural_classifiers import expectations
+
+    def extended(*args, **options):
+        suite = comment_suite(*args, **options)
+        suite.rows.append(
+            gxe.ExpectColumnValueLengthsToBeBetween(
+                column="txt", max_value=20, meta={"reason": "txt: too long"}
+            )
+        )
+        return suite
+
+    monkeypatch.setattr(expectations, "comment_suite", extended)
+    checked = check(table_of(*good(50), {"cat": "games", "txt": "x" * 21}))
+
+    assert [list(r) for r in checked.quarantined["reasons"]] == [["txt: too long"]]
+    assert "txt: too long" in checked.report["reasons"]
+
+
+# ---- drift
+
+
+def profile_of(comments):
+    profiler = Profiler(english_stop_words())
+    profiler.add([c["txt"] for c in comments], [c["cat"] for c in comments])
+    return profiler.profile()
+
+
+def chatter(
+    n, share=0.5, words="goal match boss level", filler="the best of them all was", start=0
+):
+    """Comments with `share` of sports in English; each its own."""
+    names = words.split()
+    return [
+        {
+            "cat": "sports" if i % 100 < 100 * share else "games",
+            "txt": f"{filler} {names[i % len(names)]} {names[(i // 7) % len(names)]} no{start + i}",
+        }
+        for i in range(n)
+    ]
+
+
+BEFORE = chatter(1000)
+DRIFTED = {
+    "class_drift": chatter(1000, share=0.8, start=1000),
+    "length_drift": [c | {"txt": c["txt"] + " goal match" * 20} for c in chatter(1000, start=1000)],
+    "vocabulary_drift": chatter(1000, words="atom probe laser orbit", start=1000),
+    "language_drift": chatter(1000, filler="das beste von ihnen allen war", start=1000),
+}
+
+
+@pytest.mark.parametrize("measure", DRIFTED)
+def test_comments_that_are_no_longer_what_they_were_stop_the_run(measure):
+    rows, last = table_of(*DRIFTED[measure]), profile_of(BEFORE)
+    with pytest.raises(ValidationError, match=r"expected a drift of .* from the last run") as told:
+        check(rows, last=last, name="posts.jsonl")
+
+    limits = {m["name"]: m["limit"] for m in told.value.report["drift"]}
+    distances = {m["name"]: m["distance"] for m in told.value.report["drift"]}
+    assert distances[measure] > limits[measure]
+    report = check(rows, last=last, stop_for_drift=False).report
+    assert report["success"]
+    assert any(measure.split("_")[0] in fault for fault in report["drifted"])
+
+
+def test_more_of_the_same_is_no_drift():
+    report = check(table_of(*chatter(1000, start=1000)), last=profile_of(BEFORE)).report
+
+    assert report["drifted"] == []
+    assert {m["name"] for m in report["drift"]} == set(DRIFTED)
+    assert len(report["moved_words"]) == 10
+
+
+def test_distances_are_those_of_the_definitions():
+    before = profile_of([{"cat": "a", "txt": "ab"}] * 3 + [{"cat": "b", "txt": "ab"}])
+    now = profile_of([{"cat": "a", "txt": "ab"}] * 1 + [{"cat": "c", "txt": "cdcd"}] * 3)
+    told = {m.name: m.distance for m in compare_profiles(before, now)}
+
+    # shares 3/4, 1/4, 0 against 1/4, 0, 3/4: (1/2 + 1/4 + 3/4) / 2
+    assert told["class_drift"] == pytest.approx(0.75)
+    assert told["length_drift"] == pytest.approx(0.75)  # 1 against 1/4 of at most 2 characters
+    # "ab" 1 against 1/4, "cdcd" 0 against 3/4; in the middle 5/8 and 3/8:
+    # (log2(8/5) + 1/4 log2(2/5) + 3/4 log2(2)) / 2 = (0.6781 - 0.3305 + 0.75) / 2
+    assert told["vocabulary_drift"] == pytest.approx(0.5488, abs=1e-4)
+    assert told["language_drift"] == 0
+    assert all(m.distance == 0 for m in compare_profiles(now, now))
+
+
+# ---- data docs
+
+
+def test_the_data_docs_hold_every_expectation_and_load_nothing():
+    hostile = {"cat": "<script>alert(1)</script>", "txt": 'x" onload="alert(2) $cat'}
+    page = render_data_docs(check(table_of(*good(50), hostile)).verdict.result)
+
+    assert "<script" not in page
+    loads = r"https?:|//[a-z]|url\(|@import|<(?:link|img|iframe|form|input)|src=|href=.(?!#)"
+    assert not re.findall(loads, page)
+    assert not re.findall(r"<[^>]*\son[a-z]+=", page)
+    assert "&lt;script&gt;alert(1)" in page
+    for column in ("line_type", "cat_type", "txt", "faulty_share", "class_drift", "share"):
+        assert column in page
+    assert "default-src 'none'" in page
 
 
 def test_checking_writes_no_file_opens_no_connection_and_prints_nothing(tmp_path):
     # A process of its own: an audit hook cannot be taken away again
     watched = """
 import json, sys
-from neural_classifiers.comments import parse_lines
-from neural_classifiers.expectations import check_comments, comment_suite
-comments = [{"cat": c, "txt": "x"} for c in ("games", "sports") for _ in range(50)] + [{}]
-rows = parse_lines(list(enumerate(map(json.dumps, comments), start=1)), "posts.jsonl")
+from io import BytesIO
+from neural_classifiers.comments import Layout, Part, read_comments
+from neural_classifiers.expectations import Validator, comment_suite
+comments = [{"cat": c, "txt": f"x {i}"} for c in ("games", "sports") for i in range(50)] + [{}]
+content = b"\\n".join(json.dumps(c).encode() for c in comments)
+[rows] = read_comments([Part("posts.jsonl", lambda: BytesIO(content))], Layout())
 comment_suite(["games"])  # imports Great Expectations
 seen = []
 def hook(event, args):
@@ -246,7 +384,9 @@ def hook(event, args):
     if writes or event in ("os.mkdir", "os.rename", "socket.connect", "socket.getaddrinfo"):
         seen.append((event, str(args)))
 sys.addaudithook(hook)
-check_comments(rows)
+validator = Validator(["games", "sports"])
+validator.check(rows)
+validator.verdict()
 assert not seen, seen
 """
     ran = subprocess.run(

@@ -77,6 +77,7 @@ STEPS = {
     "validate_comments",
     "clean_comments",
     "split_comments",
+    "find_near_duplicates",
     "fit_scikit",
     "fit_keras",
     "fit_constant",
@@ -94,7 +95,7 @@ STEPS = {
         {"ingest_comments", "clean_comments", "fit_scikit", "fit_keras", "fit_constant"}
         | {"score_model"},
         {"validate_comments", "split_comments", "search_linear", "search_scikit", "search_keras"}
-        | {"compare_models"},
+        | {"compare_models", "find_near_duplicates"},
     ],
     ids=["every other step", "the others"],
 )

@@ -100,17 +100,30 @@ def test_every_row_of_the_file_is_accounted_for(good):
         "txt: removed": 1,
     }
     assert rows["duplicates"] == 1
+    section = read(good[2][0] / "report.json")["comments"]
+    assert section["account"] == {
+        "in": 246,
+        "accepted": rows["train"] + rows["test"],
+        "quarantined": 4,
+        "duplicates": 1,
+    }
+    assert sum(section["account"].values()) == 2 * 246
+    assert "246 rows in = " in (good[2][0] / "report.html").read_text()
     kept = rows["train"] + rows["test"]
-    assert kept + rows["duplicates"] + rows["empty"] + rows["rejected"] == rows["drawn"]
+    assert kept + rows["duplicates"] + rows["empty"] + rows["quarantined"] == rows["drawn"]
 
 
-def test_rejected_rows_lie_in_a_file_with_their_reasons(good):
+def test_quarantined_rows_lie_in_a_file_with_their_bytes_and_reasons(good):
     files = read(good[2][0] / "report.json")["comments"]["files"]
-    rejected = pd.read_parquet(files["rejected"]["path"])
+    quarantine = pd.read_parquet(files["quarantine"]["path"])
 
-    assert rejected["line"].tolist() == [241, 242, 243, 244]
-    assert rejected["raw"].iloc[3] == "not JSON at all"
-    assert [list(r) for r in rejected["reasons"]][2] == ["cat: unknown category"]
+    assert quarantine["line"].tolist() == [241, 242, 243, 244]
+    assert set(quarantine["file"]) == {"comments.jsonl"}
+    assert quarantine["raw"].iloc[3] == b"not JSON at all"
+    assert [list(r) for r in quarantine["reasons"]][2] == ["cat: unknown category"]
+    content = (good[0] / "comments.jsonl").read_bytes()
+    for start, raw in zip(quarantine["byte_offset"], quarantine["raw"], strict=True):
+        assert content[start:].startswith(raw + b"\n")
 
 
 def test_the_folder_holds_grids_figures_and_a_report_that_shows_them(good):
@@ -225,8 +238,8 @@ def test_a_branch_that_fails_leaves_the_others_their_report(home):
     [
         (None, "expected a path that exists"),
         (b"", "got 0 bytes"),
-        (b'{"cat": "a", "txt": "caf\xe9"}\n', "expected UTF-8, got byte 0xe9"),
-        (b"cat,txt\nsports,goal\n", "expected a JSON object on each line"),
+        (b'{"cat": "a", "txt": "caf\xe9"}\n', "(this one: not UTF-8)"),
+        (b"category,txt\nsports,goal\n", "expected a JSON object on each line"),
         (b'{"label": "a", "txt": "b"}\n' * 9, "expected a field 'cat'"),
         (b'{"cat": "a", "text": "b"}\n' * 9, "expected a field 'txt'"),
         (b'{"cat": "a", "txt": "b"}\n' * 9, "expected at least 2 categories"),

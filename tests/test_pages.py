@@ -310,7 +310,7 @@ def test_the_page_shows_the_numbers_that_a_reader_asks_for():
 
     for told in (
         "88.8\N{NO-BREAK SPACE}% – 97.8\N{NO-BREAK SPACE}%",  # Wilson: 95 of 100
-        "Rejected: txt: removed",
+        "Quarantined: txt: removed",
         "5,000",
         "1,182,730",
         "97.30\N{NO-BREAK SPACE}%",

@@ -34,7 +34,7 @@ def catalogue(home, monkeypatch):
         "description": "D",
         "licence": "CC0",
         "citation": "C",
-        "format": "json-lines",
+        "format": "rows",
         "get": [{"way": "hand"}],
         "files": {"c.jsonl": {"sha256": hashlib.sha256(content).hexdigest()}},
         "categories": ["a", "b"],
@@ -117,7 +117,7 @@ def test_a_path_is_a_source(home):
     path.write_text('{"cat": "a", "txt": "b"}\n')
     source = find_source(str(path), "comments")
 
-    assert (source.name, source.format, source.categories) == ("mine.jsonl", "json-lines", None)
+    assert (source.name, source.format, source.categories) == ("mine.jsonl", "rows", None)
     assert source.files["mine.jsonl"].sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -192,11 +192,14 @@ def test_a_program_that_is_missing_is_named():
 def test_every_entry_of_our_catalogue_is_complete():
     entries = sources.read_catalogue(Path(__file__).parents[1] / "data" / "catalog.yaml")
 
-    assert {"short-texts", "mnist", "mnist-5k"} <= set(entries)
+    assert {"short-texts", "reddit", "mnist", "mnist-5k"} <= set(entries)
     for entry in entries.values():
         assert entry.licence
         assert entry.citation
-        assert all(len(told["sha256"]) == 64 for told in entry.files.values())
+        assert entry.files
+        if entry.files_of_categories is None:
+            assert all(len(told["sha256"]) == 64 for told in entry.files.values())
+        assert {told.get("category", "0") for told in entry.files.values()} <= set(entry.categories)
         assert all(way["way"] in sources._WAYS for way in entry.get)
 
 

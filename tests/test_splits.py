@@ -192,3 +192,32 @@ def test_a_class_with_fewer_training_rows_than_folds_is_named():
 def test_a_class_without_any_training_row_is_named():
     with pytest.raises(ValueError, match=r"\{'science': 0\}"):
         check_folds(["games"] * 5, folds=5, classes=["games", "science"])
+
+
+def test_by_time_the_earliest_are_the_training_set_and_ties_stay_together():
+    texts = [f"text {i}" for i in range(10)]
+    labels = ["a", "b"] * 5
+    times = [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]
+    split = split_comments(texts, labels, 0.7, times=times)
+    assert sorted(split.train) == [3, 4, 5, 6, 7, 8, 9]
+    assert sorted(split.test) == [0, 1, 2]
+
+    tied = [0, 0, 0, 0, 0, 1, 1, 1, 1, 2]  # the 7th of 10 has time 1, and so have two more
+    assert sorted(split_comments(texts, labels, 0.7, times=tied).test) == [9]
+
+
+def test_by_time_the_earliest_duplicate_stays_and_a_text_has_one_side():
+    texts = ["same", "same", "x", "y", "both", "both"]
+    labels = ["a", "a", "a", "b", "a", "b"]
+    split = split_comments(texts, labels, 0.6, times=[5, 1, 2, 3, 4, 0])
+
+    assert split.duplicates.tolist() == [0]
+    assert split.conflicting == ("both",)
+    # left are rows 1..5 with times 1, 2, 3, 4, 0; "both" stands where its row of time 0 does
+    assert sorted(split.train) == [1, 4, 5]
+    assert sorted(split.test) == [2, 3]
+
+
+def test_a_time_for_each_text_is_needed():
+    with pytest.raises(ValueError, match="a time for each of 2 texts, got 1"):
+        split_comments(["a", "b"], ["x", "y"], times=[1])

@@ -2,6 +2,7 @@ import hashlib
 import subprocess
 import sys
 import unicodedata
+from dataclasses import fields
 from importlib.resources import files
 
 import pytest
@@ -9,8 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neural_classifiers.text import (
+    _CHOICES,
+    CLEANINGS,
+    Cleaning,
     clean_comment,
     clean_comments,
+    cleaning_of,
     english_stop_words,
     porter_stemmer,
 )
@@ -117,3 +122,100 @@ def test_any_text_has_stems(comment):
     words = clean_comment(comment, english_stop_words(), keep).split()
 
     assert len(clean_comments([comment])[0].split()) == len(words)
+
+
+def clean(comment, **options):
+    return clean_comment(comment, english_stop_words(), keep, Cleaning(**options))
+
+
+@pytest.mark.parametrize(
+    ("comment", "options", "expected"),
+    [
+        ("schÃ¶n play", {"mojibake": True}, "schön play"),
+        ("schÃ¶n play", {}, "schã n play"),
+        ("tom &amp; jerry &lt;3", {"html_entities": True}, "tom jerry <3"),
+        ("tom &amp; jerry", {}, "tom amp jerry"),
+        ("ﬁnal e\u0301te", {"unicode": "NFKC"}, "final éte"),
+        ("ﬁnal e\u0301te", {"unicode": "NFC"}, "ﬁnal éte"),
+        ("> they said\nsave\n  >more", {"quoted_lines": "drop"}, "save"),
+        ("&gt; they said\nsave > goal", {"quoted_lines": "drop"}, "save > goal"),
+        ("see [the goalie](http://x.org/a_(b) \"t\") save", {"markdown": True}, "see goalie save"),
+        ("array[0](x) [not a link] (x)", {"markdown": True}, "array 0 link x"),
+        ("look http://x.org/a?b=c, www.y.org save", {"urls": "drop"}, "look save"),
+        ("http://x.org", {}, "http x org"),
+        ("goal \N{SOCCER BALL}\ufe0f!", {"emoji": "drop"}, "goal"),
+        ("goal\N{SOCCER BALL}\ufe0f", {"emoji": "name"}, "goal soccer ball"),
+        ("goal \N{SOCCER BALL}", {}, "goal \N{SOCCER BALL}"),
+        ("he can't score", {"contractions": True, "stop_words": "keep"}, "he can not score"),
+        ("they’re winners", {"contractions": True, "stop_words": "keep"}, "they are winners"),
+        ("don't", {"stop_words": "drop after punctuation", "punctuation": "delete"}, "dont"),
+        ("(don't) save", {"punctuation": "delete"}, "save"),
+        ("pc/console", {"punctuation": "delete"}, "pcconsole"),
+        ("The goal, at last!", {"punctuation": "keep"}, "goal, last!"),
+        ("the save", {"stop_words": "keep"}, "the save"),
+    ],
+)  # fmt: skip
+def test_each_option_does_what_its_name_says_and_nothing_by_default(comment, options, expected):
+    assert clean(comment, **options) == expected
+
+
+def test_the_preset_notebook_cleans_as_the_notebook_does_mistakes_included():
+    def notebook(comment):
+        """The notebook's class TextNormalizer, told in other words."""
+        from nltk.stem import PorterStemmer
+
+        marks = (c for c in comment.lower() if not unicodedata.category(c).startswith("P"))
+        words = [word for word in "".join(marks).split() if word not in english_stop_words()]
+        return PorterStemmer().stem(" ".join(words))
+
+    for comment in (
+        "Cats, dogs: running quickly!",
+        "I don't play on pc/console; it's dying",
+        "The goalies’ saves — all of them — were flying",
+        "c++ $5 agreed",
+        "",
+        "?!",
+        "sky",
+    ):
+        ours = clean_comments([comment], cleaning=CLEANINGS["notebook"])[0]
+        assert ours == notebook(comment), comment
+
+
+def test_cleanings_are_told_by_name_or_by_what_differs():
+    assert cleaning_of("default") == cleaning_of({}) == Cleaning()
+    assert cleaning_of({"urls": "drop"}) == Cleaning(urls="drop")
+    mixed = cleaning_of({"preset": "notebook", "stem": "words"})
+    assert (mixed.stem, mixed.punctuation) == ("words", "delete")
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ("notebok", r"expected one of \['default', 'notebook'\], got 'notebok'"),
+        ({"stemm": "words"}, r"options among .*, got \['stemm'\]"),
+        ({"stem": "all"}, "stem: expected one of .*, got 'all'"),
+        ({"markdown": "yes"}, r"markdown: expected one of \[False, True\], got 'yes'"),
+        ({"markdown": 1}, r"markdown: expected one of \[False, True\], got 1"),
+        ({"stem": True}, "stem: expected one of .*, got True"),
+    ],
+)
+def test_a_cleaning_that_is_none_is_refused(told, message):
+    with pytest.raises(ValueError, match=message):
+        cleaning_of(told)
+
+
+options = st.fixed_dictionaries(
+    {},
+    optional={
+        option.name: st.sampled_from(_CHOICES.get(option.name, (False, True)))
+        for option in fields(Cleaning)
+    },
+)
+
+
+@given(st.text(max_size=60), options)
+def test_whatever_the_text_and_options_it_is_cleaned(comment, chosen):
+    cleaned = clean(comment, **chosen)
+
+    assert cleaned == " ".join(cleaned.split())
+    cleaned.encode("utf-8", "surrogatepass")

@@ -1,0 +1,112 @@
+"""JSON texts read strictly by RFC 8259: what it refuses is refused, what it allows is read.
+
+Python's parser does the work; this module refuses what that lets through, and decides what the
+RFC leaves open. ``docs/json.md`` lists the decisions, ``tests/json_texts.py`` has a text for each.
+"""
+
+import json
+import re
+from typing import Any, NamedTuple, NoReturn
+
+MAX_DEPTH = 256  # of lists and objects inside each other; Python's parser would end near 1,000,
+# earlier the deeper its caller stands, so a limit of our own is the same everywhere
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+OBJECT = "object"
+
+_TYPES = {
+    str: "string",
+    type(None): "null",
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    list: "list",
+    dict: OBJECT,
+}
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
+
+
+class Json(NamedTuple):
+    """What a text holds.
+
+    Attributes
+    ----------
+    kind : str
+        "object", "list", "string", "number", "boolean" or "null"; else why the text was refused:
+        "not JSON", "not UTF-8" or "nested too deeply".
+    fields : dict
+        The object's; empty where it is none. A name given twice has its last value here.
+    twice : frozenset of str
+        Names that the object gives more than once.
+    """
+
+    kind: str
+    fields: dict[str, Any]
+    twice: frozenset[str] = frozenset()
+
+
+class _Object(dict[str, Any]):
+    """An object that gives some names more than once."""
+
+    twice: frozenset[str] = frozenset()
+
+
+def read_json(text: bytes) -> Json:
+    """What one JSON text holds; refusing is an answer, never an exception.
+
+    Examples
+    --------
+    >>> read_json(b'{"cat": "sports"}').fields
+    {'cat': 'sports'}
+    >>> read_json(b"[NaN]").kind
+    'not JSON'
+    """
+    try:
+        decoded = text.decode("utf-8")  # refuses overlong forms and surrogates, as it should
+    except UnicodeDecodeError:
+        return Json("not UTF-8", {})
+    if decoded.count("[") + decoded.count("{") > MAX_DEPTH and _depth(decoded) > MAX_DEPTH:
+        return Json("nested too deeply", {})
+    try:
+        value = _DECODER.decode(decoded)
+    except (json.JSONDecodeError, RecursionError) as error:
+        return Json("nested too deeply" if isinstance(error, RecursionError) else "not JSON", {})
+    if not isinstance(value, dict):
+        return Json(type_of(value), {})
+    return Json(OBJECT, value, value.twice if isinstance(value, _Object) else frozenset())
+
+
+def type_of(value: Any) -> str:
+    """The JSON name of a Python value's type; Python's own for what JSON does not have."""
+    return _TYPES.get(dict if isinstance(value, dict) else type(value), type(value).__name__)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) == len(pairs):
+        return fields
+    names = [name for name, _ in pairs]
+    told = _Object(fields)
+    told.twice = frozenset(name for name in fields if names.count(name) > 1)
+    return told
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise json.JSONDecodeError(f"{constant} is no JSON", constant, 0)
+
+
+# float for whole numbers too: they are never used, and int() refuses more than 4,300 digits
+_DECODER = json.JSONDecoder(parse_int=float, parse_constant=_refuse, object_pairs_hook=_object)
+
+
+def _depth(text: str) -> int:
+    """How deep brackets stand inside each other, those in strings left out."""
+    deepest = depth = 0
+    for found in _BRACKETS.finditer(text):
+        bracket = found.group()
+        if bracket in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif bracket in "]}":
+            depth -= 1
+    return deepest

@@ -1,0 +1,70 @@
+"""Tables between steps: Parquet, read and written batch by batch.
+
+The bytes of a file depend on its rows alone: row groups have a fixed number of rows, however the
+batches come.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.records import File
+
+GROUP_ROWS = 16_384
+
+
+class TableWriter:
+    """Writes rows as they come into one Parquet file; use with ``with``."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path, self.rows = path, 0
+        self._schema = schema
+        self._file = pq.ParquetWriter(path, schema, compression="zstd")
+        self._waiting: list[pa.RecordBatch] = []
+        self._n_waiting = 0
+
+    def write(self, batch: pa.RecordBatch | pa.Table) -> None:
+        """Add rows; columns that the schema does not name are left out."""
+        batches = batch.select(self._schema.names).cast(self._schema)
+        batches = [batches] if isinstance(batches, pa.RecordBatch) else batches.to_batches()
+        self._waiting += batches
+        self.rows += batch.num_rows
+        self._n_waiting += batch.num_rows
+        if self._n_waiting >= GROUP_ROWS:
+            self._flush(self._n_waiting // GROUP_ROWS * GROUP_ROWS)
+
+    def _flush(self, n_rows: int) -> None:
+        table = pa.Table.from_batches(self._waiting, self._schema)
+        for start in range(0, n_rows, GROUP_ROWS):
+            # combined, since the pieces of a column show in the file
+            group = table.slice(start, min(GROUP_ROWS, n_rows - start)).combine_chunks()
+            self._file.write_table(group, row_group_size=GROUP_ROWS)
+        self._waiting = table.slice(n_rows).combine_chunks().to_batches()
+        self._n_waiting -= n_rows
+
+    def __enter__(self) -> "TableWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with contextlib.closing(self._file):
+            if kind is None and self._n_waiting:
+                self._flush(self._n_waiting)
+
+
+def read_batches(
+    file: File, batch_rows: int, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a table in batches, its digest checked first."""
+    with pq.ParquetFile(file.verified()) as table:
+        yield from table.iter_batches(
+            batch_size=batch_rows, columns=None if columns is None else list(columns)
+        )

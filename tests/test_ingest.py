@@ -1,0 +1,236 @@
+"""The first steps on real files: every row accounted for, in bytes that only rows decide."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from neural_classifiers.comments import CommentFileError, Layout
+from neural_classifiers.dirty import dirty_lines
+from neural_classifiers.formats import KEPT_BYTES, MAX_ROW_BYTES
+from tasks.clean import clean_table
+from tasks.ingest import read_source
+from tasks.records import File
+from tasks.sources import SourceError, find_source
+from tasks.tables import TableWriter
+from tasks.validate import Last, last_profile, validate_table
+
+CLASSES = ["science_and_technology", "sports", "video_games"]
+
+
+def ingest(path, folder, sample=None, layout=None, **options):
+    folder.mkdir(parents=True, exist_ok=True)
+    source = find_source(str(path), "comments")
+    return read_source(source, layout or Layout(), sample, 34, folder, **options)
+
+
+def validate(ingested, folder, categories=None, limits=None, last=None, **options):
+    folder.mkdir(parents=True, exist_ok=True)
+    told = (ingested, last or Last(), categories, 5, limits, True, "posts", folder)
+    return validate_table(*told, **options)
+
+
+def good(n, start=0):
+    return [
+        json.dumps({"cat": ("sports", "games")[i % 2], "txt": f"Comment no {start + i}"}).encode()
+        for i in range(n)
+    ]
+
+
+def test_one_file_damaged_in_ways_we_know_names_exactly_these_rows(home):
+    lines = good(300)
+    damage = {
+        7: (b'{"cat": "sports", "txt": "cut of', "line: not JSON"),
+        23: (b'{"cat": "sports", "txt": "caf\xe9"}', "line: not UTF-8"),
+        42: (b'{"cat": "sports", "txt": NaN}', "line: not JSON"),
+        77: (b'{"cat": "sports", "txt": "a\x00b"}', "line: not JSON"),
+        101: (rb'{"cat": "sports", "txt": "\ud83d"}', "txt: lone surrogate"),
+        120: (b'{"cat": "sports", "txt": "a", "txt": "b"}', "txt: given twice"),
+        144: (b'{"cat": "cooking", "txt": "a"}', "cat: unknown category"),
+        169: (b'["sports", "a"]', "line: list"),
+        200: (b"[" * 5000, "line: nested too deeply"),
+        222: (b'{"cat": "sports", "txt": 1e999}', "txt: number"),
+        250: (b'{"cat": "games"}', "txt: missing"),
+        251: (b'\xef\xbb\xbf{"cat": "games", "txt": "a"}', "line: not JSON"),
+        299: (
+            b'{"cat": "games", "txt": "' + b"a" * MAX_ROW_BYTES + b'"}',
+            "line: longer than 16 MiB",
+        ),
+        300: (b'{"cat": "games", "txt": "[deleted]"}', "txt: removed"),
+    }
+    for number, (line, _) in damage.items():
+        lines[number - 1] = line
+    content = b"\xef\xbb\xbf" + b"\r\n".join(lines)  # no line end after the last
+    path = home / "posts.jsonl"
+    path.write_bytes(content)
+
+    accepted = validate(ingest(path, home / "a"), home / "b", ["sports", "games"])
+    found = pd.read_parquet(accepted.quarantine.path)
+
+    assert dict(zip(found["line"], found["reasons"].map(list), strict=True)) == {
+        number: [reason] for number, (_, reason) in damage.items()
+    }
+    for row in found.itertuples():
+        line = damage[row.line][0]
+        assert row.raw == (line if len(line) <= MAX_ROW_BYTES else line[:KEPT_BYTES])
+        assert content[row.byte_offset :].startswith(row.raw)
+        assert row.size == len(line) + 2 * (row.line < 300)
+    assert accepted.rows + accepted.rows_quarantined == 300
+
+
+@pytest.fixture
+def dirty(home):
+    """A file of 3,000 dirty comments in JSON Lines."""
+    path = home / "dirty.jsonl"
+    path.write_bytes(b"".join(dirty_lines(3000, faults={"removed": 0.02, "duplicate": 0.05})))
+    return path
+
+
+def as_format(path: Path, form: str) -> Path:
+    rows = [json.loads(line) for line in path.read_bytes().splitlines()]
+    to = path.with_name(f"as-{form}")
+    if form == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), to)
+    elif form == "gzip":
+        to.write_bytes(gzip.compress(path.read_bytes()))
+    elif form == "zstd":
+        to.write_bytes(pa.compress(path.read_bytes(), "zstd", asbytes=True))
+    else:
+        pd.DataFrame(rows).to_csv(to, index=False, sep={"csv": ",", "tsv": "\t"}[form])
+    return to
+
+
+@pytest.mark.parametrize("form", ["gzip", "zstd", "csv", "tsv", "parquet"])
+def test_every_format_gives_the_same_accepted_rows(home, dirty, form):
+    def accepted(path, name):
+        rows = validate(ingest(path, home / name, 3000), home / f"{name}-ok", CLASSES)
+        return pd.read_parquet(rows.table.path)[["cat", "txt"]]
+
+    plain, other = accepted(dirty, "plain"), accepted(as_format(dirty, form), form)
+    assert len(plain) > 2900
+    pd.testing.assert_frame_equal(plain, other)
+
+
+def test_neither_the_size_of_batches_nor_the_workers_change_a_byte(home, dirty):
+    def digests(name, n_workers, **options):
+        ingested = ingest(dirty, home / name, 3000, **options)
+        accepted = validate(ingested, home / f"{name}-ok", CLASSES, **options)
+        folder = home / f"{name}-clean"
+        folder.mkdir()
+        cleaned = clean_table(accepted.table, "default", folder, n_workers, **options)
+        files = [ingested.table, accepted.table, accepted.quarantine, accepted.findings]
+        files += [accepted.docs, accepted.profile, cleaned.table, cleaned.head]
+        return [file.sha256 for file in files], cleaned.rows_empty
+
+    first = digests("first", 0, batch_rows=50_000)
+    assert digests("second", 2, batch_rows=1301) == first
+
+
+def test_row_groups_have_a_fixed_size_however_the_batches_come(home, monkeypatch):
+    monkeypatch.setattr("tasks.tables.GROUP_ROWS", 100)
+    schema = pa.schema({"a": pa.int64(), "b": pa.string()})
+    whole = pa.table({"a": range(1050), "b": [f"text {i % 7}" for i in range(1050)]}, schema)
+    digests = set()
+    for size in (1, 99, 100, 101, 250, 1050):
+        with TableWriter(home / f"{size}.parquet", schema) as table:
+            for start in range(0, 1050, size):
+                table.write(whole.slice(start, size))
+        assert table.rows == 1050
+        digests.add(File.of(home / f"{size}.parquet").sha256)
+        assert pq.read_table(home / f"{size}.parquet").equals(whole)
+    assert len(digests) == 1
+    assert pq.ParquetFile(home / "99.parquet").metadata.num_row_groups == 11
+
+
+def test_a_folder_and_a_glob_are_one_data_set(home):
+    folder = home / "posts"
+    (folder / "2020").mkdir(parents=True)
+    (folder / "a.jsonl").write_bytes(b"\n".join(good(20)))
+    (folder / "2020" / "b.csv").write_text("cat,txt\nsports,one\ngames,two\n")
+    (folder / "_SUCCESS").write_bytes(b"")
+    (folder / ".hidden").write_bytes(b"not a comment")
+    ingested = ingest(folder, home / "out")
+    by_glob = ingest(folder / "**" / "*.csv", home / "glob")
+
+    rows = pd.read_parquet(ingested.table.path)
+    assert rows["file"].value_counts().to_dict() == {"a.jsonl": 20, "2020/b.csv": 2}
+    assert ingested.formats == ["CSV", "JSON Lines"]
+    assert by_glob.rows == 2
+
+
+def test_a_folder_or_glob_without_files_is_refused(home):
+    (home / "empty").mkdir()
+    with pytest.raises(SourceError, match="expected files of comments, got a folder without any"):
+        find_source(str(home / "empty"), "comments")
+    with pytest.raises(SourceError, match="expected files of that pattern, got none"):
+        find_source(str(home / "empty" / "*.csv"), "comments")
+
+
+def test_a_file_that_is_cut_short_leaves_no_table(home):
+    path = home / "posts.jsonl.gz"
+    path.write_bytes(gzip.compress(b"\n".join(good(5000)))[:-30])
+    with pytest.raises(CommentFileError, match=r"posts\.jsonl\.gz: expected a whole file"):
+        ingest(path, home / "out")
+
+
+def test_a_drifted_file_is_held_against_the_last_profile(home):
+    def run(lines, name, last=None):
+        path = home / "posts.jsonl"
+        path.write_bytes(b"\n".join(lines))
+        return validate(ingest(path, home / name), home / f"{name}-ok", last=last)
+
+    first = run(good(1000), "first")
+    again = run(good(1000, start=1000), "again", Last(profile=first.profile))
+    assert again.drift.path.read_bytes().startswith(b"\x89PNG")
+    assert first.drift is None
+
+    spanish = [line.replace(b"Comment no", b"El comentario nuevo es") for line in good(1000)]
+    with pytest.raises(ValueError, match=r"posts: expected a drift of .*; got .*before"):
+        run(spanish, "drifted", Last(profile=first.profile))
+
+
+def test_the_last_profile_is_that_of_the_last_completed_run_on_other_rows(home):
+    source, ingested = home / "posts.jsonl", {}
+    for name, start in (("old", 0), ("now", 500)):
+        source.write_bytes(b"\n".join(good(200, start)))
+        ingested[name] = ingest(source, home / name)
+    raw = find_source(str(source), "comments")
+    profile = validate(ingested["old"], home / "ok").profile.path.read_bytes()
+
+    def run(name, status="completed", of="old", source="posts.jsonl", told=profile):
+        folder = home / "artifacts" / "runs" / name
+        folder.mkdir(parents=True)
+        section = {"source": {"name": source}, "rows": {"digest": ingested[of].table.sha256}}
+        (folder / "run.json").write_text(json.dumps({"status": status}))
+        (folder / "report.json").write_text(json.dumps({"comments": section}))
+        (folder / "profile.json").write_bytes(told)
+        return folder / "profile.json"
+
+    assert last_profile(raw, ingested["now"]) == Last()
+    run("20260101T000000Z-a")
+    expected = run("20260102T000000Z-b")
+    run("20260103T000000Z-c", status="failed")
+    run("20260104T000000Z-d", of="now")  # the very same rows
+    run("20260105T000000Z-e", source="others.jsonl")
+    run("20260106T000000Z-f", told=b"not JSON")
+    (home / "artifacts" / "runs" / "20260107T000000Z-g").mkdir()
+
+    assert last_profile(raw, ingested["now"]).profile.path == expected
+
+
+def test_rows_that_do_not_add_up_end_the_report():
+    from types import SimpleNamespace
+
+    from tasks.report import account_of
+
+    dropped = {"empty": 2, "duplicates": 3}
+    split = SimpleNamespace(rows=90, dropped=dropped.get)
+    account = account_of(SimpleNamespace(rows=100), SimpleNamespace(rows_quarantined=5), split)
+
+    assert account == {"in": 100, "accepted": 90, "quarantined": 7, "duplicates": 3}
+    with pytest.raises(RuntimeError, match="expected 101 rows to be accounted for"):
+        account_of(SimpleNamespace(rows=101), SimpleNamespace(rows_quarantined=5), split)
