@@ -16,7 +16,11 @@ from pathlib import Path
 import pytest
 import small_flow
 
-IN_MEMORY = ("/multiprocessing/", "/concurrent/futures/")  # read from pipes, by worker processes
+IN_MEMORY = (
+    "/multiprocessing/",  # read from pipes, by worker processes
+    "/concurrent/futures/",
+    "/dask/tokenize.py",  # reads back what it has just written, to name a function
+)
 
 
 @pytest.fixture
