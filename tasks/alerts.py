@@ -73,13 +73,13 @@ def send(
     webhook: str,
     body: Mapping[str, Any],
     timeout_s: float = TIMEOUT_S,
-    waits_s: tuple[float, ...] = WAITS_S,
+    waits_s: tuple[float, ...] | None = None,
 ) -> str | None:
     """Post a JSON object; None when it was taken, else why it was not after the last try."""
     data = json.dumps(body).encode()
     headers = {"Content-Type": "application/json", "User-Agent": "neural-classifiers"}
     fault: str | None = None
-    for wait_s in (0.0, *waits_s):
+    for wait_s in (0.0, *(WAITS_S if waits_s is None else waits_s)):
         time.sleep(wait_s)
         try:
             request = urllib.request.Request(webhook, data, headers)
