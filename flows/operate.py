@@ -17,6 +17,8 @@ def add_commands(commands: Any) -> None:
     up.set_defaults(does=_up)
     down = commands.add_parser("down", help="stop what up started")
     down.set_defaults(does=_down)
+    doctor = commands.add_parser("doctor", help="whether all is well, and what to do where not")
+    doctor.set_defaults(does=_doctor)
 
 
 def join_what_is_up() -> None:
@@ -53,3 +55,18 @@ def _down(parsed: argparse.Namespace) -> int:
     words = "nothing was up" if state is None else f"stopped {', '.join(state['processes'])}"
     sys.stdout.write(json.dumps(told) + "\n" if parsed.json else f"{words}\n")
     return 0
+
+
+def _doctor(parsed: argparse.Namespace) -> int:
+    from tasks.doctor import ILL, examine
+
+    rows = []
+    for row in examine():
+        rows.append(row._asdict())
+        if not parsed.json:
+            sys.stdout.write(f"{row.state:<6}{row.what:<11}{row.found}\n")
+            sys.stdout.write(f"{'':<17}-> {row.do}\n" if row.do else "")
+            sys.stdout.flush()
+    if parsed.json:
+        sys.stdout.write(json.dumps({"checks": rows}) + "\n")
+    return 1 if any(row["state"] == ILL for row in rows) else 0

@@ -98,6 +98,13 @@ def test_it_is_up_once(site):
     assert f"it is up already: {site.address}" in said
 
 
+def test_the_doctor_finds_all_well(site):
+    checks = {row["what"]: row for row in json.loads(site.command("doctor", "--json"))["checks"]}
+    for what in ("versions", "settings", "server", "worker", "schedules", "alerts"):
+        assert checks[what]["state"] == "well", checks[what]
+    assert "nightly next" in checks["schedules"]["found"]
+
+
 def test_every_deployment_has_its_schedule_and_a_form_that_explains(site):
     told = site.deployments()
     crons = {n: [s["schedule"]["cron"] for s in d["schedules"]] for n, d in told.items()}

@@ -1,0 +1,77 @@
+"""The doctor: what is ill is found, and told with what to do."""
+
+import json
+import shutil
+from collections import namedtuple
+
+import pytest
+from test_history import KEY, record, run_folder
+
+from flows import cli
+from tasks import doctor, places
+
+
+@pytest.fixture
+def rows(home):
+    return lambda: {row.what: row for row in doctor.examine()}
+
+
+def test_a_fresh_checkout_lacks_a_server_only(rows):
+    ill = {name for name, row in rows().items() if row.state != doctor.WELL}
+    assert ill == {"server", "worker", "schedules"}
+    assert rows()["server"].do == "make up"
+
+
+def test_every_row_that_is_not_well_says_what_to_do(rows):
+    assert all(bool(row.do) == (row.state != doctor.WELL) for row in rows().values())
+
+
+def test_a_version_that_is_not_the_locked_one_is_named(rows, monkeypatch, tmp_path):
+    (tmp_path / "requirements.lock").write_text(
+        "prefect==1.0 \\\n    --hash=sha256:0\nno-such-package==2 ; python_version < '3' \\\n"
+        "absent-package==3 \\\npsutil>=1\n"
+    )
+    monkeypatch.setattr(doctor.site, "PROJECT", tmp_path)
+    row = rows()["versions"]
+    assert (row.state, row.do) == (doctor.ILL, "make install")
+    assert row.found.startswith("2 differ: prefect ")
+    assert "absent-package none (locked==3)" in row.found
+    assert "no-such-package" not in row.found
+
+
+def test_a_setting_that_cannot_be_is_named(rows, home):
+    (home / ".env").write_text("NEURAL_CLASSIFIERS_PORT=many\n")
+    assert "NEURAL_CLASSIFIERS_PORT" in rows()["settings"].found
+    assert rows()["settings"].state == doctor.ILL
+
+
+def test_a_last_run_that_failed_and_an_alert_that_was_lost_are_told(rows):
+    folder = run_folder("owl", 1, status="failed", error="it broke")
+    told = json.loads((folder / "run.json").read_bytes())
+    told["alerts"] = [{"event": "failed", "attempt": 1, "fault": "expected status 2xx, got 500"}]
+    (folder / "run.json").write_text(json.dumps(told))
+
+    assert rows()["last run"].state == rows()["alerts"].state == doctor.LOOK
+    assert "it broke" in rows()["last run"].found
+    assert "1 of 1 not delivered" in rows()["alerts"].found
+
+
+def test_records_set_aside_as_damaged_are_told(rows):
+    record(KEY, 1)
+    assert rows()["cache"].found.startswith("1 records")
+    (places.cache() / ".aside" / "step-0").mkdir(parents=True)
+    assert rows()["cache"].state == doctor.LOOK
+
+
+@pytest.mark.parametrize(("free_gb", "state"), [(50, "well"), (4, "look"), (0.5, "ill")])
+def test_a_disk_that_fills_is_told(rows, monkeypatch, free_gb, state):
+    usage = namedtuple("usage", "total used free")(0, 0, int(free_gb * 1e9))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    assert rows()["disk"].state == state
+
+
+def test_the_command_ends_with_1_while_something_is_ill(home, capsys):
+    assert cli.main(["doctor"]) == 1
+    assert "-> make up" in capsys.readouterr().out
+    assert cli.main(["doctor", "--json"]) == 1
+    assert len(json.loads(capsys.readouterr().out)["checks"]) == 10
