@@ -238,7 +238,12 @@ def dask(data: dict[str, Any], side: str, n_workers: int) -> dict[str, Any]:
     from neural_classifiers import parallel, search
     from neural_classifiers.pipelines import scikit_pipeline
 
-    local = {"processes": True, "threads_per_worker": 1, "dashboard_address": None}
+    local = {
+        "processes": True,
+        "threads_per_worker": 1,
+        "memory_limit": 0,
+        "dashboard_address": None,
+    }
     with LocalCluster(n_workers=n_workers, protocol="tcp", **local) as cluster:
         warm = search.plan(
             scikit_pipeline(SEED), {"max_iter": [1, 2]}, *data.values(), namespace=""

@@ -62,7 +62,8 @@ def fit(
         As for `search.fit_share`; written by this process alone, one fit at a time.
     workers : str
         ``"processes"``, ``"threads"``, or the address of a Dask scheduler
-        (``"tcp://host:8786"``) whose workers have one thread each and this package.
+        (``"tcp://host:8786"``) whose workers have one thread each, this package and no
+        spilling to disk, which would be pickles: ``dask worker --nthreads 1 --memory-limit 0``.
     n_workers : int, optional
         By default the cores that this process may use, divided by `threads`; with Dask all
         workers that there are.
@@ -82,7 +83,8 @@ def fit(
     Raises
     ------
     ValueError
-        Workers of an unknown kind or number; Keras in threads; Dask workers of several threads.
+        Workers of an unknown kind or number; Keras in threads; Dask workers of several threads
+        or that spill.
     WorkersDiedError
         If `ATTEMPTS` workers died over one training. All other fits are in the store.
     Exception
@@ -456,11 +458,12 @@ class _DaskCrew:
         self._client.wait_for_workers(self._n_workers or 1)
         threads = self._client.nthreads()
         several = {name: n for name, n in threads.items() if n > 1}
-        if several:
+        spilling = [name for name, spills in self._client.run(_spills).items() if spills]
+        if several or spilling:
             self._client.close()
             raise ValueError(
-                "expected Dask workers of one thread each (dask worker --nthreads 1), got "
-                f"{several}"
+                "expected Dask workers of one thread each that write no pickles to disk (dask "
+                f"worker --nthreads 1 --memory-limit 0), got threads {several}, spilling {spilling}"
             )
         return [
             _DaskWorker(self._client, self._threads) for _ in range(self._n_workers or len(threads))
@@ -501,6 +504,11 @@ class _DaskWorker:
     def stop(self) -> None:
         if (future := self._future) is not None:
             future.cancel()
+
+
+def _spills(dask_worker: Any) -> bool:
+    """Whether a worker moves what it holds to disk when memory is short."""
+    return not isinstance(dask_worker.data, dict)
 
 
 def _held(features: Features) -> Features:

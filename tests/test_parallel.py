@@ -59,6 +59,7 @@ def cluster():
         threads_per_worker=1,
         processes=True,
         protocol="tcp",
+        memory_limit=0,
         dashboard_address=None,
     ) as made:
         yield made
@@ -307,13 +308,20 @@ def test_workers_that_cannot_be_are_an_error_before_the_first_fit(options, messa
         parallel.fit(planned(), {}, **options)
 
 
-def test_dask_workers_of_several_threads_are_refused():
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threads_per_worker": 2, "memory_limit": 0}, r"got threads {'.*': 2}, spilling \[\]"),
+        ({"threads_per_worker": 1}, r"got threads {}, spilling \['.*'\]"),
+    ],
+)
+def test_dask_workers_of_several_threads_or_that_spill_are_refused(options, message):
     distributed = pytest.importorskip("distributed")
     with (
         distributed.LocalCluster(
-            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+            n_workers=1, processes=False, protocol="tcp", dashboard_address=None, **options
         ) as made,
-        pytest.raises(ValueError, match="workers of one thread each"),
+        pytest.raises(ValueError, match=message),
     ):
         parallel.fit(planned(), {}, workers=made.scheduler_address)
 

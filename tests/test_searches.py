@@ -83,7 +83,7 @@ def test_dask_workers_make_the_fits_where_a_scheduler_is_named(split, home, monk
             path.rename(home / f"{folder.name}-{path.name}")
         folder.rmdir()
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, protocol="tcp", dashboard_address=None
+        n_workers=1, threads_per_worker=1, protocol="tcp", memory_limit=0, dashboard_address=None
     ) as cluster:
         monkeypatch.setenv(searches.DASK, cluster.scheduler_address)
         monkeypatch.setattr(search, "fit_share", None)
