@@ -326,13 +326,21 @@ def _grid(folder: Path, name: str, model: Model) -> dict[str, Any]:
     (folder / "grids").mkdir(exist_ok=True)
     path = folder / "grids" / f"{name}.csv"
     write_durably(path, table.to_csv(index=False).encode())
-    best = rank_candidates({str(column): table[column].tolist() for column in table}, limit=10)
+    best = rank_candidates(columns_of(table), limit=10)
     return {
         "csv": str(path.relative_to(folder)),
         "candidates": len(table),
         "distinct": int(table["fitted_as"].nunique()),
         "parameters": list(model.best_params),
         "top": [candidate.as_dict() for candidate in best],
+    }
+
+
+def columns_of(table: Any) -> dict[str, list[Any]]:
+    """Each column as a list of plain values: Parquet gives a value that is a list as an array."""
+    return {
+        str(name): [v.tolist() if hasattr(v, "tolist") else v for v in table[name].tolist()]
+        for name in table
     }
 
 
