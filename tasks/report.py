@@ -32,7 +32,7 @@ from tasks.score import Scored
 from tasks.searches import read_grid
 from tasks.sources import Source, digest_of_files
 from tasks.split import NearDuplicates, Split
-from tasks.steps import UNRECORDED
+from tasks.steps import UNRECORDED, name_of
 from tasks.train_digits import TrainedDigits
 from tasks.validate import PROFILE, Accepted
 
@@ -277,6 +277,8 @@ def account_of(ingested: Ingested, accepted: Accepted, split: Split) -> dict[str
 
 def _name_of(branch: PrefectFuture[Any] | State) -> str:
     """A task run's name; of a flow run the flow's, since its own is made up."""
+    if not isinstance(branch, State) and (name := name_of(branch.task_run_id)):
+        return name  # the server may not know it yet: it writes task runs when it gets to it
     with get_client(sync_client=True) as client:
         if not isinstance(branch, State):
             return client.read_task_run(branch.task_run_id).name

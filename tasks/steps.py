@@ -15,6 +15,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_type_hints
+from uuid import UUID
 
 import psutil
 from prefect import Task, get_run_logger, runtime, task
@@ -27,6 +28,8 @@ from tasks.records import Key, Outcome, Reference, recall
 from tasks.settings import read_settings
 
 R = TypeVar("R", bound=Reference)
+
+_names: dict[str, str] = {}  # of the task runs in this process, by id
 
 UNRECORDED: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 """Options of every Prefect task here: no second cache beside the records, no pickled result."""
@@ -92,6 +95,7 @@ def _run(
     key = key_of(body, arguments)
     meter = Meter()
     refresh = runs.wants_fresh(name, key.digest)
+    _names[str(runtime.task_run.id)] = runtime.task_run.name or name
     entry: dict[str, Any] = {
         "step": name,
         "task_run": runtime.task_run.name or name,
@@ -133,6 +137,11 @@ def _run(
         logger.warning("%s", outcome.warning)
     logger.info("%s%s", "cached: " if outcome.hit else "", outcome.result.in_words())
     return Completed(name="Cached" if outcome.hit else "Completed", data=outcome.result)
+
+
+def name_of(task_run_id: UUID) -> str | None:
+    """Name of a step's task run that began in this process."""
+    return _names.get(str(task_run_id))
 
 
 def key_of(body: Callable[..., Any], arguments: dict[str, Any]) -> Key:
