@@ -72,7 +72,7 @@ def finish(branches: Sequence[PrefectFuture[Any] | State]) -> State:
     return Failed(message=why) if failed else Completed(message=done)
 
 
-@task(**UNRECORDED)
+@task(task_run_name="report_comments", **UNRECORDED)
 def report_comments(
     raw: Source,
     ingested: Ingested,
@@ -149,7 +149,7 @@ def report_comments(
             create_table_artifact(_rows(model), key=f"grid-{name}", description=model.in_words())
 
 
-@task(**UNRECORDED)
+@task(task_run_name="report_digits", **UNRECORDED)
 def report_digits(
     raw: Source, digits: Digits, trained: list[TrainedDigits], failed: dict[str, str]
 ) -> None:

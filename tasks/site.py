@@ -82,6 +82,8 @@ def environment(port: int, auth: str | None = None, server: str | None = None) -
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"http://{HOST}:{port},http://localhost:{port}",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        # the second UI sends what is clicked to a service, and nothing turns that off
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "60",  # tasks.deployments waits five times as long
         "PREFECT_CLIENT_MAX_RETRIES": "8",  # a run outlives two minutes without its server

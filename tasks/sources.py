@@ -120,7 +120,13 @@ def _may_pass(task: Task[..., Any], task_run: TaskRun, state: State) -> bool:
     return isinstance(state.result(raise_on_failure=False), DownloadError)
 
 
-@task(retries=2, retry_delay_seconds=[5, 20], retry_condition_fn=_may_pass, **UNRECORDED)
+@task(
+    task_run_name="fetch_source",
+    retries=2,
+    retry_delay_seconds=[5, 20],
+    retry_condition_fn=_may_pass,
+    **UNRECORDED,
+)
 def fetch_source(source: str, kind: str) -> Source:
     """The source of a name in the catalogue or of a path, with every file checked.
 

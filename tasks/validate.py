@@ -54,7 +54,7 @@ class Last(Reference):
     profile: File | None = None
 
 
-@task(**UNRECORDED)
+@task(task_run_name="find_last_profile", **UNRECORDED)
 def find_last_profile(raw: Source, ingested: Ingested) -> Last:
     """What the comments are to be held against."""
     last = last_profile(raw, ingested)

@@ -9,6 +9,7 @@ import contextlib
 import json
 import threading
 import urllib.error
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
@@ -91,6 +92,13 @@ def test_nobody_gets_in_who_should_not(site):
         if connection.status == psutil.CONN_LISTEN
     }
     assert listening == {"127.0.0.1"}
+
+
+def test_the_ui_asks_its_own_server_whatever_the_port_and_reports_to_nobody(site):
+    with urllib.request.urlopen(f"{site.address}/ui-settings", timeout=30) as answer:
+        told = json.loads(answer.read())
+    assert (told["api_url"], told["csrf_enabled"]) == (f"{site.address}/api", True)
+    assert told["default_ui"] == "v1"  # the other one has telemetry that nothing turns off
 
 
 def test_it_is_up_once(site):
