@@ -27,15 +27,19 @@ def render_summary(
         What lies where.
     """
     parts = [run["outcome"], ""]
-    if scores:
-        last = f"last time (`{before}`)" if before else "last time"
-        parts += [f"| score | {last} | now | change |", "| --- | ---: | ---: | ---: |"]
+    if scores and before:
+        parts += ["| score | last time | now | change |", "| --- | ---: | ---: | ---: |"]
         for name, (old, new) in scores.items():
             by = "" if old is None or new is None else f"{new - old:+.4f}" if new != old else "same"
-            parts.append(f"| {name.replace('.', ' · ')} | {_four(old)} | {_four(new)} | {by} |")
+            parts.append(f"| {_spaced(name)} | {_four(old)} | {_four(new)} | {by} |")
+        parts.append("")
+    elif scores:
+        parts += ["| score | |", "| --- | ---: |"]
+        parts += [f"| {_spaced(name)} | {_four(new)} |" for name, (_, new) in scores.items()]
         parts.append("")
     if before:
-        told = [f"- {change}" for change in changes] or ["Nothing: the same parameters and data."]
+        nothing = "- nothing: the same parameters, data, code and libraries"
+        told = [f"Last time: `{before}`", "", *([f"- {change}" for change in changes] or [nothing])]
         parts += ["**What changed since last time**", "", *told, ""]
     parts += [
         "**What was done**",
@@ -48,6 +52,10 @@ def render_summary(
         *(f"- {what}: `{where}`" for what, where in files.items()),
     ]
     return "\n".join(parts) + "\n"
+
+
+def _spaced(name: str) -> str:
+    return name.replace(".", " · ")
 
 
 def _four(value: float | None) -> str:

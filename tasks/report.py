@@ -38,6 +38,12 @@ from tasks.validate import PROFILE, Accepted
 
 SECTIONS, METRICS, REPORT = "report.json", "metrics.json", "report.html"
 DATA_DOCS = "data_docs.html"
+_SHORT = {  # the table is as wide as its names
+    "rank_test_score": "rank",
+    "mean_test_score": "score",
+    "std_test_score": "over folds ±",
+    "mean_fit_time": "fit s",
+}
 TABLE_ROWS = 300  # of a table artifact: the UI pages it, the server stores it whole
 
 
@@ -351,7 +357,7 @@ def _rows(model: Model) -> list[dict[str, Any]]:
     table = read_grid(model).sort_values("rank_test_score", kind="stable").head(TABLE_ROWS)
     kept = [c for c in table.columns.astype(str) if c.startswith("param_")]
     rows = table[["rank_test_score", *kept, "mean_test_score", "std_test_score", "mean_fit_time"]]
-    rows = rows.rename(columns=lambda name: name.removeprefix("param_"))
+    rows = rows.rename(columns=lambda name: _SHORT.get(name, name.removeprefix("param_")))
     return json.loads(rows.round(4).to_json(orient="records"))
 
 
