@@ -26,6 +26,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.flows import Flow
 from prefect.states import State
 from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.utilities.callables import get_parameter_defaults
 
 from tasks import alerts, locks, places
 from tasks.records import locked, write_durably
@@ -141,7 +142,7 @@ def _begin(flow: Flow, flow_run: FlowRun, run_id: str, began: datetime) -> None:
         "earlier": [],  # how each earlier attempt ended
         "failed": [],
         "source": None,
-        "parameters": flow_run.parameters,
+        "parameters": _all_parameters(flow, flow_run),
         "versions": versions(),
         "steps": [],
     }
@@ -172,6 +173,12 @@ def end_run(run_id: str, state: State) -> None:
         limit.cancel()
     if folder:
         _alert(folder)
+
+
+def _all_parameters(flow: Flow, flow_run: FlowRun) -> dict[str, Any]:
+    """With the defaults: a deployment's run knows only what was given to it."""
+    defaults = get_parameter_defaults(flow.fn)
+    return flow.serialize_parameters({**defaults, **flow_run.parameters})
 
 
 def _status(state: State) -> str:

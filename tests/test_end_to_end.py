@@ -175,6 +175,7 @@ def test_a_schedule_fires_a_failed_search_is_retried_and_a_killed_run_goes_on(si
     run = site.told(run_id)
     assert (run["status"], run["attempts"]) == ("completed", 3)
     assert run["earlier"] == ["failed", "crashed"]
+    assert run["parameters"] | parameters | {"seed": 34} == run["parameters"]  # and the defaults
     cached = site.ask("task_runs/filter", {"task_runs": {"state": {"name": {"any_": ["Cached"]}}}})
     assert {"ingest_comments", "fit_scikit-0", "fit_keras-1"} <= {t["name"] for t in cached}
     page = {a["key"]: a for a in site.ask("artifacts/filter", {"limit": 200})}
