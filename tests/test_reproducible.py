@@ -22,7 +22,14 @@ def test_every_step_ran_in_both(homes):
 def test_every_file_means_the_same(homes):
     one, other = map(small_flow.contents, homes)
     assert one == other
-    assert {Path(name).suffix for name in one} == {".parquet", ".json", ".png", ".npz", ".skops"}
+    assert {Path(name).suffix for name in one} == {
+        ".parquet",
+        ".json",
+        ".html",
+        ".png",
+        ".npz",
+        ".skops",
+    }
 
 
 def test_only_models_may_differ_in_bytes(homes):

@@ -28,7 +28,14 @@ def split(home) -> Split:
     file = File.of(path)
     counts = {cat: {"train": 20, "test": 0} for cat in words}
     return Split(
-        train=file, test=file, rows=40, rows_train=40, rows_test=0, conflicting=0, counts=counts
+        train=file,
+        test=file,
+        rows=40,
+        rows_train=40,
+        rows_test=0,
+        conflicting=0,
+        dropped_rows=file,
+        counts=counts,
     )
 
 
