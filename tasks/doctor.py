@@ -113,8 +113,10 @@ def _settings() -> Row:
 
 
 def _server(server: _Server) -> Row:
+    if server.up is None and site.was_killed():
+        return Row("server", ILL, "`up` was killed", "make up")
     if server.up is None:
-        return Row("server", ILL, "nothing is up", "make up")
+        return Row("server", LOOK, "nothing is up", "make up, if there is to be a schedule")
     if not server.answers:
         found = f"no answer from {server.up['address']}"
         return Row("server", ILL, found, "wait a minute: `up` restarts it; else make down, make up")
@@ -123,7 +125,7 @@ def _server(server: _Server) -> Row:
 
 def _worker(server: _Server) -> Row:
     if not server.answers:
-        return Row("worker", ILL, "no server to ask", "as for the server")
+        return Row("worker", LOOK, "no server to ask", "as for the server")
     online = [worker["name"] for worker in server.workers if worker["status"] == "ONLINE"]
     if not online:
         return Row("worker", ILL, f"none of the pool {site.POOL} is online", "make down, make up")
@@ -132,7 +134,7 @@ def _worker(server: _Server) -> Row:
 
 def _schedules(server: _Server) -> Row:
     if not server.answers:
-        return Row("schedules", ILL, "no server to ask", "as for the server")
+        return Row("schedules", LOOK, "no server to ask", "as for the server")
     ids = {
         told["id"]: told["name"]
         for told in server.deployments

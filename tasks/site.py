@@ -59,6 +59,11 @@ def what_is_up() -> dict[str, Any] | None:
     return _read_state() if locks.is_held(home() / "up.lock") else None
 
 
+def was_killed() -> bool:
+    """Whether the last `up` here ended without stopping what it started."""
+    return what_is_up() is None and _read_state() is not None
+
+
 def environment(port: int, auth: str | None = None, server: str | None = None) -> dict[str, str]:
     """What server, worker and commands need to find each other, and to let nobody else in.
 

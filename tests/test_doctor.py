@@ -17,9 +17,16 @@ def rows(home):
 
 
 def test_a_fresh_checkout_lacks_a_server_only(rows):
-    ill = {name for name, row in rows().items() if row.state != doctor.WELL}
-    assert ill == {"server", "worker", "schedules"}
-    assert rows()["server"].do == "make up"
+    states = {name: row.state for name, row in rows().items() if row.state != doctor.WELL}
+    assert states == dict.fromkeys(("server", "worker", "schedules"), doctor.LOOK)
+    assert rows()["server"].do.startswith("make up")
+
+
+def test_an_up_that_was_killed_is_ill(rows, home):
+    (home / ".prefect").mkdir()
+    (home / ".prefect" / "up.json").write_text('{"address": "http://127.0.0.1:4200"}')
+    row = rows()["server"]
+    assert (row.state, row.found, row.do) == (doctor.ILL, "`up` was killed", "make up")
 
 
 def test_every_row_that_is_not_well_says_what_to_do(rows):
@@ -71,6 +78,8 @@ def test_a_disk_that_fills_is_told(rows, monkeypatch, free_gb, state):
 
 
 def test_the_command_ends_with_1_while_something_is_ill(home, capsys):
+    assert cli.main(["doctor"]) == 0
+    (home / ".env").write_text("NEURAL_CLASSIFIERS_PORT=many\n")
     assert cli.main(["doctor"]) == 1
     assert "-> make up" in capsys.readouterr().out
     assert cli.main(["doctor", "--json"]) == 1
