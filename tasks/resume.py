@@ -89,6 +89,7 @@ def _awaited(
     while True:
         state = client.read_flow_run(flow_run.id).state
         if state is not None and state.is_final():
+            _wait_for_hooks(str(flow_run.id))
             return state
         name = str(state.name) if state else "without a state"
         if name != said:
@@ -102,6 +103,16 @@ def _awaited(
                 f"{ALONE_S:g} s; the run is scheduled, a worker that comes (`up`) does it"
             )
         time.sleep(POLL_S)
+
+
+def _wait_for_hooks(run_id: str) -> None:
+    """Until the run's folder, if it is here, says its end: written after Prefect knows of it."""
+    end = time.monotonic() + HOOKS.total_seconds()
+    while time.monotonic() < end:
+        folder = runs.folder_of(run_id)
+        if folder is None or runs.read(folder)["finished"] is not None:
+            return
+        time.sleep(POLL_S / 10)
 
 
 def _has_worker(client: SyncPrefectClient, flow_run: FlowRun) -> bool:

@@ -178,6 +178,11 @@ class Site:
         body = {"state": {"type": "SCHEDULED"}, "parameters": parameters}
         return self.ask(f"deployments/{told['id']}/create_flow_run", body)["id"]
 
+    def is_idle(self, deployment: str) -> bool:
+        """Whether a run of a deployment may start: a worker gives its slot back when all ended."""
+        slots = self.deployments()[deployment]["global_concurrency_limit"]["active_slots"]
+        return slots == 0 and self.flow_process() is None
+
     def state(self, run_id: str) -> str:
         """Name of a run's state."""
         return self.ask(f"flow_runs/{run_id}")["state"]["name"]

@@ -161,8 +161,8 @@ def test_a_schedule_fires_a_failed_search_is_retried_and_a_killed_run_goes_on(si
         lambda: site.told(run_id)["attempts"] == 2 and site.flow_process(), 120, "a second attempt"
     )
     flow.kill()
-    site.wait_for_state(run_id, "Crashed", timeout_s=60)
-    wait_until(lambda: site.told(run_id)["status"] == "crashed", 60, "the folder to say so")
+    site.wait_for_state(run_id, "Crashed", timeout_s=120)
+    wait_until(lambda: site.told(run_id)["status"] == "crashed", 120, "the folder to say so")
 
     # Once more, from the command line: what failed and what depends on it, nothing else
     told = json.loads(site.command("rerun", "last", "--json").splitlines()[0])
@@ -178,23 +178,25 @@ def test_a_schedule_fires_a_failed_search_is_retried_and_a_killed_run_goes_on(si
     assert run["parameters"] | parameters | {"seed": 34} == run["parameters"]  # and the defaults
     cached = site.ask("task_runs/filter", {"task_runs": {"state": {"name": {"any_": ["Cached"]}}}})
     assert {"ingest_comments", "fit_scikit-0", "fit_keras-1"} <= {t["name"] for t in cached}
-    page = {a["key"]: a for a in site.ask("artifacts/filter", {"limit": 200})}
-    assert "**Completed**" in page["summary"]["data"]
+    [summary] = site.ask("artifacts/latest/filter", {"artifacts": {"key": {"any_": ["summary"]}}})
+    assert "**Completed**" in summary["data"]
 
+    wait_until(lambda: len(Webhook.told) == 3, 30, "the last alert")  # sent when all is written
     events = [(told["event"], told["name"]) for told in Webhook.told]
     assert events == [(event, run["name"]) for event in ("failed", "crashed", "recovered")]
 
 
 def test_a_cancelled_run_takes_its_worker_processes_with_it(site):
     source = comments_file(site.folder / "comments.jsonl", n=120)
+    wait_until(lambda: site.is_idle("nightly"), 60, "the run before it to end")
     idle = {process.pid for process in site.processes()}
     run_id = site.run("nightly", **{**SMALL, "source": str(source), "scikit_grid": LONG})
     wait_until(lambda: forked(site, run_id), 120, "a search in its worker process")
     site.ask(f"flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING"}})
 
-    site.wait_for_state(run_id, "Cancelled", timeout_s=60)
+    site.wait_for_state(run_id, "Cancelled", timeout_s=120)
     wait_until(
-        lambda: {process.pid for process in site.processes()} <= idle, 30, "its processes to end"
+        lambda: {process.pid for process in site.processes()} <= idle, 60, "its processes to end"
     )
     assert site.told(run_id)["status"] == "cancelled"
     assert len(Webhook.told) == 3  # who cancels knows it
