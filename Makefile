@@ -42,8 +42,8 @@ up: install ## Prefect server with UI, schedules and worker, in the foreground: 
 down: install ## stop what `make up` started
 	@$(BIN)/neural-classifiers down
 
-test: install ## the tests
-	$(BIN)/python -m pytest $(TESTS)
+test: install ## the tests, one process a core
+	$(BIN)/python -m pytest -n logical --no-loadscope-reorder $(TESTS)
 
 faults: install ## kill the small flow N times at random moments; writes docs/faults.md
 	$(BIN)/python benchmarks/faults.py $(if $(N),--kills $(N))

@@ -67,11 +67,17 @@ QUARANTINE = pa.schema(
 
 
 class ValidationError(ValueError):
-    """Comments that the gate stopped; `report` holds what was found until then."""
+    """Comments that the gate stopped; `report` and `result` hold what was found until then."""
 
-    def __init__(self, message: str, report: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        report: dict[str, Any] | None = None,
+        result: "ExpectationSuiteValidationResult | None" = None,
+    ) -> None:
         super().__init__(message)
         self.report = report or {}
+        self.result = result
 
 
 @dataclass(frozen=True)
@@ -376,7 +382,8 @@ class Validator:
                 (faults if stops else passed_over).append(fault)
         report["drifted"] = passed_over
         if faults:
-            raise ValidationError(self._message(faults, shares, measures, report), report)
+            message = self._message(faults, shares, measures, report)
+            raise ValidationError(message, report, _merged(judges, success=False))
         report["success"] = True
         return Verdict(shares, profile, report, _merged(judges, success=True))
 

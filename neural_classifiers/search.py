@@ -591,12 +591,13 @@ class Ledger:
             if len(scores) == self._n_shares
         }
         best = max(means, key=lambda candidate: means[candidate], default=None)
+        done = self.share.executed + self.share.found
         return Progress(
-            done=self.share.executed + self.share.found,
+            done=done,
             total=self._n_fits,
             best_score=None if best is None else means[best],
             best_parameters=None if best is None else self.plan.candidates[best],
-            seconds_left=self._seconds_left(),
+            seconds_left=self._seconds_left() if done < self._n_fits else 0.0,
         )
 
     def _seconds_left(self) -> float | None:

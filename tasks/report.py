@@ -34,10 +34,10 @@ from tasks.sources import Source, digest_of_files
 from tasks.split import NearDuplicates, Split
 from tasks.steps import UNRECORDED, name_of
 from tasks.train_digits import TrainedDigits
-from tasks.validate import PROFILE, Accepted
+from tasks.validate import DATA_DOCS, PROFILE, Accepted
 
 SECTIONS, METRICS, REPORT = "report.json", "metrics.json", "report.html"
-DATA_DOCS = "data_docs.html"
+
 _SHORT = {  # the table is as wide as its names
     "rank_test_score": "rank",
     "mean_test_score": "score",

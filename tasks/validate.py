@@ -1,6 +1,7 @@
 """Let through the rows that are comments, set the others aside with their reasons."""
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from tasks.tables import TableWriter, read_batches
 if TYPE_CHECKING:
     import pyarrow as pa
 
+DATA_DOCS, QUARANTINE_FILE = "data_docs.html", "quarantine.parquet"
 PROFILE = "profile.json"  # in the run's folder; the next run is held against it
 BATCH_ROWS = 50_000  # Great Expectations costs about 0.1 s a batch, whatever is in it
 
@@ -118,7 +120,13 @@ def validate_table(
 ) -> Accepted:
     """As `validate_comments`; the size of the batches changes nothing."""
     from neural_classifiers.data_docs import render_data_docs
-    from neural_classifiers.expectations import ACCEPTED, QUARANTINE, Limits, Validator
+    from neural_classifiers.expectations import (
+        ACCEPTED,
+        QUARANTINE,
+        Limits,
+        ValidationError,
+        Validator,
+    )
     from neural_classifiers.plots import plot_drift
 
     before = _read_profile(last.profile) if last.profile else None
@@ -131,16 +139,21 @@ def validate_table(
         stop_for_drift=stop_for_drift,
         name=name,
     )
-    table, quarantine = folder / "comments.parquet", folder / "quarantine.parquet"
+    table, quarantine = folder / "comments.parquet", folder / QUARANTINE_FILE
     with TableWriter(table, ACCEPTED) as good, TableWriter(quarantine, QUARANTINE) as bad:
         for batch in read_batches(ingested.table, batch_rows):
             accepted, quarantined = validator.check(batch)
             good.write(accepted)
             bad.write(quarantined)
-    verdict = validator.verdict()
+    try:
+        verdict = validator.verdict()
+    except ValidationError as error:
+        if error.result is not None:
+            _leave(render_data_docs(error.result), quarantine)
+        raise
     if good.rows + bad.rows != ingested.rows:
         raise RuntimeError(f"{name}: expected {ingested.rows:,} rows, got {good.rows + bad.rows:,}")
-    findings, docs, profile = (folder / n for n in ("findings.json", "data_docs.html", PROFILE))
+    findings, docs, profile = (folder / n for n in ("findings.json", DATA_DOCS, PROFILE))
     findings.write_text(json.dumps(verdict.report, indent=2) + "\n", encoding="utf-8")
     docs.write_text(render_data_docs(verdict.result), encoding="utf-8")
     profile.write_text(json.dumps(verdict.profile.as_dict()) + "\n", encoding="utf-8")
@@ -159,6 +172,14 @@ def validate_table(
         reasons=verdict.report["reasons"],
         categories=list(verdict.shares["cat"]),
     )
+
+
+def _leave(docs: str, quarantine: Path) -> None:
+    """What the gate found, in the run's folder: of a run that it stops, nothing else is left."""
+    if folder := runs.current():
+        (folder / DATA_DOCS).write_text(docs, encoding="utf-8")
+        shutil.copyfile(quarantine, folder / QUARANTINE_FILE)
+        get_run_logger().error("see %s and %s", folder / DATA_DOCS, folder / QUARANTINE_FILE)
 
 
 def _read_profile(file: File) -> Profile:

@@ -3,9 +3,11 @@
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 settings.register_profile("here", deadline=None)  # shared machines pause without notice
 settings.load_profile("here")
@@ -16,6 +18,28 @@ WORDS = {
     "video_games": "boss level quest loot console sprite patch respawn combo".split(),
 }
 COMMON = "really think this was the best thing ever but nobody saw it coming again".split()
+
+
+SHARED = "test_faults.py", "test_no_pickle.py", "test_reproducible.py"  # the runs of small_flow
+SLOWEST = *SHARED, "test_end_to_end.py"
+
+
+class ByFile(LoadScopeScheduling):
+    """Which tests one process gets as a whole: a file's, and those that share runs."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = Path(nodeid.partition("::")[0]).name
+        return "shared" if file in SHARED else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """The tests side by side, by file."""
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slowest files first: what begins last keeps the other processes waiting."""
+    items.sort(key=lambda item: item.path.name not in SLOWEST)
 
 
 @pytest.fixture

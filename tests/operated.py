@@ -143,7 +143,7 @@ class Site:
     ) -> Any:
         """The API's answer; as the UI does, with a token against cross-site requests."""
         data = None if body is None else json.dumps(body).encode()
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         while True:
             sent = self._headers(data, method) if headers is None else headers
             sent = {"Content-Type": "application/json"} | sent
@@ -156,7 +156,10 @@ class Site:
             except urllib.error.HTTPError as error:  # 503: "database is locked", ask again
                 if error.code != 503 or time.monotonic() > end:
                     raise
-                time.sleep(0.5)
+            except TimeoutError:  # one writer of its database waits for another, a minute at most
+                if time.monotonic() > end:
+                    raise
+            time.sleep(0.5)
 
     def _headers(self, data: bytes | None, method: str | None) -> dict[str, str]:
         known = {"Authorization": f"Basic {b64encode(self.auth.encode()).decode()}"}

@@ -1,6 +1,7 @@
 """The flows, whole: one good path, and one test for each way a run should stop."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -272,6 +273,11 @@ def test_a_file_at_fault_stops_the_run_and_leaves_nothing(home, capsys, content,
     assert read(only_run(home) / "run.json")["status"] == "failed"
     written = home / "artifacts" / "cache" / ".writing"
     assert not written.exists() or not list(written.iterdir())
+    if content is not None and content.count(b'"txt": null') == 30:  # by whom, and where to look
+        kept = pd.read_parquet(only_run(home) / "quarantine.parquet")
+        assert list(kept["line"]) == list(range(1, 60, 2))
+        docs = (only_run(home) / "data_docs.html").read_text()
+        assert re.search(r"Status:(<[^>]*>|\s)*Failed", docs)
 
 
 def test_a_sample_larger_than_the_file_is_refused(home, capsys):

@@ -143,6 +143,11 @@ def test_the_refitted_estimator_is_that_of_grid_search_cv(small, small_peer):
     assert best.predict(X).tolist() == small_peer.predict(X).tolist()
 
 
+def share_of_sure(estimator, X, y):
+    """A scorer of one's own."""
+    return float((estimator.predict_proba(X).max(axis=1) > 0.4).mean())
+
+
 SCORINGS = [
     "f1_macro",
     "balanced_accuracy",
@@ -151,11 +156,11 @@ SCORINGS = [
     "matthews_corrcoef",
     ["accuracy", "f1_macro", "neg_log_loss"],
     {"first": "roc_auc_ovo_weighted", "second": "top_k_accuracy"},
-    lambda estimator, X, y: float((estimator.predict_proba(X).max(axis=1) > 0.4).mean()),
+    share_of_sure,
 ]
 
 
-@pytest.mark.parametrize("scoring", SCORINGS, ids=str)
+@pytest.mark.parametrize("scoring", SCORINGS, ids=lambda s: getattr(s, "__name__", str(s)))
 def test_another_scoring_gives_grid_search_cvs_scores_and_trains_nothing(scoring):
     grid = {"linear__C": [0.1, 1.0, 10.0]}
     refit = True if isinstance(scoring, str) or callable(scoring) else next(iter(scoring))

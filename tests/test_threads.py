@@ -1,3 +1,7 @@
+import re
+import subprocess
+import sys
+
 import pytest
 
 from neural_classifiers.threads import set_tensorflow_threads
@@ -8,14 +12,22 @@ def test_no_thread_at_all_is_refused():
         set_tensorflow_threads(0)
 
 
+SCRIPT = """
+from neural_classifiers.threads import set_tensorflow_threads
+set_tensorflow_threads(1)
+import tensorflow as tf
+tf.constant(1.0) + 1.0  # the first operation fixes the threads
+assert tf.config.threading.get_intra_op_parallelism_threads() == 1
+set_tensorflow_threads(1)  # the same again is no change
+try:
+    set_tensorflow_threads(2)
+except RuntimeError as error:
+    print(error)
+assert tf.config.threading.get_intra_op_parallelism_threads() == 1
+"""
+
+
 def test_tensorflow_started_with_one_thread_keeps_to_it_and_says_so():
-    set_tensorflow_threads(1)
-    import tensorflow as tf
-
-    tf.constant(1.0) + 1.0  # the first operation fixes the threads
-
-    assert tf.config.threading.get_intra_op_parallelism_threads() == 1
-    set_tensorflow_threads(1)  # the same again is no change
-    with pytest.raises(RuntimeError, match=r"on 2 threads, but it has already started .* with 1"):
-        set_tensorflow_threads(2)
-    assert tf.config.threading.get_intra_op_parallelism_threads() == 1
+    command = [sys.executable, "-c", SCRIPT]  # in this process, it may have started already
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert re.search(r"on 2 threads, but it has already started .* with 1", done.stdout)
