@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flows import operate
+from flows import operate, serve
 from tasks import places, server
 
 FLOWS = ("comments", "digits", "all")
@@ -58,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
         run.add_argument(f"--{column}-column", metavar="NAME", help=f"column of the {column}")
     run.add_argument("--cleaning", metavar="PRESET", help="default, or notebook")
     run.add_argument("--despite-drift", action="store_true", help="comments may have changed")
+    run.add_argument("--promote", action="store_true", help="comments: the best one, if it may")
     run.add_argument("--refresh", nargs="+", metavar="STEP", help="steps to compute again")
     run.set_defaults(does=_run)
 
@@ -79,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--to", type=Path, metavar="FILE.zip", help="default: RUN.zip, here")
     export.set_defaults(does=_export)
 
+    serve.add_commands(commands)
     operate.add_commands(commands)
 
     which = "folder, flow run name, the beginning of either, or last"
@@ -134,6 +136,7 @@ def _asked(parsed: argparse.Namespace) -> tuple[Callable[..., Any], dict[str, An
         names = ("text_column", "label_column", "time_column", "cleaning")
         common |= {name: told for name in names if (told := getattr(parsed, name)) is not None}
         common["stop_for_drift"] = not parsed.despite_drift
+        common["promote"] = parsed.promote
         return classify_comments, common | {"source": source}
     from flows.classifiers import train_classifiers
 

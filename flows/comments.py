@@ -12,11 +12,13 @@ from tasks.clean import clean_comments
 from tasks.compare import compare_models
 from tasks.forms import with_form
 from tasks.ingest import ingest_comments
+from tasks.promote import promote_best
 from tasks.report import failures, finish, report_comments, succeeded
 from tasks.runs import FLOW
 from tasks.score import score_model
 from tasks.search_keras import fit_keras, search_keras
 from tasks.search_scikit import fit_scikit, search_scikit
+from tasks.serving import find_serving, score_serving
 from tasks.sources import fetch_source
 from tasks.split import find_near_duplicates, split_comments
 from tasks.validate import find_last_profile, validate_comments
@@ -43,6 +45,7 @@ def classify_comments(
     keras_grid: Grid = KERAS_GRID,
     scoring: Scoring = "accuracy",
     search: Method = "grid",
+    promote: bool = False,
     refresh: list[str] | None = None,
 ) -> State:
     """Classify comments by topic with two networks and compare them.
@@ -78,6 +81,8 @@ def classify_comments(
     search : {"grid", "halving"}
         Every candidate on all rows, or successive halving: far fewer rows are trained on,
         and the best candidate may be lost.
+    promote : bool
+        Let the best model serve from now on, if it is shown better than the one that serves.
     refresh : list of str, optional
         Steps to compute again although their records stand.
     """
@@ -105,6 +110,8 @@ def classify_comments(
         "keras": search_keras.submit(split, keras_grid, folds, seed, keras_fits, scoring, search),
     }
     scores = {name: score_model.submit(name, model, split) for name, model in models.items()}
+    if serving := find_serving(split):  # the model promoted last, on texts new to it
+        scores["serving"] = score_serving.submit(serving, split)
     branches: list[PrefectFuture[Any]] = [
         near,
         *scikit_fits,
@@ -128,4 +135,7 @@ def classify_comments(
         compared,
         failures(branches),
     )
+    if promote:
+        branches.append(promote_best.submit(compared))  # a refusal is no failure
+        wait(branches)
     return finish(branches)  # Failed, naming what failed; else Completed

@@ -28,6 +28,7 @@ from neural_classifiers.drift import (
     hash_of,
     moved_words,
 )
+from neural_classifiers.rules import REMOVED, Rule, row_rules
 from neural_classifiers.text import english_stop_words
 
 if TYPE_CHECKING:
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
 MIN_CATEGORY_SHARE = 0.01  # a label rarer than this is taken for a slip, unless it was named
 TEXTS_COMPARED = 1_000_000  # about so many texts are held against each other for duplicates
 BATCH_ROWS = 50_000  # Great Expectations costs about 0.1 s a batch, whatever is in it
-
-REMOVED = "txt: removed"  # the reason of rows whose author or moderator took the text away
-_REMOVED_TEXT = r"(?i)^\s*\[\s*(?:removed|deleted)(?:\s+by\s[^\]]*)?\s*\]\s*$"
 
 JUDGED = ["line_type", "cat", "cat_type", "txt", "txt_type", "time_type"]
 ACCEPTED = pa.schema(
@@ -167,17 +165,14 @@ def comment_suite(
 
     Notes
     -----
-    ``reason`` is what a row set aside is told, with the value at fault for {}; ``fault`` is what
-    the gate says. Expectations about values pass over nulls, so that each fault is told once:
-    ``cat`` and ``txt`` are null unless they hold a string, and their types are null unless the row
-    has fields.
+    What each row must be stands in `neural_classifiers.rules.row_rules`, which prediction applies
+    too. ``fault`` is what the gate says. Expectations about values pass over nulls, so that each
+    fault is told once: ``cat`` and ``txt`` are null unless they hold a string, and their types are
+    null unless the row has fields.
     """
     from great_expectations import expectations as gxe
 
     limits, noise = limits or Limits(), noise or {}
-
-    def reason(text: str) -> dict[str, Any]:
-        return {"meta": {"reason": text}}
 
     def fault(text: str) -> dict[str, Any]:
         return {"meta": {"fault": f"expected {text}"}}
@@ -193,30 +188,7 @@ def comment_suite(
             gxe.ExpectTableColumnsToMatchSet(column_set=JUDGED, exact_match=False),
             gxe.ExpectColumnValuesToBeOfType(column="cat", type_="str"),
             gxe.ExpectColumnValuesToBeOfType(column="txt", type_="str"),
-            # What the row is
-            gxe.ExpectColumnValuesToBeInSet(
-                column="line_type", value_set=["object"], **reason("line: {}")
-            ),
-            # Its category
-            gxe.ExpectColumnValuesToBeInSet(
-                column="cat_type", value_set=["string"], **reason("cat: {}")
-            ),
-            gxe.ExpectColumnValuesToMatchRegex(column="cat", regex=r"\S", **reason("cat: empty")),
-            gxe.ExpectColumnValuesToBeInSet(
-                column="cat", value_set=sorted(categories), **reason("cat: unknown category")
-            ),
-            # Its text
-            gxe.ExpectColumnValuesToBeInSet(
-                column="txt_type", value_set=["string"], **reason("txt: {}")
-            ),
-            gxe.ExpectColumnValuesToMatchRegex(column="txt", regex=r"\S", **reason("txt: empty")),
-            gxe.ExpectColumnValuesToNotMatchRegex(
-                column="txt", regex=_REMOVED_TEXT, **reason(REMOVED)
-            ),
-            # Its time, where a column was named
-            gxe.ExpectColumnValuesToBeInSet(
-                column="time_type", value_set=["time"], **reason("time: {}")
-            ),
+            *map(_expectation, row_rules(categories)),
         ],
         categories=[
             gxe.ExpectColumnValuesToBeBetween(
@@ -256,6 +228,18 @@ def comment_suite(
             at_most("language_drift", limits.language_drift, "a drift of language"),
         ],
     )
+
+
+def _expectation(rule: Rule) -> "gx.expectations.Expectation":
+    """A rule as Great Expectations knows it."""
+    from great_expectations import expectations as gxe
+
+    told: dict[str, Any] = {"column": rule.column, "meta": {"reason": rule.reason}}
+    if rule.values is not None:
+        return gxe.ExpectColumnValuesToBeInSet(value_set=list(rule.values), **told)
+    if rule.pattern is not None:
+        return gxe.ExpectColumnValuesToMatchRegex(regex=rule.pattern, **told)
+    return gxe.ExpectColumnValuesToNotMatchRegex(regex=rule.forbidden, **told)
 
 
 @dataclass(frozen=True)

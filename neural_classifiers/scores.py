@@ -19,6 +19,7 @@ CONFIDENCE = 1 - ALPHA
 N_RESAMPLES = 5_000  # moves a bound by about 0.02 points from seed to seed on 900 rows
 
 CONSTANT, LINEAR = "constant", "linear"
+SERVING = "serving"  # the model promoted last, judged beside those of a run
 MODEL_TITLES = {
     CONSTANT: "constant answer",
     LINEAR: "linear model",
@@ -303,7 +304,7 @@ def recommend_model(
     useful = [
         name
         for name in sorted(models, key=lambda name: -models[name].accuracy)
-        if name != CONSTANT
+        if name not in (CONSTANT, SERVING)  # the latter may be on fewer rows
         and (CONSTANT not in models or _outcome(comparisons, name, CONSTANT) == "better")
     ]
     if LINEAR in useful:
@@ -355,7 +356,7 @@ def model_title(name: str, models: Mapping[str, Scores] | None = None) -> str:
     if name == CONSTANT and models and CONSTANT in models:
         answers = np.sum(models[CONSTANT].confusion_matrix, axis=0)
         return f"always answering “{models[CONSTANT].labels[int(answers.argmax())]}”"
-    return MODEL_TITLES.get(name, name)
+    return "serving model" if name == SERVING else MODEL_TITLES.get(name, name)
 
 
 def percent(share: float) -> str:
@@ -511,7 +512,7 @@ def _comment_sentences(
     models: Mapping[str, Scores], comparisons: Sequence[ModelComparison]
 ) -> list[str]:
     """The sentences of `verdict_sentences` on the comments."""
-    trained = [name for name in models if name != CONSTANT]
+    trained = [name for name in models if name not in (CONSTANT, SERVING)]
     chosen = recommend_model(models, comparisons)
     if chosen is None:
         return ["No model could be judged on the comments."]

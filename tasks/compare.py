@@ -3,14 +3,15 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from neural_classifiers.scores import ModelComparison, compare_predictions
+from neural_classifiers.scores import SERVING, ModelComparison, compare_predictions
 from tasks.records import File, Reference
 from tasks.score import Scored
 from tasks.steps import step
 
-RIVALS = ("constant", "linear")
+RIVALS = ("constant", "linear", SERVING)
 
 
 class Compared(Reference):
@@ -30,7 +31,7 @@ def compare_models(scored: list[Scored], seed: int, folder: Path) -> Compared:
     tables = {s.name: pd.read_parquet(s.predictions.verified()) for s in scored}
     comparisons = []
     for rival in (name for name in RIVALS if name in tables):
-        simpler = RIVALS[: RIVALS.index(rival) + 1]
+        simpler = ("constant", SERVING) if rival == SERVING else RIVALS[: RIVALS.index(rival) + 1]
         for name in (name for name in tables if name not in simpler):
             actual, ours, theirs = (
                 column.to_numpy(str)
@@ -40,10 +41,18 @@ def compare_models(scored: list[Scored], seed: int, folder: Path) -> Compared:
                     tables[rival]["predicted"],
                 )
             )
-            found = compare_predictions(actual, ours, theirs, seed)
+            unseen = _unseen(tables[name]) & _unseen(tables[rival])
+            found = compare_predictions(actual[unseen], ours[unseen], theirs[unseen], seed)
             comparisons.append(
                 ModelComparison(model=name, rival=rival, **found.model_dump()).as_dict()
             )
     path = folder / "comparisons.json"
     path.write_text(json.dumps(comparisons, indent=2) + "\n", encoding="utf-8")
     return Compared(comparisons=File.of(path), pairs=len(comparisons))
+
+
+def _unseen(predictions: pd.DataFrame) -> np.ndarray:
+    """The rows that a model was not trained on: all, but for the one that serves."""
+    if "seen" not in predictions:
+        return np.ones(len(predictions), dtype=bool)
+    return ~predictions["seen"].to_numpy(bool)

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neural_classifiers.weights import weights_digest, weights_from_bytes, weights_to_bytes
+from neural_classifiers.weights import weights_digest, weights_to_bytes
 from tasks.records import File, Reference
 
 if TYPE_CHECKING:
@@ -106,18 +106,11 @@ def load_pipeline(model: Model) -> "Pipeline":
     DamagedFileError
         If a file is not the one that was written.
     """
-    from neural_classifiers.models import model_from_bytes
+    from neural_classifiers.promoted import build_pipeline
 
-    pipeline: Pipeline = model_from_bytes(model.pipeline.verified().read_bytes())
-    if model.weights is None:
-        return pipeline
-    from neural_classifiers import keras_classifier
-
+    weights = model.weights.verified().read_bytes() if model.weights else None
     card = json.loads(model.card.verified().read_bytes())
-    weights = weights_from_bytes(model.weights.verified().read_bytes(), str(model.weights.path))
-    network = keras_classifier.rebuild(weights, card["classes"], **card["network"])
-    pipeline.steps.append(("keras", network))
-    return pipeline
+    return build_pipeline(model.pipeline.verified().read_bytes(), weights, card)
 
 
 def _write(path: Path, content: bytes) -> Path:

@@ -40,6 +40,11 @@ def runs() -> Path:
     return root() / "artifacts" / "runs"
 
 
+def models() -> Path:
+    """Promoted models: one folder a version, and the file that says which of them serve."""
+    return root() / "artifacts" / "models"
+
+
 def enter_project() -> dict[str, str]:
     """Work where the code is, on whichever machine: the first thing a deployment's run does."""
     project = Path(__file__).resolve().parents[1]

@@ -116,7 +116,12 @@ def test_the_doctor_finds_all_well(site):
 def test_every_deployment_has_its_schedule_and_a_form_that_explains(site):
     told = site.deployments()
     crons = {n: [s["schedule"]["cron"] for s in d["schedules"]] for n, d in told.items()}
-    assert crons == {"nightly": ["30 2 * * *"], "weekly": ["30 4 * * 0"], "manual": []}
+    assert crons == {
+        "nightly": ["30 2 * * *"],
+        "weekly": ["30 4 * * 0"],
+        "manual": [],
+        "incoming": ["15 * * * *"],
+    }
     assert {d["schedules"][0]["schedule"]["timezone"] for d in told.values() if d["schedules"]} == {
         "UTC"
     }

@@ -36,7 +36,10 @@ def test_imports_point_down(path):
     "path", [p for p in MODULES if p.parent.name == "neural_classifiers"], ids=lambda p: p.name
 )
 def test_the_core_knows_values_only(path):
-    assert not imported(path) & {"prefect", "logging", "pathlib", "os.path", "shutil", "tempfile"}
+    unknown = {"prefect", "logging", "pathlib", "os.path", "shutil", "tempfile"}
+    if path.name == "__init__.py":  # `load` is the one door for those who have a folder
+        unknown -= {"pathlib"}
+    assert not imported(path) & unknown
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -1,0 +1,53 @@
+"""Predict what is new in a folder, each file once, by the model that serves."""
+
+from typing import Literal
+
+from prefect import flow
+from prefect.futures import wait
+from prefect.states import Completed, Failed, State
+
+from tasks.forms import with_form
+from tasks.inbox import alert_failure, find_new_files, predict_new_file, tell_predictions
+from tasks.report import failures, succeeded
+
+
+@flow(
+    name="predict-comments",
+    persist_result=False,
+    on_failure=[alert_failure],
+    on_crashed=[alert_failure],
+)
+@with_form
+def predict_comments(
+    folder: str = "data/incoming",
+    out: str = "artifacts/predictions",
+    format: Literal["parquet", "csv", "jsonl"] = "parquet",
+    text_column: str = "txt",
+    version: str | None = None,
+) -> State:
+    """Predict the topic of every comment in the files of a folder that were not predicted yet.
+
+    Parameters
+    ----------
+    folder : str
+        Folder of JSON Lines, CSV, TSV or Parquet files, packed or not.
+    out : str
+        Folder for the predictions; what lies there tells which files are done.
+    format : {"parquet", "csv", "jsonl"}
+        Of the predictions.
+    text_column : str
+        Column (field) of the text.
+    version : str, optional
+        Promoted model; by default the one that serves when the run begins.
+    """
+    new = find_new_files(folder, out, version)  # also settles the version: a rollback meanwhile
+    predicted = {}  # does not reach this run
+    for file in new.files:  # one after the other: each takes all cores
+        name = file.path.name
+        predicted[name] = predict_new_file.submit(file, new.version, new.out, format, text_column)
+        wait([predicted[name]])
+    told = tell_predictions(list(succeeded(predicted).values()))
+    failed = failures(list(predicted.values()))
+    if failed:
+        return Failed(message="; ".join(f"{name}: {why}" for name, why in failed.items()))
+    return Completed(message=told)

@@ -1,0 +1,472 @@
+"""Promote the best model of a run, where nothing speaks against it; say what does.
+
+What a run found is read from its records, so that a model can be promoted the next day by hand as
+well as at the end of the run. Conditions: `neural_classifiers.promotion`. The model's files are
+copied, so that no cleaning up of records reaches a promoted model.
+"""
+
+import json
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from prefect import get_run_logger, task
+from prefect.artifacts import create_table_artifact
+
+import neural_classifiers
+from neural_classifiers import promoted
+from neural_classifiers.drift import Profiler
+from neural_classifiers.promotion import Gate, Rival, judge_candidate
+from neural_classifiers.scores import CONSTANT, SERVING
+from neural_classifiers.weights import weights_digest, weights_from_bytes, weights_to_bytes
+from tasks import history, places, runs, versions
+from tasks.compare import RIVALS, Compared
+from tasks.ingest_digits import Digits, read_digits
+from tasks.models import Model
+from tasks.records import Reference, write_durably
+from tasks.score import Scored
+from tasks.seen import answers_of, digests_of_images, digests_of_texts
+from tasks.split import Split
+from tasks.steps import UNRECORDED
+from tasks.train_digits import TrainedDigits
+
+PROMOTION = "promotion.json"  # in the run's folder
+EXAMPLES = 32  # recorded with their probabilities
+EXAMPLE_CHARACTERS = 4000
+
+
+class NothingToPromoteError(ValueError):
+    """A run has no model that could be promoted: says what was expected and what came."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What became of a candidate.
+
+    Attributes
+    ----------
+    kind, model, run : str
+    gates : list of Gate
+        Every condition, with what was found.
+    version : str or None
+        The version that now serves; None where the candidate was refused.
+    """
+
+    kind: str
+    model: str
+    run: str
+    gates: list[Gate] = field(default_factory=list)
+    version: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model of a run and all that promoting it takes.
+
+    Attributes
+    ----------
+    kind, name : str
+    inputs : sequence
+        Of the test set: texts as they came, or images.
+    actual, answers : ndarray of str of shape (n_rows,)
+    probabilities : ndarray of shape (n_rows, n_classes)
+        As found when the model was judged.
+    classes : list of str
+        In the order of the probabilities.
+    rivals : list of Rival
+    files : callable
+        Content of the version's files, by name.
+    manifest : dict
+        But for the digests of the files.
+    seed : int
+    """
+
+    kind: str
+    name: str
+    inputs: Any
+    actual: np.ndarray
+    answers: np.ndarray
+    probabilities: np.ndarray
+    classes: list[str]
+    rivals: list[Rival]
+    files: Callable[[], dict[str, bytes]]
+    manifest: dict[str, Any]
+    seed: int = 0
+
+
+@task(task_run_name="promote_best", **UNRECORDED)
+def promote_best(compared: Compared) -> str | None:
+    """Let the best comment model of this run serve, if it may; a refusal is no failure.
+
+    Returns
+    -------
+    str or None
+        The version that serves from now on.
+    """
+    folder = runs.current()
+    if folder is None:
+        raise RuntimeError("expected to be called in a flow run that has a folder, found none")
+    run = history.Run(folder, runs.read(folder))
+    decisions = promote(run, kind=promoted.COMMENTS, again=False)
+    told = [decision.as_dict() for decision in decisions]
+    write_durably(folder / PROMOTION, runs.as_json(told))
+    rows = [{"model": d.model} | asdict(gate) for d in decisions for gate in d.gates]
+    create_table_artifact(rows, key="promotion", description="What spoke for and against")
+    for decision in decisions:
+        get_run_logger().info("%s", in_words(decision))
+    return decisions[-1].version
+
+
+def promote(
+    run: history.Run,
+    name: str | None = None,
+    kind: str | None = None,
+    again: bool = True,
+    other_classes: bool = False,
+) -> list[Decision]:
+    """Let a model of a run serve, unless something speaks against it.
+
+    Parameters
+    ----------
+    run : Run
+    name : str, optional
+        Of the model. By default the one that did best on the training rows (comments: in
+        cross-validation; digits: on the validation images) and, where that is refused, the best
+        linear one.
+    kind : str, optional
+        "comments" or "digits"; by default whichever the run has, comments first.
+    again : bool
+        Also a model that was rolled back.
+    other_classes : bool
+        Also where the serving model sorts into other categories, so cannot be compared.
+
+    Returns
+    -------
+    list of Decision
+        Of each model that was tried; at most the last was promoted.
+
+    Raises
+    ------
+    NothingToPromoteError
+        If the run has no such model, or its records are gone.
+    """
+    found = _Found(run)
+    decisions = []
+    for candidate in _wanted(found, name, kind):
+        with versions.one_at_a_time():
+            decision = decide(candidate, run.folder.name, again, other_classes)
+        decisions.append(decision)
+        if decision.version:
+            break
+    return decisions
+
+
+def in_words(decision: Decision) -> str:
+    """A line for the outcome, and one for each condition."""
+    outcome = f"promoted as {decision.version}" if decision.version else "refused"
+    lines = [f"{decision.model} of {decision.run}: {outcome}"]
+    lines += [
+        f"  {'yes' if gate.passed else 'NO':<4}{gate.name}: {gate.found}" for gate in decision.gates
+    ]
+    return "\n".join(lines)
+
+
+def decide(
+    candidate: Candidate, run: str, again: bool = True, other_classes: bool = False
+) -> Decision:
+    """Let a candidate serve if every condition is met; to be called within `one_at_a_time`."""
+    gates: list[Gate] = []
+    rivals = list(candidate.rivals)
+    parameters = candidate.manifest["parameters_sha256"]
+    if (version := versions.serving(candidate.kind)) is not None:
+        serving = versions.manifest_of(version)
+        if serving["parameters_sha256"] == parameters:
+            gates.append(Gate("another model than serves", False, f"{version} is the same model"))
+        elif set(serving["classes"]) != set(candidate.classes):
+            gates.append(
+                Gate(
+                    "the categories of the serving model",
+                    other_classes,
+                    f"{serving['classes']} in {version}, here {candidate.classes}",
+                )
+            )
+        else:
+            rivals.append(_serving_rival(version, candidate))
+    at = versions.withdrawn(candidate.kind).get(parameters)
+    if at and not again:
+        gates.append(Gate("not rolled back", False, f"this very model was rolled back at {at}"))
+    unit = "texts" if candidate.kind == promoted.COMMENTS else "images"
+    gates += judge_candidate(
+        candidate.actual, candidate.answers, rivals, seed=candidate.seed, unit=unit
+    )
+    if not all(gate.passed for gate in gates):
+        return Decision(candidate.kind, candidate.name, run, gates)
+    manifest = candidate.manifest | {"gates": [asdict(gate) for gate in gates]}
+    beside = versions.write_version(manifest, candidate.files())
+    passed, found = versions.check_in_clean_process(beside)
+    gates.append(Gate("answers as recorded in a clean process", passed, found))
+    if not passed:
+        versions.discard(beside)
+        return Decision(candidate.kind, candidate.name, run, gates)
+    kept = versions.keep_version(beside)
+    versions.serve(candidate.kind, kept)
+    return Decision(candidate.kind, candidate.name, run, gates, kept)
+
+
+def _serving_rival(version: str, candidate: Candidate) -> Rival:
+    """What the serving model answers on the test set, and which of it it was not trained on."""
+    serving = neural_classifiers.load(versions.folder_of(version))
+    answers, unseen = answers_of(serving, candidate.inputs)
+    return Rival(SERVING, answers, unseen)
+
+
+def _wanted(found: "_Found", name: str | None, kind: str | None) -> Iterator[Candidate]:
+    """The candidates to try, the first that is promoted ends it."""
+    kinds = [kind] if kind else list(promoted.KINDS)
+    known: list[str] = []
+    for each in kinds:
+        names = found.comment_models if each == promoted.COMMENTS else found.digit_models
+        known += names
+        if name in names or (name is None and names):
+            candidate = found.comments if each == promoted.COMMENTS else found.digits
+            chosen = [name] if name else names
+            yield from map(candidate, chosen)
+            return
+    raise NothingToPromoteError(
+        f"{found.run.folder}: expected a model{f' called {name!r}' if name else ''}, got {known}"
+    )
+
+
+class _Found:
+    """What a run found, out of its records."""
+
+    def __init__(self, run: history.Run) -> None:
+        self.run = run
+        self._results: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
+        for step in run.told["steps"]:
+            record = None if "error" in step else history.read_record(step["step"], step["key"])
+            if record:
+                home = places.cache() / step["step"] / step["key"]
+                self._results.setdefault(step["step"], []).append((home, record))
+
+    @cached_property
+    def _models(self) -> dict[str, Model]:
+        """Each model of comments by name, whichever step made it."""
+        models = {}
+        for step in self._results.values():
+            for home, record in step:
+                if {"pipeline", "card", "name"} <= set(record["result"]):
+                    model = Model.model_validate(record["result"], context={"folder": home})
+                    models[model.name] = model
+        return models
+
+    @cached_property
+    def _scored(self) -> dict[str, Scored]:
+        return {s.name: s for s in self._all("score_model", Scored)}
+
+    @cached_property
+    def comment_models(self) -> list[str]:
+        """The best model on the training rows, then the best linear one."""
+        names = [name for name in self._models if name in self._scored and name != CONSTANT]
+        if CONSTANT not in self._scored or not names:
+            return []
+        best = max(names, key=self._cv_score)
+        return list(dict.fromkeys([best, *self._best_linear()]))
+
+    @cached_property
+    def digit_models(self) -> list[str]:
+        """The network that read the validation images best."""
+        trained = list(self._trained)
+        return sorted(trained, key=lambda name: -self._trained[name].val_accuracy)[:1]
+
+    @cached_property
+    def _trained(self) -> dict[str, TrainedDigits]:
+        """Each network, of several seeds the one that read the validation images best."""
+        best: dict[str, TrainedDigits] = {}
+        for each in self._all("train_digits", TrainedDigits):
+            if each.name not in best or each.val_accuracy > best[each.name].val_accuracy:
+                best[each.name] = each
+        return best
+
+    def _best_linear(self) -> list[str]:
+        linear = [n for n in RIVALS if n in self._scored and n not in (CONSTANT, SERVING)]
+        return [max(linear, key=self._cv_score)] if linear else []
+
+    def _cv_score(self, name: str) -> float:
+        return self._models[name].best_cv_score or 0.0
+
+    def comments(self, name: str) -> Candidate:
+        """A model of comments as a candidate."""
+        if name not in self._models or name not in self._scored:
+            raise NothingToPromoteError(
+                f"{self.run.folder}: expected a model of the name {name!r}, got "
+                f"{sorted(set(self._models) & set(self._scored))}"
+            )
+        model, split = self._models[name], self._one("split_comments", Split)
+        test = pd.read_parquet(split.test.verified(), columns=["txt", "cat"])
+        tables = {
+            n: pd.read_parquet(self._scored[n].predictions.verified())
+            for n in dict.fromkeys([CONSTANT, *self._best_linear(), name])
+        }
+        columns = [c for c in tables[name].columns if c.startswith("p_")]
+        classes = [column.removeprefix("p_") for column in columns]
+        probabilities = tables[name][columns].to_numpy(np.float64)
+        actual = tables[name]["actual"].to_numpy(str)
+        card = json.loads(model.card.verified().read_bytes())
+
+        def files() -> dict[str, bytes]:
+            train = pd.read_parquet(split.train.verified(), columns=["txt", "cat", "clean"])
+            texts = test["txt"].tolist()
+            rows = _example_rows(actual, [len(text) for text in texts])
+            weights = {promoted.WEIGHTS: model.weights} if model.weights else {}
+            copied = {promoted.PIPELINE: model.pipeline, promoted.CARD: model.card} | weights
+            return {n: f.verified().read_bytes() for n, f in copied.items()} | {
+                promoted.EXAMPLES: promoted.examples_to_bytes(
+                    [texts[row] for row in rows], probabilities[rows]
+                ),
+                promoted.SEEN: seen_to_bytes(digests_of_texts(train["clean"].tolist())),
+                promoted.PROFILE: profile_to_bytes(train["txt"].tolist(), train["cat"].tolist()),
+            }
+
+        return Candidate(
+            kind=promoted.COMMENTS,
+            name=name,
+            inputs=test["txt"].tolist(),
+            actual=actual,
+            answers=tables[name]["predicted"].to_numpy(str),
+            probabilities=probabilities,
+            classes=classes,
+            rivals=[
+                Rival(n, table["predicted"].to_numpy(str))
+                for n, table in tables.items()
+                if n != name
+            ],
+            files=files,
+            manifest=self._manifest(promoted.COMMENTS, name, classes, card)
+            | {
+                "cleaning": self._cleaning(),
+                "scores": _headlines(json.loads(self._scored[name].scores.verified().read_bytes())),
+                "best_params": model.best_params,
+                "training": {"rows": split.rows_train, "sha256": split.train.sha256},
+                "test_rows": split.rows_test,
+            },
+            seed=int(self.run.told["parameters"].get("seed") or 0),
+        )
+
+    def digits(self, name: str) -> Candidate:
+        """A network that reads digits as a candidate."""
+        trained, digits = self._trained[name], self._one("ingest_digits", Digits)
+        arrays = read_digits(digits)
+        labels = np.array(digits.labels)
+        content = trained.predictions.verified().read_bytes()
+        probabilities = weights_from_bytes(content)["probabilities"]
+        scores = json.loads(trained.scores.verified().read_bytes())
+        commonest = int(np.bincount(arrays["labels_train"]).argmax())
+        actual = labels[arrays["labels_test"]]
+
+        def files() -> dict[str, bytes]:
+            rows = _example_rows(actual, [0] * len(actual))
+            return {
+                promoted.WEIGHTS: trained.weights.verified().read_bytes(),
+                promoted.CARD: trained.scores.verified().read_bytes(),
+                promoted.EXAMPLES: promoted.examples_to_bytes(
+                    arrays["images_test"][rows], probabilities[rows]
+                ),
+                promoted.SEEN: seen_to_bytes(digests_of_images(arrays["images_train"])),
+            }
+
+        weights = weights_from_bytes(trained.weights.verified().read_bytes())
+        _, record = self._last("train_digits")
+        card = {"parameters_sha256": weights_digest(weights), "libraries": record["libraries"]}
+        return Candidate(
+            kind=promoted.DIGITS,
+            name=name,
+            inputs=arrays["images_test"],
+            actual=actual,
+            answers=labels[probabilities.argmax(axis=1)],
+            probabilities=probabilities,
+            classes=digits.labels,
+            rivals=[Rival(CONSTANT, np.full(len(actual), labels[commonest]))],
+            files=files,
+            manifest=self._manifest(promoted.DIGITS, name, digits.labels, card)
+            | {
+                "scores": _headlines(scores),
+                "training": {"rows": digits.rows_train, "sha256": digits.arrays.sha256},
+                "test_rows": digits.rows_test,
+            },
+            seed=trained.seed,
+        )
+
+    def _manifest(
+        self, kind: str, name: str, classes: Sequence[str], card: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        told = self.run.told
+        return {
+            "format": promoted.FORMAT,
+            "kind": kind,
+            "model": name,
+            "classes": list(classes),
+            "parameters_sha256": card["parameters_sha256"],
+            "run": {"run_id": told["run_id"], "folder": self.run.folder.name, "flow": told["flow"]},
+            "libraries": card["libraries"],
+            "python": card.get("python", platform.python_version()),
+        }
+
+    def _cleaning(self) -> dict[str, Any]:
+        """Every option of the cleaning that the run's texts went through."""
+        from neural_classifiers.text import cleaning_of
+
+        _, record = self._last("clean_comments")
+        return promoted.cleaning_options(cleaning_of(record["parameters"]["cleaning"]))
+
+    def _last(self, step: str) -> tuple[Path, dict[str, Any]]:
+        if step not in self._results:
+            raise NothingToPromoteError(
+                f"{self.run.folder}: expected the record of {step}, got none: pruned, or never made"
+            )
+        return self._results[step][-1]
+
+    def _one(self, step: str, kind: type[Any]) -> Any:
+        home, record = self._last(step)
+        return kind.model_validate(record["result"], context={"folder": home})
+
+    def _all(self, step: str, kind: type[Reference]) -> list[Any]:
+        return [
+            kind.model_validate(record["result"], context={"folder": home})
+            for home, record in self._results.get(step, [])
+        ]
+
+
+def _headlines(scores: Mapping[str, Any]) -> dict[str, float]:
+    return {name: scores[name] for name in history.HEADLINES if name in scores}
+
+
+def _example_rows(actual: np.ndarray, sizes: Sequence[int]) -> list[int]:
+    """Some rows of every class, in order."""
+    classes = np.unique(actual)
+    each = max(EXAMPLES // len(classes), 1)
+    short = np.array(sizes) <= EXAMPLE_CHARACTERS
+    return sorted(int(row) for c in classes for row in np.flatnonzero((actual == c) & short)[:each])
+
+
+def seen_to_bytes(digests: np.ndarray) -> bytes:
+    """What a model was trained on, each once."""
+    return weights_to_bytes({"digests": np.unique(digests)})
+
+
+def profile_to_bytes(texts: list[str], categories: list[str]) -> bytes:
+    """What the training texts are like, to hold later ones against."""
+    from neural_classifiers.text import english_stop_words
+
+    profiler = Profiler(english_stop_words(), len(texts))
+    profiler.add(texts, categories)
+    return (json.dumps(profiler.profile().as_dict()) + "\n").encode()

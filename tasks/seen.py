@@ -1,0 +1,54 @@
+"""What a promoted model was trained on, as digests: which texts would be no test of it.
+
+The digests are of the texts as that model's own cleaning leaves them, since its training set holds
+each such text once.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from neural_classifiers import promoted
+from neural_classifiers.drift import hash_of
+from neural_classifiers.weights import weights_from_bytes
+from tasks import places
+
+
+def answers_of(
+    serving: "promoted.Classifier | promoted.DigitReader", inputs: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Answers as strings, and for each whether the model was not trained on the text or image."""
+    if isinstance(serving, promoted.DigitReader):
+        digests, proba = digests_of_images(inputs), serving.predict_proba(inputs)
+    else:
+        cleaned = serving.clean(inputs)
+        digests, proba = digests_of_texts(cleaned), serving.predict_cleaned(cleaned)
+    return serving.classes_[proba.argmax(axis=1)].astype(str), ~np.isin(digests, seen_by(serving))
+
+
+def seen_by(serving: "promoted.Classifier | promoted.DigitReader") -> np.ndarray:
+    """Digests of what a promoted model was trained on."""
+    folder = places.models() / serving.version
+    content = promoted.read_file(
+        lambda name: (folder / name).read_bytes(), serving.manifest, promoted.SEEN
+    )
+    return weights_from_bytes(content)["digests"]
+
+
+def digests_of_texts(cleaned: Sequence[str]) -> np.ndarray:
+    """64 bits of each cleaned text."""
+    return np.fromiter((hash_of(text) for text in cleaned), np.uint64, len(cleaned))
+
+
+def digests_of_images(images: np.ndarray) -> np.ndarray:
+    """64 bits of each image."""
+    return np.fromiter(
+        (
+            int.from_bytes(hashlib.blake2b(image.tobytes(), digest_size=8).digest(), "big")
+            for image in images
+        ),
+        np.uint64,
+        len(images),
+    )

@@ -1,0 +1,97 @@
+"""The serving model, judged beside those of a run on the texts that it was not trained on."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from prefect import get_run_logger, task
+
+from neural_classifiers import load, promoted
+from neural_classifiers.scores import SERVING, score_predictions
+from tasks import places, versions
+from tasks.records import File, Reference
+from tasks.score import Scored
+from tasks.seen import answers_of
+from tasks.split import Split
+from tasks.steps import UNRECORDED, step
+
+ROWS_AT_ONCE = 1000
+
+
+class Serving(Reference):
+    """A promoted version of comments: its name, and its manifest, which names all it is made of."""
+
+    version: str
+    manifest: File
+
+
+@task(task_run_name="find_serving", **UNRECORDED)
+def find_serving(split: Split) -> Serving | None:
+    """The serving model, where one can be judged on a test set; else None."""
+    version = versions.serving(promoted.COMMENTS)
+    try:
+        why = _why_not(version, split) if version else "no model serves"
+    except promoted.NotPromotedError as error:  # it is told, and stops no training
+        why = str(error)
+    get_run_logger().info("%s", why or f"serving: {version}")
+    if version is None or why:
+        return None
+    manifest = File.of(versions.folder_of(version) / promoted.MANIFEST)
+    return Serving(version=version, manifest=manifest)
+
+
+def _why_not(version: str, split: Split) -> str | None:
+    """What speaks against judging a version on a test set."""
+    manifest = versions.manifest_of(version)
+    if sorted(manifest["classes"]) != split.labels:
+        return f"{version} knows {manifest['classes']}, here they are {split.labels}"
+    if manifest["training"]["sha256"] == split.train.sha256:
+        return None  # trained on the other side of this very split
+    serving = load(versions.folder_of(version))
+    texts = pd.read_parquet(split.test.verified(), columns=["txt"])["txt"].tolist()
+    for start in range(0, len(texts), ROWS_AT_ONCE):
+        if answers_of(serving, texts[start : start + ROWS_AT_ONCE])[1].any():
+            return None
+    return f"{version} was trained on every text of this test set"
+
+
+@step(threads=1)
+def score_serving(serving: Serving, split: Split, folder: Path) -> Scored:
+    """As `score_model`, from the texts as they came, cleaned as the serving model has it.
+
+    `predictions` has a column ``seen`` more: the rows that the model was trained on, which count in
+    no score.
+    """
+    from neural_classifiers.plots import plot_confusion
+
+    if (places.models() / serving.version / promoted.WEIGHTS).exists():
+        from neural_classifiers.threads import set_tensorflow_threads
+
+        set_tensorflow_threads(1)
+    model = load(serving.manifest.path.parent)
+    test = pd.read_parquet(split.test.verified(), columns=["txt", "cat"])
+    texts, actual = test["txt"].tolist(), test["cat"].to_numpy(str)
+    predicted, unseen = answers_of(model, texts)
+    scores = score_predictions(actual[unseen], predicted[unseen], split.labels)
+    told = scores.as_dict() | {
+        "best_params": model.manifest["best_params"],
+        "best_cv_score": None,
+        "version": serving.version,
+        "rows_seen": int(np.count_nonzero(~unseen)),
+    }
+    table = pd.DataFrame({"actual": actual, "predicted": predicted, "seen": ~unseen})
+    paths = {
+        part: folder / part for part in ("scores.json", "predictions.parquet", "confusion.png")
+    }
+    paths["scores.json"].write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    table.to_parquet(paths["predictions.parquet"], index=False)
+    paths["confusion.png"].write_bytes(plot_confusion(scores.confusion_matrix, scores.labels))
+    return Scored(
+        name=SERVING,
+        scores=File.of(paths["scores.json"]),
+        predictions=File.of(paths["predictions.parquet"]),
+        confusion=File.of(paths["confusion.png"]),
+        accuracy=scores.accuracy,
+        f1_macro=scores.f1_macro,
+    )

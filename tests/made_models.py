@@ -1,0 +1,88 @@
+"""Small promoted models and candidates on made-up comments, without a run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from conftest import comments_file
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+
+from neural_classifiers import promoted
+from neural_classifiers.models import model_to_bytes, parameters_digest
+from neural_classifiers.promotion import Rival
+from neural_classifiers.text import CLEANINGS, clean_comments
+from tasks import versions
+from tasks.promote import Candidate, profile_to_bytes, seen_to_bytes
+from tasks.seen import digests_of_texts
+
+
+def comments(home: Path, n: int = 240, seed: int = 1) -> tuple[list[str], list[str]]:
+    """Made-up texts and their categories, in random order."""
+    path = comments_file(home / f"made-{n}-{seed}.jsonl", n, seed)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    order = np.random.default_rng(seed).permutation(len(rows))
+    return [rows[i]["txt"] for i in order], [rows[i]["cat"] for i in order]
+
+
+def fitted(texts: list[str], labels: list[str], C: float = 10.0, **vectoriser: Any) -> Pipeline:
+    """A linear model on cleaned texts."""
+    pipeline = Pipeline(
+        [("tfidf", TfidfVectorizer(**vectoriser)), ("linear", LogisticRegression(C=C))]
+    )
+    return pipeline.fit(clean_comments(texts), labels)
+
+
+def candidate(home: Path, pipeline: Pipeline | None = None, **changes: Any) -> Candidate:
+    """A linear model that was trained on 160 made-up comments and judged on 80."""
+    texts, labels = comments(home)
+    train, test = slice(0, 160), slice(160, 240)
+    pipeline = pipeline or fitted(texts[train], labels[train])
+    actual = np.array(labels[test])
+    probabilities = pipeline.predict_proba(clean_comments(texts[test]))
+
+    def files() -> dict[str, bytes]:
+        return {
+            promoted.PIPELINE: model_to_bytes(pipeline),
+            promoted.CARD: b"{}",
+            promoted.EXAMPLES: promoted.examples_to_bytes(texts[test][:8], probabilities[:8]),
+            promoted.SEEN: seen_to_bytes(digests_of_texts(clean_comments(texts[train]))),
+            promoted.PROFILE: profile_to_bytes(texts[train], labels[train]),
+        }
+
+    told: dict[str, Any] = {
+        "kind": promoted.COMMENTS,
+        "name": "linear",
+        "inputs": texts[test],
+        "actual": actual,
+        "answers": pipeline.predict(clean_comments(texts[test])).astype(str),
+        "probabilities": probabilities,
+        "classes": [str(c) for c in pipeline.classes_],
+        "rivals": [Rival("constant", np.full(len(actual), "video_games"))],
+        "files": files,
+        "manifest": {
+            "format": promoted.FORMAT,
+            "kind": promoted.COMMENTS,
+            "model": "linear",
+            "classes": [str(c) for c in pipeline.classes_],
+            "parameters_sha256": parameters_digest(pipeline),
+            "run": {"run_id": "1", "folder": "a-run", "flow": "classify-comments"},
+            "libraries": {},
+            "cleaning": promoted.cleaning_options(CLEANINGS["default"]),
+            "scores": {"accuracy": 0.9},
+            "best_params": {"C": 10.0},
+            "training": {"rows": 160, "sha256": "0" * 64},
+        },
+    }
+    return Candidate(**(told | changes))
+
+
+def serve(home: Path, pipeline: Pipeline | None = None) -> str:
+    """A version that serves, whatever speaks against it."""
+    made = candidate(home, pipeline)
+    with versions.one_at_a_time():
+        version = versions.keep_version(versions.write_version(made.manifest, made.files()))
+        versions.serve(promoted.COMMENTS, version)
+    return version
