@@ -29,8 +29,9 @@ HOMES = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 when it did what was asked, 1 when it failed, 2 when it was misspelt."""
     parsed = parser().parse_args(arguments)
-    use_own_prefect()
-    operate.join_what_is_up()
+    if parsed.does not in serve.WITHOUT_PREFECT:
+        use_own_prefect()
+        operate.join_what_is_up()
     command: Callable[[argparse.Namespace], int] = parsed.does
     return command(parsed)
 

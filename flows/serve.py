@@ -5,6 +5,7 @@ Those that people wait for import no Prefect; only ``promote`` reads runs, and s
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -91,10 +92,10 @@ def _rollback(parsed: argparse.Namespace) -> int:
 
 
 def _predict(parsed: argparse.Namespace) -> int:
-    from neural_classifiers.formats import CommentFileError
     from neural_classifiers.promoted import NotPromotedError
     from tasks import predictions
 
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     files = [Path(what) for what in parsed.what if _is_file(what)]
     try:
         if len(files) < len(parsed.what):
@@ -105,12 +106,7 @@ def _predict(parsed: argparse.Namespace) -> int:
         if all(map(predictions.are_images, files)):
             return _predict_images(parsed, files)
         return _predict_comments(parsed, files)
-    except (
-        NotPromotedError,
-        predictions.PredictionError,
-        CommentFileError,
-        OSError,
-    ) as error:
+    except (NotPromotedError, predictions.PredictionError, OSError) as error:
         return _refused(error)
 
 
@@ -156,6 +152,7 @@ def _predict_images(parsed: argparse.Namespace, files: list[Path]) -> int:
 def _predict_comments(parsed: argparse.Namespace, files: list[Path]) -> int:
     from dataclasses import asdict
 
+    from neural_classifiers.formats import CommentFileError
     from tasks import predictions
 
     if len(files) > 1 or parsed.out is None:
@@ -164,11 +161,17 @@ def _predict_comments(parsed: argparse.Namespace, files: list[Path]) -> int:
             f"and --out {parsed.out}"
         )
     classifier = predictions.load_serving("comments", parsed.version)
-    account = predictions.predict_file(
-        files[0], parsed.out, classifier, parsed.text_column, parsed.workers
-    )
+    try:
+        account = predictions.predict_file(
+            files[0], parsed.out, classifier, parsed.text_column, parsed.workers
+        )
+    except CommentFileError as error:
+        return _refused(error)
     _tell(parsed, asdict(account), "".join(f"{line}\n" for line in account.in_words()))
     return 0
+
+
+WITHOUT_PREFECT = (_models, _rollback, _predict)
 
 
 def _tell(parsed: argparse.Namespace, told: Mapping[str, Any], words: str) -> None:

@@ -231,15 +231,13 @@ def _serving_rival(version: str, candidate: Candidate) -> Rival:
 
 def _wanted(found: "_Found", name: str | None, kind: str | None) -> Iterator[Candidate]:
     """The candidates to try, the first that is promoted ends it."""
-    kinds = [kind] if kind else list(promoted.KINDS)
     known: list[str] = []
-    for each in kinds:
-        names = found.comment_models if each == promoted.COMMENTS else found.digit_models
+    for each in [kind] if kind else promoted.KINDS:
+        names = found.names(each)
         known += names
         if name in names or (name is None and names):
-            candidate = found.comments if each == promoted.COMMENTS else found.digits
-            chosen = [name] if name else names
-            yield from map(candidate, chosen)
+            wanted = [name] if name else found.best(each)
+            yield from (found.candidate(each, one) for one in wanted)
             return
     raise NothingToPromoteError(
         f"{found.run.folder}: expected a model{f' called {name!r}' if name else ''}, got {known}"
@@ -273,20 +271,23 @@ class _Found:
     def _scored(self) -> dict[str, Scored]:
         return {s.name: s for s in self._all("score_model", Scored)}
 
-    @cached_property
-    def comment_models(self) -> list[str]:
-        """The best model on the training rows, then the best linear one."""
-        names = [name for name in self._models if name in self._scored and name != CONSTANT]
-        if CONSTANT not in self._scored or not names:
-            return []
-        best = max(names, key=self._cv_score)
-        return list(dict.fromkeys([best, *self._best_linear()]))
+    def names(self, kind: str) -> list[str]:
+        """The models that may be promoted."""
+        if kind == promoted.DIGITS:
+            return sorted(self._trained)
+        judged = [name for name in self._models if name in self._scored and name != CONSTANT]
+        return sorted(judged) if CONSTANT in self._scored else []
 
-    @cached_property
-    def digit_models(self) -> list[str]:
-        """The network that read the validation images best."""
-        trained = list(self._trained)
-        return sorted(trained, key=lambda name: -self._trained[name].val_accuracy)[:1]
+    def best(self, kind: str) -> list[str]:
+        """The model that did best on the training rows, then the best linear one."""
+        names = self.names(kind)
+        if kind == promoted.DIGITS:
+            return [max(names, key=lambda name: self._trained[name].val_accuracy)]
+        return list(dict.fromkeys([max(names, key=self._cv_score), *self._best_linear()]))
+
+    def candidate(self, kind: str, name: str) -> Candidate:
+        """A model with all that promoting it takes."""
+        return self._of_comments(name) if kind == promoted.COMMENTS else self._of_digits(name)
 
     @cached_property
     def _trained(self) -> dict[str, TrainedDigits]:
@@ -304,13 +305,7 @@ class _Found:
     def _cv_score(self, name: str) -> float:
         return self._models[name].best_cv_score or 0.0
 
-    def comments(self, name: str) -> Candidate:
-        """A model of comments as a candidate."""
-        if name not in self._models or name not in self._scored:
-            raise NothingToPromoteError(
-                f"{self.run.folder}: expected a model of the name {name!r}, got "
-                f"{sorted(set(self._models) & set(self._scored))}"
-            )
+    def _of_comments(self, name: str) -> Candidate:
         model, split = self._models[name], self._one("split_comments", Split)
         test = pd.read_parquet(split.test.verified(), columns=["txt", "cat"])
         tables = {
@@ -362,8 +357,7 @@ class _Found:
             seed=int(self.run.told["parameters"].get("seed") or 0),
         )
 
-    def digits(self, name: str) -> Candidate:
-        """A network that reads digits as a candidate."""
+    def _of_digits(self, name: str) -> Candidate:
         trained, digits = self._trained[name], self._one("ingest_digits", Digits)
         arrays = read_digits(digits)
         labels = np.array(digits.labels)
