@@ -111,10 +111,10 @@ def _in_words(found: Comparison, rival: Rival, n_rows: int, unit: str) -> str:
     f1_low, f1_high = found.f1_macro_interval
     of = "" if found.n_rows == n_rows else f" that neither was trained on, of {n_rows:,}"
     return (
-        f"{_points(found.accuracy_difference)} ({_points(low)} to {_points(high)}) of the answers "
-        f"right than {rival.name}, macro-F1 {found.f1_macro_difference:+.3f} ({f1_low:+.3f} to "
-        f"{f1_high:+.3f}), {found.won:,} won and {found.lost:,} lost, p = {found.p_value:.2g}, "
-        f"on {found.n_rows:,} {unit}{of}: {_WORDS[found.accuracy_outcome]}"
+        f"{_WORDS[found.accuracy_outcome]}: {found.n_rows:,} {unit}{of}, {found.won:,} won and "
+        f"{found.lost:,} lost against {rival.name}, p = {found.p_value:.2g}; accuracy "
+        f"{_points(found.accuracy_difference)} ({_points(low)} to {_points(high)}), macro-F1 "
+        f"{_points(found.f1_macro_difference)} ({_points(f1_low)} to {_points(f1_high)})"
     )
 
 
@@ -154,4 +154,4 @@ def _rows_of(rival: Rival, actual: NDArray[np.str_]) -> NDArray[np.bool_]:
 
 
 def _points(difference: float) -> str:
-    return f"{100 * difference:+.1f}\N{NO-BREAK SPACE}%"
+    return f"{difference:+.3f}"

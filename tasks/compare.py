@@ -32,6 +32,8 @@ def compare_models(scored: list[Scored], seed: int, folder: Path) -> Compared:
     comparisons = []
     for rival in (name for name in RIVALS if name in tables):
         simpler = ("constant", SERVING) if rival == SERVING else RIVALS[: RIVALS.index(rival) + 1]
+        if rival != "constant":  # the serving model is the rival, where it can be
+            simpler = (*simpler, SERVING)
         for name in (name for name in tables if name not in simpler):
             actual, ours, theirs = (
                 column.to_numpy(str)

@@ -5,7 +5,8 @@ folder of predictions itself tells what is done: a file that comes again under a
 predicted again, one whose content changed is. A kill leaves nothing behind that counts as done.
 """
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -125,7 +126,9 @@ def tell_predictions(predicted: Sequence[Predicted]) -> str:
     if drifted:
         sentence = f"comments unlike those of the training: {'; '.join(drifted)}"
         get_run_logger().warning("%s", sentence)
-        _alert("drifted", sentence, "completed", None)
+        run = {"flow": runtime.flow_run.flow_name, "name": runtime.flow_run.name}
+        run |= {"run_id": runtime.flow_run.id, "status": "running", "error": None}
+        _alert("drifted", sentence, run)
     n_rows = sum(told.account["rows"] for told in predicted)
     return f"{len(predicted)} files, {n_rows:,} rows" if predicted else "nothing new"
 
@@ -133,25 +136,18 @@ def tell_predictions(predicted: Sequence[Predicted]) -> str:
 def alert_failure(flow: Flow, flow_run: FlowRun, state: State) -> None:
     """Tell the webhook that predicting failed or crashed (hook)."""
     event = "crashed" if state.is_crashed() else "failed"
-    _alert(event, f"{flow.name} ({flow_run.name}) {event}: {state.message}", event, state.message)
+    run = {"flow": flow.name, "name": flow_run.name, "run_id": str(flow_run.id)}
+    sentence = f"{flow.name} ({flow_run.name}) {event}: {state.message}"
+    _alert(event, sentence, run | {"status": event, "error": state.message})
 
 
-def _alert(event: str, sentence: str, status: str, error: str | None) -> None:
+def _alert(event: str, sentence: str, run: Mapping[str, Any]) -> None:
     webhook = read_settings().webhook
     if webhook is None:
         return
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    run = {
-        "flow": runtime.flow_run.flow_name,
-        "name": runtime.flow_run.name,
-        "run_id": runtime.flow_run.id,
-        "status": status,
-        "error": error,
-        "attempts": runtime.flow_run.run_count,
-        "started": str(runtime.flow_run.scheduled_start_time),
-        "finished": now,
-    }
-    alerts.send(str(webhook), alerts.message(event, sentence, run))
+    told = {"attempts": 1, "started": None, "finished": datetime.now(UTC).isoformat()}
+    fault = alerts.send(str(webhook), alerts.message(event, sentence, told | dict(run)))
+    sys.stderr.write(f"alert, {event}: {fault or 'delivered'}\n")
 
 
 def _is_prediction(path: Path) -> bool:

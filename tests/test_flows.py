@@ -8,12 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import comments_file
+from PIL import Image
 
+import neural_classifiers
 from flows import cli
 from flows.comments import classify_comments
 from flows.digits import classify_digits
+from flows.predict import predict_comments
 from neural_classifiers.digits import FAST, NOTEBOOK
-from tasks import runs
+from tasks import history, runs, versions
+from tasks.predictions import read_images
+from tasks.promote import promote as promote_model
 from tasks.sources import to_idx
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -217,6 +222,87 @@ def test_candidates_that_cannot_differ_are_fitted_once(good):
     assert grid["fitted_as"].nunique() == 2
 
 
+@pytest.fixture(scope="module")
+def promoted_run(good):
+    """The same run told to promote, and once more: their states and folders."""
+    home, _, _ = good
+    states, folders = [], []
+    for promote in (True, False):
+        state = classify_comments(
+            str(home / "comments.jsonl"), **SMALL, promote=promote, return_state=True
+        )
+        states.append(state)
+        folders.append(runs.folder_of(str(state.state_details.flow_run_id)))
+    return states, folders
+
+
+def test_the_best_model_is_promoted_by_a_run_that_is_told_to(good, promoted_run):
+    states, [folder, _] = promoted_run
+    [*_, decision] = read(folder / "promotion.json")
+
+    assert states[0].is_completed()
+    assert all(gate["passed"] for gate in decision["gates"]), decision
+    assert decision["version"] == versions.serving("comments")
+    model = neural_classifiers.load("comments")
+    scores = read(folder / "metrics.json")["comments"][decision["model"]]
+    test = pd.read_parquet(read(folder / "report.json")["comments"]["files"]["test"]["path"])
+    right = (model.predict(test["txt"]) == test["cat"]).mean()  # from the texts as they came
+    assert right == pytest.approx(scores["accuracy"])
+    assert model.manifest["run"]["run_id"] == read(folder / "run.json")["run_id"]
+
+
+def test_the_serving_model_is_judged_in_the_next_run_beside_the_others(good, promoted_run):
+    states, [_, folder] = promoted_run
+    metrics = read(folder / "metrics.json")["comments"]
+    section = read(folder / "report.json")["comments"]
+
+    assert states[1].is_completed()
+    version = versions.serving("comments")
+    assert metrics["serving"]["version"] == version
+    assert metrics["serving"]["rows_seen"] == 0  # trained on the other side of the same split
+    name = version.rpartition("-")[0]
+    assert metrics["serving"]["accuracy"] == metrics[name]["accuracy"]
+    pairs = [(c["model"], c["rival"]) for c in section["comparisons"]]
+    assert ("keras", "serving") in pairs
+    assert ("serving", "linear") not in pairs
+    assert "serving model" in (folder / "report.html").read_text()
+    steps = {step["task_run"]: step["hit"] for step in read(folder / "run.json")["steps"]}
+    assert {name for name, hit in steps.items() if not hit} == {"score_serving", "compare_models"}
+
+
+def test_a_model_of_a_run_is_refused_with_reasons_by_the_command(good, promoted_run, capsys):
+    status = cli.main(["promote", promoted_run[1][1].name, "--model", "scikit", "--json"])
+    [decision] = json.loads(capsys.readouterr().out)["decisions"]
+
+    assert (status, decision["version"]) == (1, None)
+    refused = {gate["name"] for gate in decision["gates"] if not gate["passed"]}
+    assert {"better than linear", "better than serving"} <= refused | {"another model than serves"}
+    assert cli.main(["promote", promoted_run[1][1].name, "--model", "nonsense"]) == 1
+    assert "expected a model called 'nonsense'" in capsys.readouterr().err
+
+
+def test_new_files_in_a_folder_are_predicted_by_a_flow_each_once(good, promoted_run):
+    home = good[0]
+    incoming, out = home / "data" / "incoming", home / "artifacts" / "predictions"
+    incoming.mkdir(parents=True)
+    comments_file(incoming / "monday.jsonl", n=50, seed=5)
+    (incoming / "broken.jsonl").write_bytes(b"PAR1 and then nothing")
+
+    state = predict_comments(return_state=True)
+    assert state.is_failed()
+    assert "broken.jsonl: " in state.message
+    [predicted] = out.iterdir()
+    table = pd.read_parquet(predicted)
+    assert len(table) == 50
+    assert set(table["version"]) == {versions.serving("comments")}
+
+    (incoming / "broken.jsonl").unlink()
+    written = predicted.stat().st_mtime_ns
+    state = predict_comments(return_state=True)
+    assert (state.is_completed(), state.message) == (True, "nothing new")
+    assert predicted.stat().st_mtime_ns == written
+
+
 def test_a_branch_that_fails_leaves_the_others_their_report(home):
     source = comments_file(home / "comments.jsonl", n=120)
     in_the_way = home / "artifacts" / "cache" / "fit_scikit"
@@ -302,7 +388,7 @@ def digits_folder(folder: Path) -> Path:
     return folder
 
 
-def test_digits_are_judged_once_on_the_test_images(home):
+def test_digits_are_judged_once_on_the_test_images(home, capsys):
     source = digits_folder(home / "digits")
     presets = {
         "notebook": NOTEBOOK.model_copy(update={"batch_size": 50}),
@@ -351,6 +437,24 @@ def test_digits_are_judged_once_on_the_test_images(home):
             trained = read(record / "scores.json")
             by_seed[trained["seed"]] = trained["epochs"][-1]["val_accuracy"]
     assert by_seed[seeds["chosen"]] == max(by_seed.values())
+
+    # and the network that read the validation images best may serve
+    [decision] = promote_model(history.Run(folder, read(folder / "run.json")))
+    gates = {gate.name: gate for gate in decision.gates}
+    assert gates["better than constant"].passed, gates
+    reader = neural_classifiers.load("digits")
+    assert reader.version == decision.version == versions.serving("digits")
+    images = source / "t10k-images-idx3-ubyte"
+    Image.fromarray(read_images(images)[7]).save(home / "seven.png")
+    capsys.readouterr()
+    assert cli.main(["predict", str(home / "seven.png"), str(images), "--json"]) == 0
+    [png, *idx] = json.loads(capsys.readouterr().out)["predictions"]
+    assert (png["file"], idx[7]["image"]) == ("seven.png", 7)
+    assert list(png["probabilities"].values()) == pytest.approx(
+        list(idx[7]["probabilities"].values()), abs=1e-6
+    )
+    accuracy = np.mean([int(row["label"]) == i % 10 for i, row in enumerate(idx)])
+    assert accuracy == read(folder / "metrics.json")["digits"][decision.model]["test_accuracy"]
 
 
 def test_one_half_that_fails_leaves_the_other_its_report(home, capsys, monkeypatch):
