@@ -76,6 +76,7 @@ def examine() -> Iterator[Row]:
         _last_run,
         _alerts,
         _data,
+        _model,
         _cache,
         _disk,
     ]
@@ -207,6 +208,19 @@ def _data() -> Row:
     told = [f"at hand: {', '.join(here)}"] if here else []
     told += [f"got when first asked for: {', '.join(away)}"] if away else []
     return Row("data", WELL, "; ".join(told))
+
+
+def _model() -> Row:
+    from neural_classifiers.promoted import KINDS
+    from tasks import versions
+
+    serving = [version for kind in KINDS if (version := versions.serving(kind))]
+    faults = [fault for version in serving if (fault := versions.fault_of(version))]
+    if faults:
+        do = "neural-classifiers rollback; or put its folder back from a backup"
+        return Row("model", ILL, "; ".join(faults), do)
+    told = f"serving, whole: {', '.join(serving)}" if serving else "none serves"
+    return Row("model", WELL, told)
 
 
 def _cache() -> Row:

@@ -22,7 +22,7 @@ from neural_classifiers.promoted import COMMENTS, NotPromotedError
 from tasks import alerts, places, predictions, versions
 from tasks.records import DamagedFileError, File, Reference
 from tasks.settings import read_settings
-from tasks.steps import UNRECORDED
+from tasks.steps import UNRECORDED, remember_name
 
 DIGITS_OF_DIGEST = 16  # in a file's name
 
@@ -85,6 +85,7 @@ def predict_new_file(
     CommentFileError, DamagedFileError
         If it cannot be read as comments, or changes meanwhile: nothing of it is kept then.
     """
+    remember_name()
     account = predict_once(file, version, out, format, text_column)
     for line in account.in_words():
         get_run_logger().info("%s", line)

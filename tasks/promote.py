@@ -32,7 +32,7 @@ from tasks.records import Reference, write_durably
 from tasks.score import Scored
 from tasks.seen import answers_of, digests_of_images, digests_of_texts
 from tasks.split import Split
-from tasks.steps import UNRECORDED
+from tasks.steps import UNRECORDED, remember_name
 from tasks.train_digits import TrainedDigits
 
 PROMOTION = "promotion.json"  # in the run's folder
@@ -112,6 +112,7 @@ def promote_best(compared: Compared) -> str | None:
     str or None
         The version that serves from now on.
     """
+    remember_name()
     folder = runs.current()
     if folder is None:
         raise RuntimeError("expected to be called in a flow run that has a folder, found none")

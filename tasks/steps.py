@@ -139,8 +139,13 @@ def _run(
     return Completed(name="Cached" if outcome.hit else "Completed", data=outcome.result)
 
 
+def remember_name() -> None:
+    """Let `name_of` know the task run that this is called in, for a task that is no step."""
+    _names[str(runtime.task_run.id)] = runtime.task_run.name or ""
+
+
 def name_of(task_run_id: UUID) -> str | None:
-    """Name of a step's task run that began in this process."""
+    """Name of a task run that began in this process: of each step, and of who asked for it."""
     return _names.get(str(task_run_id))
 
 

@@ -25,6 +25,7 @@ from neural_classifiers.promoted import (
     MANIFEST,
     POINTER,
     NotPromotedError,
+    read_file,
     read_manifest,
     serving_version,
     version_of,
@@ -70,6 +71,18 @@ def manifest_of(version: str) -> dict[str, Any]:
         return read_manifest(lambda name: (folder / name).read_bytes(), version)
     except OSError as error:
         raise NotPromotedError(f"{folder}: expected a promoted model, got {error}") from None
+
+
+def fault_of(version: str) -> str | None:
+    """What is wrong with a version's files, or None: every one against its digest."""
+    folder = folder_of(version)
+    try:
+        manifest = manifest_of(version)
+        for name in manifest["files"]:
+            read_file(lambda file: (folder / file).read_bytes(), manifest, name)
+    except (NotPromotedError, OSError) as error:
+        return f"{folder}: {error}"
+    return None
 
 
 def all_versions() -> list[dict[str, Any]]:

@@ -4,11 +4,12 @@ import json
 import shutil
 from collections import namedtuple
 
+import made_models
 import pytest
 from test_history import KEY, record, run_folder
 
 from flows import cli
-from tasks import doctor, places
+from tasks import doctor, places, versions
 
 
 @pytest.fixture
@@ -83,4 +84,17 @@ def test_the_command_ends_with_1_while_something_is_ill(home, capsys):
     assert cli.main(["doctor"]) == 1
     assert "-> make up" in capsys.readouterr().out
     assert cli.main(["doctor", "--json"]) == 1
-    assert len(json.loads(capsys.readouterr().out)["checks"]) == 10
+    assert len(json.loads(capsys.readouterr().out)["checks"]) == 11
+
+
+def test_a_damaged_model_that_serves_is_ill(rows, home):
+    version = made_models.serve(home)
+    assert rows()["model"].found == f"serving, whole: {version}"
+    damaged = versions.folder_of(version) / "seen.npz"
+    damaged.chmod(0o644)
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+
+    row = rows()["model"]
+    assert row.state == doctor.ILL
+    assert f"{version}: seen.npz: expected sha256" in row.found
+    assert row.do.startswith("neural-classifiers rollback")
