@@ -18,8 +18,7 @@ ALPHA = 0.05  # a difference is called real when chance gives it less often than
 CONFIDENCE = 1 - ALPHA
 N_RESAMPLES = 5_000  # moves a bound by about 0.02 points from seed to seed on 900 rows
 
-CONSTANT, LINEAR = "constant", "linear"
-SERVING = "serving"  # the model promoted last, judged beside those of a run
+CONSTANT, LINEAR, SERVING = "constant", "linear", "serving"
 MODEL_TITLES = {
     CONSTANT: "constant answer",
     LINEAR: "linear model",
@@ -294,7 +293,8 @@ def recommend_model(
     """Name the simplest model that nothing here is shown to beat.
 
     A model must be shown better than the constant answer; a network must also be shown better
-    than the linear model. Among equals the higher accuracy wins.
+    than the linear model. Among equals the higher accuracy wins. The serving model is none of
+    this run: it is not recommended, only compared with.
 
     Returns
     -------
@@ -304,7 +304,7 @@ def recommend_model(
     useful = [
         name
         for name in sorted(models, key=lambda name: -models[name].accuracy)
-        if name not in (CONSTANT, SERVING)  # the latter may be on fewer rows
+        if name not in (CONSTANT, SERVING)
         and (CONSTANT not in models or _outcome(comparisons, name, CONSTANT) == "better")
     ]
     if LINEAR in useful:

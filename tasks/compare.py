@@ -1,4 +1,4 @@
-"""Hold each model against the simpler ones, on the same test comments."""
+"""Hold each model against the simpler ones and the serving one, on the same test comments."""
 
 import json
 from pathlib import Path
@@ -6,16 +6,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from neural_classifiers.scores import SERVING, ModelComparison, compare_predictions
+from neural_classifiers.scores import (
+    CONSTANT,
+    LINEAR,
+    SERVING,
+    ModelComparison,
+    compare_predictions,
+)
 from tasks.records import File, Reference
 from tasks.score import Scored
 from tasks.steps import step
 
-RIVALS = ("constant", "linear", SERVING)
+RIVALS = (CONSTANT, LINEAR, SERVING)
 
 
 class Compared(Reference):
-    """Each model against each simpler rival: by how much, with an interval and a paired test."""
+    """Each model against each rival: by how much, with an interval and a paired test."""
 
     comparisons: File
     pairs: int
@@ -31,9 +37,7 @@ def compare_models(scored: list[Scored], seed: int, folder: Path) -> Compared:
     tables = {s.name: pd.read_parquet(s.predictions.verified()) for s in scored}
     comparisons = []
     for rival in (name for name in RIVALS if name in tables):
-        simpler = ("constant", SERVING) if rival == SERVING else RIVALS[: RIVALS.index(rival) + 1]
-        if rival != "constant":  # the serving model is the rival, where it can be
-            simpler = (*simpler, SERVING)
+        simpler = RIVALS[: RIVALS.index(rival) + 1]
         for name in (name for name in tables if name not in simpler):
             actual, ours, theirs = (
                 column.to_numpy(str)

@@ -88,6 +88,8 @@ class Candidate:
     manifest : dict
         But for the digests of the files.
     seed : int
+    slices : dict of str to ndarray of bool of shape (n_rows,)
+        Parts of the test set, beside the classes.
     """
 
     kind: str
@@ -101,6 +103,7 @@ class Candidate:
     files: Callable[[], dict[str, bytes]]
     manifest: dict[str, Any]
     seed: int = 0
+    slices: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @task(task_run_name="promote_best", **UNRECORDED)
@@ -207,7 +210,7 @@ def decide(
         gates.append(Gate("not rolled back", False, f"this very model was rolled back at {at}"))
     unit = "texts" if candidate.kind == promoted.COMMENTS else "images"
     gates += judge_candidate(
-        candidate.actual, candidate.answers, rivals, seed=candidate.seed, unit=unit
+        candidate.actual, candidate.answers, rivals, candidate.slices, candidate.seed, unit=unit
     )
     if not all(gate.passed for gate in gates):
         return Decision(candidate.kind, candidate.name, run, gates)
