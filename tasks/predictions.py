@@ -10,6 +10,7 @@ Knows no Prefect: predicting must not wait for it.
 
 import contextlib
 import csv
+import glob
 import io
 import json
 import os
@@ -22,6 +23,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Protocol, Self
 
 import numpy as np
+import psutil
 
 from neural_classifiers import load, promoted
 from neural_classifiers.promoted import Classifier, DigitReader, NotPromotedError
@@ -247,6 +249,7 @@ def are_images(path: Path) -> bool:
     return head == _PNG or (head[:3] == b"\0\0\x08" and len(head) > 3)
 
 
+_MARK = ".writing-"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TAKEN = ["line", "byte_offset", "raw", "line_type", "txt", "txt_type"]
 _RULES = row_rules()
@@ -376,7 +379,10 @@ class _Outputs:
         self._out, self._classifier = out, classifier
         self._rejected_out = out.with_name(f"{out.name}.rejected.jsonl")
         make_folder(out.parent.absolute())
-        mark = f".writing-{os.getpid()}"
+        for left in out.parent.glob(f".{glob.escape(out.name)}*{_MARK}*"):  # by a kill
+            if not psutil.pid_exists(int(left.name.rpartition(_MARK)[2])):
+                left.unlink(missing_ok=True)
+        mark = f"{_MARK}{os.getpid()}"
         self._beside = out.with_name(f".{out.name}{mark}")
         self._rejected_beside = out.with_name(f".{out.name}.rejected{mark}")
 

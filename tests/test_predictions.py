@@ -241,6 +241,8 @@ def source(tmp_path) -> Path:
 @pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
 def test_every_row_of_a_file_has_a_prediction_or_a_reason(home, model, source, ending):
     out = home / "out" / f"predicted.{ending}"
+    out.parent.mkdir()
+    out.with_name(f".{out.name}.writing-{2**22 + 1}").write_text("what a killed process left")
     account = predictions.predict_file(source, out, model)
 
     if ending == "jsonl":
