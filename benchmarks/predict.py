@@ -20,6 +20,7 @@ import threading
 import time
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -88,6 +89,21 @@ def write_comments(path: Path, posts: list[dict[str, str]], n_rows: int) -> None
                 del words[rng.randrange(len(words))]
             words.append(f"word{row}")
             file.write(json.dumps({"txt": " ".join(words)}) + "\n")
+
+
+def different_features(model: Any, texts: list[str]) -> int:
+    """Texts whose features differ in a bit between the step of a run and prediction."""
+    from tasks.clean import clean_texts
+
+    trained = model._pipeline[:-1].transform(clean_texts(texts, "default"))
+    n_different = 0
+    for row, text in enumerate(texts):  # one by one, as single texts are predicted
+        ours, theirs = model.features([text]), trained[row]
+        n_different += any(
+            getattr(ours, part).tobytes() != getattr(theirs, part).tobytes()
+            for part in ("indptr", "indices", "data")
+        )
+    return n_different
 
 
 def measured(command: list[str]) -> tuple[float, float, float, str]:
@@ -173,6 +189,9 @@ def main() -> None:
             began = time.perf_counter()
             predict_texts(model, [text])
             took_ms.append(1000 * (time.perf_counter() - began))
+        n_texts = min(10_000, len(posts))
+        n_different = different_features(model, [p["txt"] for p in posts[-n_texts:]])
+        print(f"\nfeatures of {n_texts:,} posts, training against prediction: {n_different} differ")
         cold = [measured([str(COMMAND), "predict", texts[0]]) for _ in range(7)]
         print(
             f"\none text after loading, median of {len(texts)}: {statistics.median(took_ms):.2f} ms"
