@@ -29,5 +29,4 @@ SCIKIT_GRID: Grid = {
 }
 # notebook, Part 2: 9 candidates, 3 trainings a fold
 KERAS_GRID: Grid = {"epochs": [10, 25, 50], "batch_size": [10, 25, 50]}
-LINEAR_GRID: Grid = {"C": [0.1, 1.0, 10.0, 100.0], "class_weight": [None, "balanced"]}
 CONSTANT_GRID: Grid = {"strategy": ["most_frequent"]}

@@ -6,6 +6,7 @@ McNemar test for accuracy and by a paired bootstrap for macro-F1, both at 5 %: t
 the same for every model, so comparing two intervals by eye would throw that pairing away.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -373,7 +374,8 @@ def rank_candidates(
     cv_results : mapping of str to sequence
         Columns as in ``GridSearchCV.cv_results_`` (``param_*``, ``mean_test_score``,
         ``std_test_score``, ``rank_test_score``), and optionally ``fitted_as``: for each candidate
-        the position of the one whose fits it shares, its own where it was fitted itself.
+        the position of the one whose fits it shares, its own where it was fitted itself; and
+        ``params``: what each candidate sets, as a mapping or its JSON.
     limit : int, optional
         How many to list; all by default.
 
@@ -381,8 +383,8 @@ def rank_candidates(
     -------
     tuple of Candidate
         Ties in the grid's own order; parameter names without the steps of their pipeline. A
-        parameter that a candidate does not have (masked) is left out; candidates without a score
-        (their fit failed) come last with nan.
+        parameter that a candidate does not have (masked, or not in its params) is left out;
+        candidates without a score (their fit failed) come last with nan.
 
     Raises
     ------
@@ -396,15 +398,21 @@ def rank_candidates(
     ranks, means, stds = (list(cv_results[column]) for column in columns)
     positions = range(len(ranks))
     fitted_as = list(cv_results.get("fitted_as", positions))
+    told = [json.loads(p) if isinstance(p, str) else p for p in cv_results.get("params", ())]
+
+    def has(i: int, column: str) -> bool:
+        is_told = not told or column.removeprefix("param_") in told[i]
+        return is_told and cv_results[column][i] is not np.ma.masked
+
     candidates = [
         Candidate(
             number=i + 1,
             fitted_as=int(fitted_as[i]) + 1,
             rank=int(ranks[i]),
             params={
-                name: _plain(value)
+                name: _plain(cv_results[column][i])
                 for column, name in params.items()
-                if (value := cv_results[column][i]) is not np.ma.masked
+                if has(i, column)
             },
             mean=float(means[i]),
             std=float(stds[i]),

@@ -339,7 +339,7 @@ def _grid(folder: Path, name: str, model: Model) -> dict[str, Any]:
         "csv": str(path.relative_to(folder)),
         "candidates": len(table),
         "distinct": int(table["fitted_as"].nunique()),
-        "parameters": list(model.best_params),
+        "parameters": list(dict.fromkeys(name for c in best for name in c.params)),
         "top": [candidate.as_dict() for candidate in best],
     }
 
