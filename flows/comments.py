@@ -6,7 +6,14 @@ from prefect import flow
 from prefect.futures import PrefectFuture, wait
 from prefect.states import State
 
-from neural_classifiers.grids import KERAS_GRID, SCIKIT_GRID, Grid, Method, Scoring
+from neural_classifiers.grids import (
+    IMPROVED_GRIDS,
+    KERAS_GRID,
+    SCIKIT_GRID,
+    Grid,
+    Method,
+    Scoring,
+)
 from tasks.baselines import fit_constant, search_linear
 from tasks.clean import clean_comments
 from tasks.compare import compare_models
@@ -15,8 +22,8 @@ from tasks.ingest import ingest_comments
 from tasks.report import failures, finish, report_comments, succeeded
 from tasks.runs import FLOW
 from tasks.score import score_model
-from tasks.search_keras import fit_keras, search_keras
-from tasks.search_scikit import fit_scikit, search_scikit
+from tasks.search_keras import fit_keras, search_keras, search_keras_improved
+from tasks.search_scikit import fit_scikit, search_scikit, search_scikit_improved
 from tasks.sources import fetch_source
 from tasks.split import find_near_duplicates, split_comments
 from tasks.validate import find_last_profile, validate_comments
@@ -41,6 +48,7 @@ def classify_comments(
     folds: int = 5,
     scikit_grid: Grid = SCIKIT_GRID,
     keras_grid: Grid = KERAS_GRID,
+    improved_grids: dict[str, Grid] = IMPROVED_GRIDS,
     scoring: Scoring = "accuracy",
     search: Method = "grid",
     refresh: list[str] | None = None,
@@ -73,6 +81,8 @@ def classify_comments(
         Of the cross-validation.
     scikit_grid, keras_grid : dict of str to list
         Values to try; the notebook's by default.
+    improved_grids : dict of str to dict of str to list
+        The same for the improved networks, "scikit" and "keras"; one without a grid is left out.
     scoring : str
         scikit-learn's name of the score that chooses; another one trains no candidate again.
     search : {"grid", "halving"}
@@ -104,6 +114,9 @@ def classify_comments(
         ),
         "keras": search_keras.submit(split, keras_grid, folds, seed, keras_fits, scoring, search),
     }
+    improved = {"scikit": search_scikit_improved, "keras": search_keras_improved}
+    for name, grid in improved_grids.items():
+        models[f"{name}_improved"] = improved[name].submit(split, grid, folds, seed)
     scores = {name: score_model.submit(name, model, split) for name, model in models.items()}
     branches: list[PrefectFuture[Any]] = [
         near,

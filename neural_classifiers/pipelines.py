@@ -9,6 +9,7 @@ from typing import Any
 from sklearn.base import BaseEstimator
 from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_selection import SelectKBest, chi2
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import ComplementNB
 from sklearn.neural_network import MLPClassifier
@@ -17,12 +18,17 @@ from sklearn.svm import LinearSVC
 
 __all__ = [
     "constant_pipeline",
+    "improved_keras_pipeline",
+    "improved_scikit_pipeline",
     "in_names",
     "keras_pipeline",
     "linear_grid",
     "linear_pipeline",
     "scikit_pipeline",
 ]
+
+
+N_BEST = 3000  # features of the improved networks
 
 
 def scikit_pipeline(seed: int) -> Pipeline:
@@ -48,11 +54,32 @@ def keras_pipeline(seed: int, max_features: int = 2100) -> Pipeline:
     return Pipeline([("tfidf", vectoriser), ("keras", comment_classifier(seed))])
 
 
+def improved_scikit_pipeline(seed: int) -> Pipeline:
+    """Words and n-grams of characters, and scikit-learn's network as it may be used here."""
+    from neural_classifiers.balanced import BalancedMLPClassifier
+
+    return Pipeline([*_best_features(), ("mlp", BalancedMLPClassifier(random_state=seed))])
+
+
+def improved_keras_pipeline(seed: int) -> Pipeline:
+    """The same features and a Keras network for few comments. Imports TensorFlow."""
+    from neural_classifiers.keras_classifier import balanced_classifier
+
+    return Pipeline([*_best_features(), ("keras", balanced_classifier(seed))])
+
+
+def _best_features() -> list[tuple[str, Any]]:
+    """Of all words and n-grams the ones that tell classes apart best (chi-squared)."""
+    features = FeatureUnion([("words", _words()), ("characters", _characters())])
+    return [("features", features), ("best", SelectKBest(chi2, k=N_BEST))]
+
+
 def linear_pipeline() -> Pipeline:
     """TF-IDF and a linear classifier: what a network has to beat; `linear_grid` says which."""
     # 100 iterations are not enough at C=100
     classifier = LogisticRegression(max_iter=1000)
-    return Pipeline([("features", _words()), ("classifier", classifier)])
+    features = FeatureUnion([("words", _words()), ("characters", "drop")])
+    return Pipeline([("features", features), ("classifier", classifier)])
 
 
 def linear_grid() -> list[dict[str, list[Any]]]:
@@ -72,10 +99,8 @@ def linear_grid() -> list[dict[str, list[Any]]]:
     ]  # fmt: skip
 
 
-def _words() -> FeatureUnion:
-    """TF-IDF of words, with room for n-grams of characters beside them."""
-    words = TfidfVectorizer(sublinear_tf=True)
-    return FeatureUnion([("words", words), ("characters", "drop")])
+def _words() -> TfidfVectorizer:
+    return TfidfVectorizer(sublinear_tf=True)
 
 
 def _characters() -> TfidfVectorizer:

@@ -19,13 +19,17 @@ ALPHA = 0.05  # a difference is called real when chance gives it less often than
 CONFIDENCE = 1 - ALPHA
 N_RESAMPLES = 5_000  # moves a bound by about 0.02 points from seed to seed on 900 rows
 
-CONSTANT, LINEAR = "constant", "linear"
+CONSTANT, LINEAR, SERVING = "constant", "linear", "serving"
 MODEL_TITLES = {
     CONSTANT: "constant answer",
     LINEAR: "linear model",
     "scikit": "scikit-learn network",
     "keras": "Keras network",
+    "scikit_improved": "improved scikit-learn network",
+    "keras_improved": "improved Keras network",
+    SERVING: "serving model",
 }
+EXPECTED = (CONSTANT, LINEAR, "scikit", "keras")  # in every run
 
 Interval = tuple[float, float]
 Outcome = Literal["better", "worse", "unclear"]
@@ -553,7 +557,7 @@ def _comment_sentences(
         sentences.append(_sentence(f"{losers} {verb} worse than {named(CONSTANT)}."))
     if trained:
         sentences.append(_weakness_sentence({name: models[name] for name in trained}))
-    if missing := [title for name, title in MODEL_TITLES.items() if name not in models]:
+    if missing := [MODEL_TITLES[name] for name in EXPECTED if name not in models]:
         sentences.append(f"Not judged in this run: the {_listed(missing)}.")
     return sentences
 
