@@ -17,6 +17,7 @@ from neural_classifiers.grids import (
 from tasks.baselines import fit_constant, search_linear
 from tasks.clean import clean_comments
 from tasks.compare import compare_models
+from tasks.explain import examine_training, explain_models
 from tasks.forms import with_form
 from tasks.ingest import ingest_comments
 from tasks.report import failures, finish, report_comments, succeeded
@@ -125,20 +126,25 @@ def classify_comments(
         *models.values(),
         *scores.values(),
     ]
+    examined = examine_training.submit(split, models["linear"], folds, seed)
+    branches.append(examined)
     wait(branches)  # one failing never stops another
 
-    scored = succeeded(scores)
+    trained, scored = succeeded(models), succeeded(scores)
     compared = compare_models(list(scored.values()), seed)
+    explained = explain_models.submit(split, trained, scored)
+    wait([explained])
+    branches.append(explained)
     report_comments(
         raw,
         ingested,
         accepted,
         cleaned,
         split,
-        succeeded({"near": near}).get("near"),
-        succeeded(models),
+        trained,
         scored,
         compared,
+        succeeded({"near": near, "examined": examined, "explained": explained}),
         failures(branches),
     )
     return finish(branches)  # Failed, naming what failed; else Completed

@@ -12,9 +12,18 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from neural_classifiers.outcomes import Outcome
+from neural_classifiers.scores import wilson_interval
 
-__all__ = ["TemperatureScaled", "fit_temperature", "logits_of", "softmax"]
+__all__ = [
+    "TemperatureScaled",
+    "calibrate",
+    "fit_temperature",
+    "held_out_logits",
+    "logits_of",
+    "softmax",
+]
 
+N_BINS = 10  # of the reliability curve
 LEAST, MOST = 0.02, 50.0  # of a temperature: beyond, the probabilities are all or nothing
 
 
@@ -98,6 +107,56 @@ def fit_temperature(logits: NDArray[np.float64], places: NDArray[np.intp]) -> fl
 
     found = minimize_scalar(loss, bounds=(np.log(LEAST), np.log(MOST)), method="bounded")
     return float(np.exp(found.x))
+
+
+def calibrate(
+    probabilities: np.ndarray, labels: np.ndarray, n_bins: int = N_BINS
+) -> dict[str, Any]:
+    """How far the probability of the answer is the share of right answers.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (n_rows, n_classes)
+    labels : ndarray of shape (n_rows,)
+        Columns of the actual classes
+    n_bins : int
+        Bins of equal width between 0 and 1; an answer of exactly 1 is in the last.
+
+    Returns
+    -------
+    dict
+        ``ece``, the expected calibration error: the mean over the rows of the distance between
+        a bin's mean confidence and its accuracy, a fraction. ``confidence`` and ``accuracy``
+        over all rows. ``bins``: of each bin that has answers its bounds, ``rows``,
+        ``confidence``, ``accuracy`` and the accuracy's Wilson interval.
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    is_right = probabilities.argmax(axis=1) == labels
+    of_bin = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
+    bins, ece = [], 0.0
+    for i in np.unique(of_bin).tolist():
+        inside = of_bin == i
+        n, right = int(inside.sum()), int(is_right[inside].sum())
+        mean = float(confidence[inside].mean())
+        low, high = wilson_interval(right, n)
+        ece += n / len(labels) * abs(mean - right / n)
+        bins.append(
+            {
+                "from": i / n_bins,
+                "to": (i + 1) / n_bins,
+                "rows": n,
+                "confidence": mean,
+                "accuracy": right / n,
+                "low": low,
+                "high": high,
+            }
+        )
+    return {
+        "ece": ece,
+        "confidence": float(confidence.mean()),
+        "accuracy": float(is_right.mean()),
+        "bins": bins,
+    }
 
 
 def held_out_logits(

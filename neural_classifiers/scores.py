@@ -275,6 +275,22 @@ def compare_predictions(
     )
 
 
+def f1_macro_interval(
+    y_true: ArrayLike, y_pred: ArrayLike, seed: int = 0, n_resamples: int = N_RESAMPLES
+) -> Interval:
+    """Bound the macro-F1 of predictions by its 95 % percentile interval, by bootstrap.
+
+    Takes what `compare_predictions` takes.
+    """
+    y_true, y_pred = _same_rows(y_true, y_pred)
+    classes, coded = np.unique(np.concatenate([y_true, y_pred]), return_inverse=True)
+    rows, counts = np.unique(coded.reshape(2, -1), axis=1, return_counts=True)
+    actual, predicted = rows
+    n = int(counts.sum())
+    draws = np.random.default_rng(seed).multinomial(n, counts / n, size=n_resamples)
+    return _percentile_interval(_f1_macro(draws, actual, predicted, len(classes)))
+
+
 def verdict(comparison: Comparison, unit: str = "comments") -> str:
     """Say in plain words what a comparison allows one to say.
 
@@ -298,7 +314,8 @@ def recommend_model(
     """Name the simplest model that nothing here is shown to beat.
 
     A model must be shown better than the constant answer; a network must also be shown better
-    than the linear model. Among equals the higher accuracy wins.
+    than the linear model. Among equals the higher accuracy wins. The serving model is none of
+    this run: it is not recommended, only compared with.
 
     Returns
     -------
@@ -308,7 +325,7 @@ def recommend_model(
     useful = [
         name
         for name in sorted(models, key=lambda name: -models[name].accuracy)
-        if name != CONSTANT
+        if name not in (CONSTANT, SERVING)
         and (CONSTANT not in models or _outcome(comparisons, name, CONSTANT) == "better")
     ]
     if LINEAR in useful:
@@ -523,7 +540,7 @@ def _comment_sentences(
     models: Mapping[str, Scores], comparisons: Sequence[ModelComparison]
 ) -> list[str]:
     """The sentences of `verdict_sentences` on the comments."""
-    trained = [name for name in models if name != CONSTANT]
+    trained = [name for name in models if name not in (CONSTANT, SERVING)]
     chosen = recommend_model(models, comparisons)
     if chosen is None:
         return ["No model could be judged on the comments."]
@@ -546,10 +563,15 @@ def _comment_sentences(
         )
     else:
         sentences.append(f"Use {named(chosen)}: it is right for {figure(chosen)} of {unit}.")
-        rivals = [name for name in sorted(models, key=_simplest_first) if name != chosen]
+        others = [name for name in models if name not in (chosen, SERVING)]
+        rivals = sorted(others, key=_simplest_first)
         if rivals:
             titles = {name: f"{named(name)} ({figure(name)})" for name in rivals}
             sentences.append(f"It is {_standing(comparisons, chosen, titles)}.")
+
+        if SERVING in models:
+            serving = {SERVING: f"the one that serves now ({figure(SERVING)})"}
+            sentences.append(f"It is {_standing(comparisons, chosen, serving)}.")
 
     if below := [n for n in trained if _outcome(comparisons, n, CONSTANT) == "worse"]:
         verb = "are" if len(below) > 1 else "is"

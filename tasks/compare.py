@@ -1,20 +1,26 @@
-"""Hold each model against the simpler ones, on the same test comments."""
+"""Hold each model against the simpler ones and the serving one, on the same test comments."""
 
 import json
 from pathlib import Path
 
 import pandas as pd
 
-from neural_classifiers.scores import ModelComparison, compare_predictions
+from neural_classifiers.scores import (
+    CONSTANT,
+    LINEAR,
+    SERVING,
+    ModelComparison,
+    compare_predictions,
+)
 from tasks.records import File, Reference
 from tasks.score import Scored
 from tasks.steps import step
 
-RIVALS = ("constant", "linear")
+RIVALS = (CONSTANT, LINEAR, SERVING)
 
 
 class Compared(Reference):
-    """Each model against each simpler rival: by how much, with an interval and a paired test."""
+    """Each model against each rival: by how much, with an interval and a paired test."""
 
     comparisons: File
     pairs: int

@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from neural_classifiers.scores import score_predictions
+from neural_classifiers.scores import f1_macro_interval, score_predictions
 from tasks.models import Model, load_pipeline
 from tasks.records import File, Reference
 from tasks.split import Split, read_comments
@@ -23,6 +24,7 @@ class Scored(Reference):
     scores: File
     predictions: File
     confusion: File
+    calibration: File
     accuracy: float
     f1_macro: float
 
@@ -34,7 +36,8 @@ class Scored(Reference):
 @step(threads=1, task_run_name="score_model-{name}")
 def score_model(name: str, model: Model, split: Split, folder: Path) -> Scored:
     """Scores, predictions and confusion matrix of a model that has seen no test row."""
-    from neural_classifiers.plots import plot_confusion
+    from neural_classifiers.calibration import calibrate
+    from neural_classifiers.plots import plot_calibration, plot_confusion
 
     if model.weights is not None:
         from neural_classifiers.threads import set_tensorflow_threads
@@ -44,25 +47,33 @@ def score_model(name: str, model: Model, split: Split, folder: Path) -> Scored:
     comments = read_comments(split.test)
     predicted = pipeline.predict(comments.X)
     scores = score_predictions(comments.y, predicted, split.labels)
+    probabilities = pipeline.predict_proba(comments.X)
+    calibration = calibrate(probabilities, np.searchsorted(pipeline.classes_, comments.y))
     told = scores.as_dict() | {
+        "f1_macro_interval": f1_macro_interval(comments.y, predicted.astype(str)),
+        "calibration": calibration,
+        "temperature": model.temperature,
         "best_params": model.best_params,
         "best_cv_score": model.best_cv_score,
+        "scoring": model.scoring,
     }
     table = pd.DataFrame({"actual": comments.y, "predicted": predicted.astype(str)})
-    probabilities = pipeline.predict_proba(comments.X)
     for label, column in zip(pipeline.classes_, probabilities.T, strict=True):
         table[f"p_{label}"] = column
     paths = {
-        part: folder / part for part in ("scores.json", "predictions.parquet", "confusion.png")
+        part: folder / part
+        for part in ("scores.json", "predictions.parquet", "confusion.png", "calibration.png")
     }
     paths["scores.json"].write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     table.to_parquet(paths["predictions.parquet"], index=False)
     paths["confusion.png"].write_bytes(plot_confusion(scores.confusion_matrix, scores.labels))
+    paths["calibration.png"].write_bytes(plot_calibration(calibration, "comments"))
     return Scored(
         name=name,
         scores=File.of(paths["scores.json"]),
         predictions=File.of(paths["predictions.parquet"]),
         confusion=File.of(paths["confusion.png"]),
+        calibration=File.of(paths["calibration.png"]),
         accuracy=scores.accuracy,
         f1_macro=scores.f1_macro,
     )
