@@ -186,7 +186,9 @@ def report_comments(
     _write(folder, "comments", section, metrics)
     for name, model in models.items():
         if len(read_grid(model)) > 1:
-            create_table_artifact(_rows(model), key=f"grid-{name}", description=model.in_words())
+            create_table_artifact(
+                _rows(model), key=f"grid-{name.replace('_', '-')}", description=model.in_words()
+            )
 
 
 @task(task_run_name="report_digits", **UNRECORDED)
