@@ -79,7 +79,8 @@ def main() -> None:
             X = np.array(cleaned, dtype=object)
             for train, test in folds:
                 # the parameters that the pipeline's own search mostly chooses
-                model = linear_pipeline().set_params(linear__C=10, linear__class_weight="balanced")
+                model = linear_pipeline()
+                model.set_params(classifier__C=10, classifier__class_weight="balanced")
                 model.fit(X[train], y[train])
                 scores[name].append(f1_score(y[test], model.predict(X[test]), average="macro"))
             sys.stderr.write(f"{seed} {name} {time.monotonic() - began:.1f} s\n")

@@ -6,18 +6,26 @@ from prefect import flow
 from prefect.futures import PrefectFuture, wait
 from prefect.states import State
 
-from neural_classifiers.grids import KERAS_GRID, SCIKIT_GRID, Grid, Method, Scoring
+from neural_classifiers.grids import (
+    IMPROVED_GRIDS,
+    KERAS_GRID,
+    SCIKIT_GRID,
+    Grid,
+    Method,
+    Scoring,
+)
 from tasks.baselines import fit_constant, search_linear
 from tasks.clean import clean_comments
 from tasks.compare import compare_models
+from tasks.explain import examine_training, explain_models
 from tasks.forms import with_form
 from tasks.ingest import ingest_comments
 from tasks.promote import promote_best
 from tasks.report import failures, finish, report_comments, succeeded
 from tasks.runs import FLOW
 from tasks.score import score_model
-from tasks.search_keras import fit_keras, search_keras
-from tasks.search_scikit import fit_scikit, search_scikit
+from tasks.search_keras import fit_keras, search_keras, search_keras_improved
+from tasks.search_scikit import fit_scikit, search_scikit, search_scikit_improved
 from tasks.serving import find_serving, score_serving
 from tasks.sources import fetch_source
 from tasks.split import find_near_duplicates, split_comments
@@ -43,6 +51,7 @@ def classify_comments(
     folds: int = 5,
     scikit_grid: Grid = SCIKIT_GRID,
     keras_grid: Grid = KERAS_GRID,
+    improved_grids: dict[str, Grid] = IMPROVED_GRIDS,
     scoring: Scoring = "accuracy",
     search: Method = "grid",
     promote: bool = False,
@@ -76,6 +85,8 @@ def classify_comments(
         Of the cross-validation.
     scikit_grid, keras_grid : dict of str to list
         Values to try; the notebook's by default.
+    improved_grids : dict of str to dict of str to list
+        The same for the improved networks, "scikit" and "keras"; one without a grid is left out.
     scoring : str
         scikit-learn's name of the score that chooses; another one trains no candidate again.
     search : {"grid", "halving"}
@@ -109,6 +120,9 @@ def classify_comments(
         ),
         "keras": search_keras.submit(split, keras_grid, folds, seed, keras_fits, scoring, search),
     }
+    improved = {"scikit": search_scikit_improved, "keras": search_keras_improved}
+    for name, grid in improved_grids.items():
+        models[f"{name}_improved"] = improved[name].submit(split, grid, folds, seed)
     scores = {name: score_model.submit(name, model, split) for name, model in models.items()}
     if serving := find_serving(split):  # the model promoted last, on texts new to it
         scores["serving"] = score_serving.submit(serving, split)
@@ -119,20 +133,25 @@ def classify_comments(
         *models.values(),
         *scores.values(),
     ]
+    examined = examine_training.submit(split, models["linear"], folds, seed)
+    branches.append(examined)
     wait(branches)  # one failing never stops another
 
-    scored = succeeded(scores)
+    trained, scored = succeeded(models), succeeded(scores)
     compared = compare_models(list(scored.values()), seed)
+    explained = explain_models.submit(split, trained, scored)
+    wait([explained])
+    branches.append(explained)
     report_comments(
         raw,
         ingested,
         accepted,
         cleaned,
         split,
-        succeeded({"near": near}).get("near"),
-        succeeded(models),
+        trained,
         scored,
         compared,
+        succeeded({"near": near, "examined": examined, "explained": explained}),
         failures(branches),
     )
     if promote:

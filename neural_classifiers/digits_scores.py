@@ -14,7 +14,6 @@ from neural_classifiers.scores import wilson_interval
 from neural_classifiers.threads import set_tensorflow_threads
 
 N_MISTAKES = 25
-N_BINS = 10  # of the reliability curve
 N_ALTERED = 2_000  # test images that are altered: one standard error near 0.99 is 0.2 points
 
 
@@ -86,55 +85,6 @@ def worst_mistakes(
         }
         for i in worst
     ]
-
-
-def calibrate(
-    probabilities: np.ndarray, labels: np.ndarray, n_bins: int = N_BINS
-) -> dict[str, Any]:
-    """How far the probability of the answer is the share of right answers.
-
-    Parameters
-    ----------
-    probabilities : ndarray of shape (n_images, 10)
-    labels : ndarray of shape (n_images,)
-    n_bins : int
-        Bins of equal width between 0 and 1; an answer of exactly 1 is in the last.
-
-    Returns
-    -------
-    dict
-        ``ece``, the expected calibration error: the mean over the images of the distance between
-        a bin's mean confidence and its accuracy, a fraction. ``confidence`` and ``accuracy``
-        over all images. ``bins``: of each bin that has images its bounds, ``images``,
-        ``confidence``, ``accuracy`` and the accuracy's Wilson interval.
-    """
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    is_right = probabilities.argmax(axis=1) == labels
-    of_bin = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
-    bins, ece = [], 0.0
-    for i in np.unique(of_bin).tolist():
-        inside = of_bin == i
-        n, right = int(inside.sum()), int(is_right[inside].sum())
-        mean = float(confidence[inside].mean())
-        low, high = wilson_interval(right, n)
-        ece += n / len(labels) * abs(mean - right / n)
-        bins.append(
-            {
-                "from": i / n_bins,
-                "to": (i + 1) / n_bins,
-                "images": n,
-                "confidence": mean,
-                "accuracy": right / n,
-                "low": low,
-                "high": high,
-            }
-        )
-    return {
-        "ece": ece,
-        "confidence": float(confidence.mean()),
-        "accuracy": float(is_right.mean()),
-        "bins": bins,
-    }
 
 
 def shift(images: np.ndarray, pixels: int, rng: np.random.Generator) -> np.ndarray:

@@ -29,5 +29,9 @@ SCIKIT_GRID: Grid = {
 }
 # notebook, Part 2: 9 candidates, 3 trainings a fold
 KERAS_GRID: Grid = {"epochs": [10, 25, 50], "batch_size": [10, 25, 50]}
-LINEAR_GRID: Grid = {"C": [0.1, 1.0, 10.0, 100.0], "class_weight": [None, "balanced"]}
+# beside the notebook's two, what is tried with networks made for unequal classes: docs/log.md
+IMPROVED_GRIDS: dict[str, Grid] = {
+    "scikit": {"balance": [0.75, 1.0], "alpha": [0.1, 0.5]},
+    "keras": {"balance": [0.75, 1.0]},
+}
 CONSTANT_GRID: Grid = {"strategy": ["most_frequent"]}

@@ -28,18 +28,22 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import ClassifierTags, Tags
 
+from neural_classifiers.balanced import class_weights, rows_aside
 from neural_classifiers.networks import HIDDEN_SIZES, build_comment_mlp
 from neural_classifiers.threads import set_tensorflow_threads
 
 __all__ = [
+    "BalancedKerasClassifier",
     "KerasClassifier",
     "architecture",
+    "balanced_classifier",
     "comment_classifier",
     "rebuild",
     "weights",
 ]
 
 DENSE_BYTES_MAX = 2**30  # larger inputs stay sparse: slower, same bits, far less memory
+EPOCHS_MAX, PATIENCE = 60, 3  # of early stopping
 PREDICT_ROWS = 1024  # rows per prediction batch, whatever the batch size of the training
 
 _TRAINING = threading.Lock()
@@ -175,6 +179,36 @@ class KerasClassifier(wrappers.KerasClassifier):
         return np.concatenate(parts)
 
 
+class BalancedKerasClassifier(KerasClassifier):
+    """A network that weighs classes, and stops when rows set aside are not better predicted.
+
+    `balance` is that of `neural_classifiers.balanced`. A tenth of the training rows, stratified,
+    is set aside; the weights kept are those of the epoch with the least loss on it.
+    """
+
+    balance: float
+    random_state: int
+    staged_parameter = None  # early stopping looks ahead
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, **kwargs: Any) -> Self:
+        """Build and train the network; the weights of rows are made of their classes."""
+        X, y = _as_network_input(X), np.asarray(y)
+        weights = class_weights(y, self.balance)
+        train, aside = rows_aside(y, self.random_state)
+        one_hot = _OneHot().fit(y).transform(y[aside])
+        stop = keras.callbacks.EarlyStopping(patience=PATIENCE, restore_best_weights=True)
+        self.set_params(fit__callbacks=[stop])
+        try:
+            return super().fit(
+                X[train],
+                y[train],
+                sample_weight=weights[train],
+                validation_data=(X[aside], one_hot, weights[aside]),
+            )
+        finally:
+            del self.fit__callbacks
+
+
 def _as_network_input(X: Any) -> Any:
     """`X` in float32: an array, or CSR where an array would pass `DENSE_BYTES_MAX`."""
     if not scipy.sparse.issparse(X):
@@ -184,7 +218,7 @@ def _as_network_input(X: Any) -> Any:
     return X.astype(np.float32).toarray()
 
 
-# --- the notebook's network ---------------------------------------------------------------
+# --- the networks -------------------------------------------------------------------------
 
 
 def _compiled_comment_mlp(
@@ -192,9 +226,14 @@ def _compiled_comment_mlp(
     meta: dict[str, Any],
     params: dict[str, Any],
     compile_kwargs: dict[str, Any],
+    dropout: float = 0.0,
+    balance: float = 0.0,
 ) -> keras.Model:
-    """The network, compiled for the data that scikeras describes in `meta`."""
-    model = build_comment_mlp(meta["n_features_in_"], meta["n_classes_"], hidden_sizes)
+    """The network, compiled for the data that scikeras describes in `meta`.
+
+    `balance` is of the training alone; scikeras hands every parameter to who builds the network.
+    """
+    model = build_comment_mlp(meta["n_features_in_"], meta["n_classes_"], hidden_sizes, dropout)
     batch_size = params["batch_size"] or 32  # Keras' own default
     steps = 1 if batch_size == -1 else math.ceil(meta["X_shape_"][0] / batch_size)
     # An epoch in one execution: half the time, the same bits.
@@ -231,6 +270,32 @@ def comment_classifier(
         optimizer="adam",
         epochs=epochs,
         batch_size=batch_size,
+        random_state=seed,
+        verbose=0,
+    )
+
+
+def balanced_classifier(
+    seed: int,
+    hidden_sizes: Sequence[int] = (64,),
+    dropout: float = 0.5,
+    balance: float = 1.0,
+) -> BalancedKerasClassifier:
+    """A network made for few comments and unequal classes, as an unfitted classifier.
+
+    One hidden layer, dropout on the features and on the layer, weights of classes and early
+    stopping: what each is worth stands in docs/log.md.
+    """
+    return BalancedKerasClassifier(
+        model=_compiled_comment_mlp,
+        model__hidden_sizes=tuple(hidden_sizes),
+        model__dropout=dropout,
+        loss="categorical_crossentropy",
+        optimizer="adam",
+        optimizer__learning_rate=2e-3,
+        epochs=EPOCHS_MAX,
+        batch_size=64,
+        balance=balance,
         random_state=seed,
         verbose=0,
     )

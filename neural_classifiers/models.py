@@ -10,15 +10,19 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Mapping
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
 
-# Beyond what skops trusts by itself: the state of MLPClassifier's optimiser. A file never
-# decides what is on this list.
+# Beyond what skops trusts by itself: the state of MLPClassifier's optimiser, a test of features,
+# and our own estimators. A file never decides what is on this list.
 TRUSTED = (
+    "neural_classifiers.balanced.BalancedMLPClassifier",
+    "neural_classifiers.calibration.TemperatureScaled",
+    "sklearn.feature_selection._univariate_selection.chi2",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
 )
@@ -93,7 +97,7 @@ def _feed(digest: "hashlib._Hash", value: Any) -> None:
         else:
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
-    elif isinstance(value, type):
+    elif isinstance(value, type | FunctionType):
         digest.update(value.__qualname__.encode())
     elif value is None or isinstance(value, str | int | float | bool):
         digest.update(json.dumps(value).encode())

@@ -18,7 +18,10 @@ HIDDEN_SIZES = (250, 100)  # notebook, Part 2: units of the two hidden layers
 
 
 def build_comment_mlp(
-    n_features: int, n_classes: int, hidden_sizes: Sequence[int] = HIDDEN_SIZES
+    n_features: int,
+    n_classes: int,
+    hidden_sizes: Sequence[int] = HIDDEN_SIZES,
+    dropout: float = 0.0,
 ) -> "keras.Sequential":
     """Build the notebook's network for comments: TF-IDF in, one probability per class out.
 
@@ -30,6 +33,9 @@ def build_comment_mlp(
         Units of the softmax, at least 2.
     hidden_sizes : sequence of int
         Units of the hidden layers, first to last.
+    dropout : float
+        Share of the features, and of each hidden layer's units, left out at random in training;
+        the notebook's network has none.
 
     Returns
     -------
@@ -44,9 +50,9 @@ def build_comment_mlp(
     """
     from keras import Input, Sequential, layers
 
-    hidden = [
-        layers.Dense(size, activation="relu", name=f"hidden_{number}")
-        for number, size in enumerate(hidden_sizes, start=1)
-    ]
+    hidden: list[layers.Layer] = [layers.Dropout(dropout)] if dropout else []
+    for number, size in enumerate(hidden_sizes, start=1):
+        hidden.append(layers.Dense(size, activation="relu", name=f"hidden_{number}"))
+        hidden += [layers.Dropout(dropout)] if dropout else []
     output = layers.Dense(n_classes, activation="softmax", name="classes")
     return Sequential([Input((n_features,)), *hidden, output], name="comment_mlp")

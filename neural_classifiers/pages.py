@@ -15,8 +15,10 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 
+from neural_classifiers import judgement
 from neural_classifiers.scores import (
     CONSTANT,
+    LINEAR,
     ModelComparison,
     Scores,
     model_title,
@@ -28,6 +30,7 @@ from neural_classifiers.scores import (
 )
 
 MARKDOWN_BYTES_MAX = 300_000  # of an artifact: beyond it the Prefect UI becomes slow
+MISTAKES_IN_MARKDOWN = 5
 PLAIN_LENGTH = 300  # characters of one hostile text in the Markdown
 
 # Control characters but white space, lone surrogates, marks that turn the text's direction.
@@ -40,8 +43,9 @@ DEPARTURES = (
     "again on the test set before the Keras network predicts, so the columns mean other words.",
     "The Keras network's 2,100 features are a choice; the notebook takes the number of rows for "
     "the number of features.",
-    "A constant answer and a linear model are judged beside the networks. The notebook has no "
-    "baseline, and hides that its Keras network is worse than always giving one answer.",
+    "A constant answer, the best linear model and improved networks are judged beside the "
+    "notebook's two. The notebook has no baseline, and hides that its Keras network is worse than "
+    "always giving one answer.",
     "Candidates that cannot differ are fitted once: 48 of the notebook's 108 repeat another one.",
     "[removed] comments and duplicates are dropped and counted, the split is stratified, and no "
     "cleaned text stands on both sides of it.",
@@ -64,7 +68,8 @@ def render_report(
     ----------
     run : mapping
         As ``run.json``: name, flow, run_id, started, attempts, parameters, steps; and, where it
-        has them, the ``versions`` of the libraries.
+        has them, the ``versions`` of the libraries and ``since_last``: the name of the run
+        ``before``, the ``changes`` in words and the ``scores`` that moved (name, then, now).
     sections : mapping
         ``comments`` and ``digits`` as ``report.json`` has them; either may be missing.
     figures : mapping of str to bytes
@@ -90,6 +95,7 @@ def render_report(
         "thousands": lambda n: f"{n:,}",
         "p_value": _p_value,
         "moment": _moment,
+        "score": _score,
     }
     environment.filters |= filters
     template = files("neural_classifiers").joinpath("report.html").read_text(encoding="utf-8")
@@ -100,7 +106,8 @@ def render_report(
         run={"versions": {}} | dict(run) | {"steps": steps},
         failed=[(name, said.get(name)) for name in failed],
         verdict=_verdict(sections),
-        comments=_comments(sections.get("comments")),
+        since_last=run.get("since_last"),
+        comments=_with_mistakes(_comments(sections.get("comments"))),
         digits=_digits(sections.get("digits")),
         departures=DEPARTURES,
         hits=sum(bool(step["hit"]) for step in steps),
@@ -132,6 +139,20 @@ def render_markdown(
         blocks += _digits_in_markdown(digits)
     blocks.append(f"Run {plain(run['name'])} of {plain(run['flow'])}, {_moment(run['started'])}.")
     return _with_figures("\n\n".join(block for block in blocks if block) + "\n", figures)
+
+
+def warnings_of(section: Mapping[str, Any]) -> list[str]:
+    """What a reader of a section on comments should know before using a model."""
+    scores = _scores(section)
+    examined = section.get("examined")
+    return judgement.warnings(
+        section["models"],
+        {name: model_title(name, scores) for name in scores},
+        recommend_model(scores, _compared(section)),
+        section["comparisons"],
+        section.get("near_duplicates"),
+        examined["n_suspected"] / section["rows"]["train"] if examined else 0.0,
+    )
 
 
 def plain(text: object) -> str:
@@ -187,7 +208,20 @@ def _comments_in_markdown(comments: Mapping[str, Any]) -> list[str]:
         ),
         "\n".join(chosen),
         _table(("model", "against", "in words", "points", "won / lost", "p"), comparisons),
+        "\n".join(f"- {plain(warning)}" for warning in comments["warnings"]),
         _table(("F1 of class", *(plain(m["short_title"]) for m in comments["models"])), f1),
+        _table(
+            ("surest mistakes", "is", "taken for", "probability"),
+            [
+                (
+                    plain(m["txt"]),
+                    plain(m["actual"]),
+                    plain(m["predicted"]),
+                    percent(m["p_predicted"]),
+                )
+                for m in _mistakes(comments)[:MISTAKES_IN_MARKDOWN]
+            ],
+        ),
         plain(comments["account"]) if comments["account"] else "",
         _table(("rows", ""), [(plain(name), f"{n:,}") for name, n in comments["funnel"]]),
         _table(
@@ -300,6 +334,10 @@ def _percent2(share: float) -> str:
     return f"{100 * share:.2f}\N{NO-BREAK SPACE}%"
 
 
+def _score(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
 def _p_value(p: float) -> str:
     return f"{p:.3f}" if p >= 0.001 else "below 0.001"
 
@@ -344,8 +382,11 @@ def _comments(section: Mapping[str, Any] | None) -> dict[str, Any] | None:
         low, high = scores[name].accuracy_interval
         titles = {"title": model_title(name, scores), "short_title": model_title(name)}
         mark = "" if name != recommended else "not beaten" if name == CONSTANT else "recommended"
-        models.append({**told, **titles, "name": name, "low": low, "high": high, "mark": mark})
+        measured = {"calibration": None, "f1_macro_interval": None, "scoring": "accuracy"} | told
+        models.append({**measured, **titles, "name": name, "low": low, "high": high, "mark": mark})
+    titles = {name: model_title(name, scores) for name in scores}
     rows = section["rows"]
+    examined, near = section.get("examined"), section.get("near_duplicates")
     account = section.get("account")
     funnel = [
         ("Rows in the file", rows["in_file"]),
@@ -380,10 +421,26 @@ def _comments(section: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "comparisons": told_comparisons,
         "funnel": funnel,
         "account": account and _account_in_words(account),
-        "near_duplicates": section.get("near_duplicates"),
+        "near_duplicates": near and {"pairs": []} | near,
+        "warnings": warnings_of(section),
+        "recommended": recommended,
+        "titles": titles,
+        "explained": section.get("explained"),
+        "examined": examined,
+        "more_data": judgement.more_data(examined["curve"]) if examined else "",
         "data_docs": section.get("data_docs"),
         "drift": section.get("drift") or {"drift": [], "moved_words": [], "drifted": []},
     }
+
+
+def _with_mistakes(comments: dict[str, Any] | None) -> dict[str, Any] | None:
+    return comments and comments | {"mistakes": _mistakes(comments)}
+
+
+def _mistakes(comments: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The surest mistakes of the model that is recommended, or of the linear one."""
+    told = (comments["explained"] or {"mistakes": {}})["mistakes"]
+    return told.get(comments["recommended"]) or told.get(LINEAR) or []
 
 
 def _account_in_words(account: Mapping[str, int]) -> str:

@@ -237,13 +237,15 @@ def _chance(probability: float) -> str:
     return ">99.9 %" if percent > 99.9 else f"{percent:.1f} %"
 
 
-def plot_calibration(calibration: Mapping[str, Any]) -> bytes:
+def plot_calibration(calibration: Mapping[str, Any], unit: str = "images") -> bytes:
     """Draw a reliability curve: the share of right answers beside the probability given.
 
     Parameters
     ----------
     calibration : mapping
-        As `neural_classifiers.digits_scores.calibrate` gives it.
+        As `neural_classifiers.calibration.calibrate` gives it.
+    unit : str
+        What was answered.
     """
     bins = calibration["bins"]
     confidence = [each["confidence"] for each in bins]
@@ -254,16 +256,16 @@ def plot_calibration(calibration: Mapping[str, Any]) -> bytes:
         upper.plot([0, 1], [0, 1], "--", color=FAINT, linewidth=1, label="as sure as right")
         upper.errorbar(
             confidence, accuracy, yerr=np.maximum(errors, 0), fmt="o-", color=BLUE, capsize=3,
-            label="this network, 95 % interval",
+            label="this model, 95 % interval",
         )  # fmt: skip
         upper.set(ylabel="share right", ylim=(0, 1.02), xlim=(0, 1.02))
         upper.legend(loc="lower right", fontsize=8)
         upper.grid()
-        images = [each["images"] for each in bins]
+        counts = [each["rows"] for each in bins]
         middles = [(each["from"] + each["to"]) / 2 for each in bins]
-        lower.bar(middles, images, width=0.09, color=BLUE)
-        lower.set(yscale="log", ylabel="images", xlabel="probability of the answer")
-        powers = [10**k for k in range(len(str(max(images))))]
+        lower.bar(middles, counts, width=0.09, color=BLUE)
+        lower.set(yscale="log", ylabel=unit, xlabel="probability of the answer")
+        powers = [10**k for k in range(len(str(max(counts))))]
         lower.set_yticks(powers, [f"{power:,}" for power in powers], fontsize=8)
         lower.set_yticks([], minor=True)
         lower.set_ylim(bottom=0.5)
@@ -305,6 +307,29 @@ def plot_learning_curves(epochs: Sequence[Mapping[str, float]]) -> bytes:
             axes.set_xlim(0.8, len(epochs) + 0.2)
             axes.grid(axis="y")
         figure.axes[0].legend(loc="lower right")
+    return png.getvalue()
+
+
+def plot_sizes(curve: Sequence[Mapping[str, float]]) -> bytes:
+    """Draw accuracy and macro-F1 beside the number of comments that a model was trained on.
+
+    Parameters
+    ----------
+    curve : sequence of mappings
+        As `neural_classifiers.judgement.learning_curve` gives it. May be empty.
+    """
+    with _drawing(6.5, 2.9) as (figure, png):
+        for axes, key, name in zip(
+            figure.subplots(1, 2), ("accuracy", "f1_macro"), ("accuracy", "macro-F1"), strict=True
+        ):
+            rows = [point["rows"] for point in curve]
+            means = [point[key] for point in curve]
+            errors = [point[f"{key}_error"] for point in curve]
+            axes.errorbar(rows, means, yerr=errors, fmt="o-", color=BLUE, capsize=3)
+            axes.set(title=name, xlabel="training comments", xscale="log")
+            axes.set_xticks(rows, [f"{n:,}" for n in rows], fontsize=8, rotation=30)
+            axes.set_xticks([], minor=True)
+            axes.grid(axis="y")
     return png.getvalue()
 
 

@@ -136,7 +136,7 @@ def build_pipeline(content: bytes, weights: bytes | None, card: Mapping[str, Any
     weights : bytes or None
         Of the Keras network.
     card : mapping
-        Holds the numbers of the Keras network, and its classes.
+        Holds the numbers of the Keras network, its classes and its temperature.
     """
     from neural_classifiers.models import model_from_bytes
 
@@ -148,6 +148,10 @@ def build_pipeline(content: bytes, weights: bytes | None, card: Mapping[str, Any
         network = keras_classifier.rebuild(
             weights_from_bytes(weights), card["classes"], **card["network"]
         )
+        if card["temperature"] is not None:
+            from neural_classifiers.calibration import TemperatureScaled
+
+            network = TemperatureScaled(network, card["temperature"])
         pipeline.steps.append(("keras", network))
     return pipeline
 

@@ -6,6 +6,7 @@ McNemar test for accuracy and by a paired bootstrap for macro-F1, both at 5 %: t
 the same for every model, so comparing two intervals by eye would throw that pairing away.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -24,7 +25,11 @@ MODEL_TITLES = {
     LINEAR: "linear model",
     "scikit": "scikit-learn network",
     "keras": "Keras network",
+    "scikit_improved": "improved scikit-learn network",
+    "keras_improved": "improved Keras network",
+    SERVING: "serving model",
 }
+EXPECTED = (CONSTANT, LINEAR, "scikit", "keras")  # in every run
 
 Interval = tuple[float, float]
 Outcome = Literal["better", "worse", "unclear"]
@@ -270,6 +275,22 @@ def compare_predictions(
     )
 
 
+def f1_macro_interval(
+    y_true: ArrayLike, y_pred: ArrayLike, seed: int = 0, n_resamples: int = N_RESAMPLES
+) -> Interval:
+    """Bound the macro-F1 of predictions by its 95 % percentile interval, by bootstrap.
+
+    Takes what `compare_predictions` takes.
+    """
+    y_true, y_pred = _same_rows(y_true, y_pred)
+    classes, coded = np.unique(np.concatenate([y_true, y_pred]), return_inverse=True)
+    rows, counts = np.unique(coded.reshape(2, -1), axis=1, return_counts=True)
+    actual, predicted = rows
+    n = int(counts.sum())
+    draws = np.random.default_rng(seed).multinomial(n, counts / n, size=n_resamples)
+    return _percentile_interval(_f1_macro(draws, actual, predicted, len(classes)))
+
+
 def verdict(comparison: Comparison, unit: str = "comments") -> str:
     """Say in plain words what a comparison allows one to say.
 
@@ -356,7 +377,7 @@ def model_title(name: str, models: Mapping[str, Scores] | None = None) -> str:
     if name == CONSTANT and models and CONSTANT in models:
         answers = np.sum(models[CONSTANT].confusion_matrix, axis=0)
         return f"always answering “{models[CONSTANT].labels[int(answers.argmax())]}”"
-    return "serving model" if name == SERVING else MODEL_TITLES.get(name, name)
+    return MODEL_TITLES.get(name, name)
 
 
 def percent(share: float) -> str:
@@ -374,7 +395,8 @@ def rank_candidates(
     cv_results : mapping of str to sequence
         Columns as in ``GridSearchCV.cv_results_`` (``param_*``, ``mean_test_score``,
         ``std_test_score``, ``rank_test_score``), and optionally ``fitted_as``: for each candidate
-        the position of the one whose fits it shares, its own where it was fitted itself.
+        the position of the one whose fits it shares, its own where it was fitted itself; and
+        ``params``: what each candidate sets, as a mapping or its JSON.
     limit : int, optional
         How many to list; all by default.
 
@@ -382,8 +404,8 @@ def rank_candidates(
     -------
     tuple of Candidate
         Ties in the grid's own order; parameter names without the steps of their pipeline. A
-        parameter that a candidate does not have (masked) is left out; candidates without a score
-        (their fit failed) come last with nan.
+        parameter that a candidate does not have (masked, or not in its params) is left out;
+        candidates without a score (their fit failed) come last with nan.
 
     Raises
     ------
@@ -397,15 +419,21 @@ def rank_candidates(
     ranks, means, stds = (list(cv_results[column]) for column in columns)
     positions = range(len(ranks))
     fitted_as = list(cv_results.get("fitted_as", positions))
+    told = [json.loads(p) if isinstance(p, str) else p for p in cv_results.get("params", ())]
+
+    def has(i: int, column: str) -> bool:
+        is_told = not told or column.removeprefix("param_") in told[i]
+        return is_told and cv_results[column][i] is not np.ma.masked
+
     candidates = [
         Candidate(
             number=i + 1,
             fitted_as=int(fitted_as[i]) + 1,
             rank=int(ranks[i]),
             params={
-                name: _plain(value)
+                name: _plain(cv_results[column][i])
                 for column, name in params.items()
-                if (value := cv_results[column][i]) is not np.ma.masked
+                if has(i, column)
             },
             mean=float(means[i]),
             std=float(stds[i]),
@@ -535,10 +563,15 @@ def _comment_sentences(
         )
     else:
         sentences.append(f"Use {named(chosen)}: it is right for {figure(chosen)} of {unit}.")
-        rivals = [name for name in sorted(models, key=_simplest_first) if name != chosen]
+        others = [name for name in models if name not in (chosen, SERVING)]
+        rivals = sorted(others, key=_simplest_first)
         if rivals:
             titles = {name: f"{named(name)} ({figure(name)})" for name in rivals}
             sentences.append(f"It is {_standing(comparisons, chosen, titles)}.")
+
+        if SERVING in models:
+            serving = {SERVING: f"the one that serves now ({figure(SERVING)})"}
+            sentences.append(f"It is {_standing(comparisons, chosen, serving)}.")
 
     if below := [n for n in trained if _outcome(comparisons, n, CONSTANT) == "worse"]:
         verb = "are" if len(below) > 1 else "is"
@@ -546,7 +579,7 @@ def _comment_sentences(
         sentences.append(_sentence(f"{losers} {verb} worse than {named(CONSTANT)}."))
     if trained:
         sentences.append(_weakness_sentence({name: models[name] for name in trained}))
-    if missing := [title for name, title in MODEL_TITLES.items() if name not in models]:
+    if missing := [MODEL_TITLES[name] for name in EXPECTED if name not in models]:
         sentences.append(f"Not judged in this run: the {_listed(missing)}.")
     return sentences
 

@@ -47,6 +47,7 @@ __all__ = [
     "check_parameter",
     "collect",
     "fit_share",
+    "held_out_answers",
     "make_features",
     "missing_jobs",
     "plan",
@@ -714,3 +715,22 @@ def refit(plan: SearchPlan, results: SearchResults) -> Any:
     if results.best_index_ is None:
         raise ValueError("refit: expected a search with a best candidate, got refit=False")
     return plan.build(results.best_index_).fit(plan.X, plan.y)
+
+
+def held_out_answers(
+    plan: SearchPlan, results: SearchResults, store: Mapping[str, bytes]
+) -> list[tuple[np.ndarray, Outcome]]:
+    """What the best candidate answered on each fold: the rows held out, and the answers.
+
+    Raises
+    ------
+    LookupError
+        If a fit of the best candidate is missing or failed.
+    """
+    answers = []
+    for fold, (_, rows) in enumerate(plan.folds):
+        outcome = decode(store.get(plan.key(results.best_index_ or 0, fold)))
+        if outcome is None or outcome.error:
+            raise LookupError(f"expected the best candidate's fit on fold {fold}, found none")
+        answers.append((rows, outcome))
+    return answers

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from neural_classifiers.grids import CONSTANT_GRID, LINEAR_GRID, Scoring
+from neural_classifiers.grids import CONSTANT_GRID, Scoring
 from tasks.models import Model
 from tasks.searches import Search, search_at_once
 from tasks.split import Split
@@ -20,8 +20,10 @@ def fit_constant(split: Split, folds: int, seed: int, folder: Path) -> Model:
 
 @step(threads=1)
 def search_linear(split: Split, folds: int, seed: int, scoring: Scoring, folder: Path) -> Model:
-    """TF-IDF with logistic regression, its strength chosen by cross-validation."""
-    from neural_classifiers.pipelines import linear_pipeline
+    """The best of the linear models, over words and n-grams of characters."""
+    from neural_classifiers.pipelines import linear_grid, linear_pipeline
 
-    wanted = Search("linear", linear_pipeline(), LINEAR_GRID, split, folds, seed, scoring)
+    wanted = Search(
+        "linear", linear_pipeline(), linear_grid(), split, folds, seed, scoring, is_calibrated=True
+    )
     return search_at_once(wanted, folder)

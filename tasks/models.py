@@ -39,6 +39,10 @@ class Model(Reference):
         Mean over the folds of what `scoring` names.
     scoring : str
         scikit-learn's name of the score by which the model was chosen.
+    temperature : float or None
+        By which its probabilities are calibrated; None where they are as the library gives them.
+    held_out : File or None
+        What it said of each training row that it was not fitted on: ``actual`` and ``p_<class>``.
     """
 
     name: str
@@ -50,6 +54,8 @@ class Model(Reference):
     best_params: dict[str, Any]
     best_cv_score: float | None
     scoring: str = "accuracy"
+    temperature: float | None = None
+    held_out: File | None = None
 
     def in_words(self) -> str:
         """What was chosen, and how it did in cross-validation."""
@@ -76,7 +82,7 @@ def save_keras_pipeline(
     """Write a pipeline that ends in a Keras network; its skops file, its weights and its card."""
     from neural_classifiers import keras_classifier
 
-    network = fitted[-1]
+    network = fitted[-1] if card["temperature"] is None else fitted[-1].classifier
     weights = keras_classifier.weights(network)
     card = card | {
         "network": keras_classifier.architecture(network),

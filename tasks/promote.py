@@ -21,6 +21,7 @@ from prefect.artifacts import create_table_artifact
 import neural_classifiers
 from neural_classifiers import promoted
 from neural_classifiers.drift import Profiler
+from neural_classifiers.judgement import slices_of
 from neural_classifiers.promotion import Gate, Rival, judge_candidate
 from neural_classifiers.scores import CONSTANT, SERVING
 from neural_classifiers.weights import weights_digest, weights_from_bytes, weights_to_bytes
@@ -229,7 +230,8 @@ def decide(
 def _serving_rival(version: str, candidate: Candidate) -> Rival:
     """What the serving model answers on the test set, and which of it it was not trained on."""
     serving = neural_classifiers.load(versions.folder_of(version))
-    answers, unseen = answers_of(serving, candidate.inputs)
+    probabilities, unseen = answers_of(serving, candidate.inputs)
+    answers = serving.classes_[probabilities.argmax(axis=1)].astype(str)
     return Rival(SERVING, answers, unseen)
 
 
@@ -311,7 +313,7 @@ class _Found:
 
     def _of_comments(self, name: str) -> Candidate:
         model, split = self._models[name], self._one("split_comments", Split)
-        test = pd.read_parquet(split.test.verified(), columns=["txt", "cat"])
+        test = pd.read_parquet(split.test.verified(), columns=["txt", "cat", "file"])
         tables = {
             n: pd.read_parquet(self._scored[n].predictions.verified())
             for n in dict.fromkeys([CONSTANT, *self._best_linear(), name])
@@ -359,6 +361,7 @@ class _Found:
                 "test_rows": split.rows_test,
             },
             seed=int(self.run.told["parameters"].get("seed") or 0),
+            slices=slices_of(test["txt"].tolist(), test["file"].tolist()),
         )
 
     def _of_digits(self, name: str) -> Candidate:

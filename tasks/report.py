@@ -11,19 +11,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from prefect import get_run_logger, runtime, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.orchestration import get_client
 from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed, State
 
+from neural_classifiers.cards import render_card
 from neural_classifiers.digits_scores import best_seed, spread_of_seeds
-from neural_classifiers.pages import render_markdown, render_report
+from neural_classifiers.pages import render_markdown, render_report, warnings_of
 from neural_classifiers.scores import rank_candidates
 from neural_classifiers.summary import render_summary
 from tasks import history, places, runs
 from tasks.clean import Cleaned
 from tasks.compare import Compared
+from tasks.explain import Examined, Explained
 from tasks.ingest import Ingested
 from tasks.ingest_digits import Digits
 from tasks.models import Model
@@ -44,6 +47,7 @@ _SHORT = {  # the table is as wide as its names
     "std_test_score": "over folds ±",
     "mean_fit_time": "fit s",
 }
+LISTED = 20  # comments in a list of the report; the whole list is a file
 TABLE_ROWS = 300  # of a table artifact: the UI pages it, the server stores it whole
 
 
@@ -85,14 +89,20 @@ def report_comments(
     accepted: Accepted,
     cleaned: Cleaned,
     split: Split,
-    near: NearDuplicates | None,
     models: dict[str, Model],
     scored: dict[str, Scored],
     compared: Compared | None,
+    findings_beside: dict[str, Any],
     failed: dict[str, str],
 ) -> None:
-    """The section on comments: metrics, grids, figures, page and artifacts."""
+    """The section on comments: metrics, grids, figures, page, models' cards and artifacts.
+
+    `findings_beside` holds what of ``near``, ``examined`` and ``explained`` there is.
+    """
     folder = _folder()
+    near: NearDuplicates | None = findings_beside.get("near")
+    examined: Examined | None = findings_beside.get("examined")
+    explained: Explained | None = findings_beside.get("explained")
     account = account_of(ingested, accepted, split)
     findings = _json(accepted.findings)
     write_durably(folder / DATA_DOCS, accepted.docs.verified().read_bytes())
@@ -102,6 +112,13 @@ def report_comments(
     if accepted.drift:
         figures["drift"] = accepted.drift
     figures |= {f"confusion-{name}": s.confusion for name, s in scored.items()}
+    figures |= {
+        f"calibration-comments-{name}": s.calibration
+        for name, s in scored.items()
+        if name != "constant"
+    }
+    if examined:
+        figures["sizes"] = examined.figure
     for name, model in models.items():
         figures |= {f"{figure}-{name}": file for figure, file in model.figures.items()}
     section = {
@@ -123,7 +140,18 @@ def report_comments(
         },
         "account": account,
         "drift": {name: findings[name] for name in ("drift", "moved_words", "drifted")},
-        "near_duplicates": near and near.model_dump(exclude={"pairs"}),
+        "near_duplicates": near
+        and {
+            **near.model_dump(exclude={"pairs"}),
+            "pairs": _rows_of(near.pairs, LISTED),
+        },
+        "explained": _json(explained.explanations) if explained else None,
+        "examined": examined
+        and {
+            "curve": _json(examined.curve),
+            "n_suspected": examined.n_suspected,
+            "suspected": _rows_of(examined.suspected, LISTED),
+        },
         "data_docs": DATA_DOCS,
         "counts": split.counts,
         "models": metrics,
@@ -139,6 +167,7 @@ def report_comments(
             "test": _where(split.test),
             "dropped": _where(split.dropped_rows),
             **({"near duplicates": _where(near.pairs)} if near else {}),
+            **({"labels in doubt": _where(examined.suspected)} if examined else {}),
             **{f"model {name}": _where(model.pipeline) for name, model in models.items()},
             **{
                 f"weights {name}": _where(model.weights)
@@ -149,10 +178,17 @@ def report_comments(
         },
         "failed": list(failed),
     }
+    (folder / "models").mkdir(exist_ok=True)
+    warnings, run = warnings_of(section), runs.read(folder)
+    for name in [name for name in scored if name in models]:
+        card = render_card(name, section, run, _json(models[name].card), warnings)
+        write_durably(folder / "models" / f"{name}.md", card.encode())
     _write(folder, "comments", section, metrics)
     for name, model in models.items():
         if len(read_grid(model)) > 1:
-            create_table_artifact(_rows(model), key=f"grid-{name}", description=model.in_words())
+            create_table_artifact(
+                _rows(model), key=f"grid-{name.replace('_', '-')}", description=model.in_words()
+            )
 
 
 @task(task_run_name="report_digits", **UNRECORDED)
@@ -230,15 +266,7 @@ def _done(run: Mapping[str, Any]) -> str:
 def _summarise(folder: Path, outcome: str) -> None:
     """Show in the Prefect UI how the run went, what changed since last time, where files are."""
     run = history.Run(folder, runs.read(folder))
-    before = next(
-        (
-            other
-            for other in history.all_runs()
-            if other.began < run.began
-            and (other.told["flow"], other.status) == (run.told["flow"], "completed")
-        ),
-        None,
-    )
+    before = _run_before(run)
     told = history.compare(before or run, run)
     scores = {
         name: (old if before else None, new)
@@ -259,6 +287,37 @@ def _summarise(folder: Path, outcome: str) -> None:
         {name: str(path) for name, path in files.items()},
     )
     create_markdown_artifact(markdown, key="summary", description="How the run went")
+
+
+def _run_before(run: history.Run) -> history.Run | None:
+    """The last run of the same flow that completed."""
+    return next(
+        (
+            other
+            for other in history.all_runs()
+            if other.began < run.began
+            and (other.told["flow"], other.status) == (run.told["flow"], "completed")
+        ),
+        None,
+    )
+
+
+def _since_last(folder: Path) -> dict[str, Any] | None:
+    """What differs from the last run, for the page; None of a first run."""
+    run = history.Run(folder, runs.read(folder))
+    before = _run_before(run)
+    if before is None:
+        return None
+    told = history.compare(before, run)
+    return {
+        "before": before.folder.name,
+        "changes": history.in_lines(told),
+        "scores": [
+            (name, old, new)
+            for name, (old, new, _) in told["scores"].items()
+            if name.rpartition(".")[2] in history.HEADLINES and old != new
+        ],
+    }
 
 
 def account_of(ingested: Ingested, accepted: Accepted, split: Split) -> dict[str, int]:
@@ -305,6 +364,11 @@ def _json(file: File) -> Any:
     return json.loads(file.verified().read_bytes())
 
 
+def _rows_of(file: File, limit: int) -> list[dict[str, Any]]:
+    """The first rows of a table of comments."""
+    return json.loads(pd.read_parquet(file.verified()).head(limit).to_json(orient="records"))
+
+
 def _where(file: File) -> dict[str, str]:
     return {"path": str(file.path), "sha256": file.content or file.sha256}
 
@@ -339,7 +403,7 @@ def _grid(folder: Path, name: str, model: Model) -> dict[str, Any]:
         "csv": str(path.relative_to(folder)),
         "candidates": len(table),
         "distinct": int(table["fitted_as"].nunique()),
-        "parameters": list(model.best_params),
+        "parameters": list(dict.fromkeys(name for c in best for name in c.params)),
         "top": [candidate.as_dict() for candidate in best],
     }
 
@@ -367,6 +431,7 @@ def _show(folder: Path) -> None:
     failed = dict.fromkeys(
         [n for told in sections.values() for n in told["failed"]] + run["failed"]
     )
+    run["since_last"] = _since_last(folder)
     page = render_report(run, sections, _figures(folder, sections), list(failed))
     write_durably(folder / REPORT, page.encode())
 

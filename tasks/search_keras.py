@@ -1,4 +1,4 @@
-"""Search the grid of the Keras network (notebook, Part 2)."""
+"""Search the grid of the Keras network (notebook, Part 2), and of an improved one."""
 
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from tasks.searches import (
     choose_by_halving,
     choose_model,
     fit_fold,
+    search_at_once,
 )
 from tasks.split import Split
 from tasks.steps import step
@@ -39,6 +40,27 @@ def search_keras(
     if method == "halving":
         return choose_by_halving(search_keras, wanted, folder)
     return choose_model(wanted, fits, folder)
+
+
+@step(threads=1)
+def search_keras_improved(split: Split, grid: Grid, folds: int, seed: int, folder: Path) -> Model:
+    """A network made for unequal classes, chosen by macro-F1, its probabilities calibrated."""
+    from neural_classifiers.pipelines import improved_keras_pipeline
+
+    set_tensorflow_threads(1)
+    wanted = Search(
+        name="keras_improved",
+        pipeline=improved_keras_pipeline(seed),
+        grid=grid,
+        split=split,
+        folds=folds,
+        seed=seed,
+        scoring="f1_macro",
+        is_calibrated=True,
+        save=save_keras_pipeline,
+        libraries=KERAS_LIBRARIES,
+    )
+    return search_at_once(wanted, folder)
 
 
 def _search(

@@ -1,10 +1,10 @@
-"""Search the grid of scikit-learn's network (notebook, Part 1)."""
+"""Search the grid of scikit-learn's network (notebook, Part 1), and of an improved one."""
 
 from pathlib import Path
 
 from neural_classifiers.grids import Grid, Method, Scoring
 from tasks.models import Model
-from tasks.searches import Fits, Search, choose_by_halving, choose_model, fit_fold
+from tasks.searches import Fits, Search, choose_by_halving, choose_model, fit_fold, search_at_once
 from tasks.split import Split
 from tasks.steps import step
 
@@ -31,6 +31,24 @@ def search_scikit(
     if method == "halving":
         return choose_by_halving(search_scikit, wanted, folder)
     return choose_model(wanted, fits, folder)
+
+
+@step(threads=1)
+def search_scikit_improved(split: Split, grid: Grid, folds: int, seed: int, folder: Path) -> Model:
+    """A network made for unequal classes, chosen by macro-F1, its probabilities calibrated."""
+    from neural_classifiers.pipelines import improved_scikit_pipeline
+
+    wanted = Search(
+        name="scikit_improved",
+        pipeline=improved_scikit_pipeline(seed),
+        grid=grid,
+        split=split,
+        folds=folds,
+        seed=seed,
+        scoring="f1_macro",
+        is_calibrated=True,
+    )
+    return search_at_once(wanted, folder)
 
 
 def _search(

@@ -12,8 +12,9 @@ import platform
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from prefect import Task
 
@@ -26,7 +27,8 @@ from tasks.steps import body_of, key_of
 from tasks.stores import FITS, FolderStore, fits_namespace
 
 if TYPE_CHECKING:
-    from neural_classifiers.search import SearchPlan, SearchResults, Share
+    from neural_classifiers.outcomes import Outcome
+    from neural_classifiers.search import FinishedFit, SearchPlan, SearchResults, Share
 
 Save = Callable[[Path, Any, dict[str, Any]], tuple[File, File | None, File]]
 SCIKIT_LIBRARIES = ("scikit-learn", "numpy", "scipy", "skops")
@@ -51,6 +53,9 @@ class Search:
     folds, seed : int
     scoring : str
         scikit-learn's name of the score that chooses.
+    is_calibrated : bool
+        Whether a temperature, fitted on the answers for the rows held out, makes the
+        probabilities mean what they say; of searches at once.
     save : callable
         Writes a fitted pipeline. A parameter, so that only the search of the Keras network
         reaches TensorFlow and runs again with another version of it.
@@ -60,11 +65,12 @@ class Search:
 
     name: str
     pipeline: Any
-    grid: Grid
+    grid: Grid | list[Grid]
     split: Split
     folds: int
     seed: int
     scoring: str = "accuracy"
+    is_calibrated: bool = False
     save: Save = save_pipeline
     libraries: tuple[str, ...] = SCIKIT_LIBRARIES
 
@@ -161,8 +167,31 @@ def search_at_once(wanted: Search, folder: Path) -> Model:
 
     plan = wanted.plan()
     store: dict[str, bytes] = {}
-    search.fit_share(plan, store)
-    return keep_model(wanted, plan, search.collect(plan, store), folder)
+    search.fit_share(plan, store, on_fit=_tell_progress)
+    results = search.collect(plan, store)
+    if not wanted.is_calibrated:
+        return keep_model(wanted, plan, results, folder)
+    held_out = _held_out(plan, search.held_out_answers(plan, results, store))
+    return keep_model(wanted, plan, results, folder, held_out)
+
+
+class HeldOut(NamedTuple):
+    """What a model said of training rows that it was not fitted on, and its temperature."""
+
+    table: pd.DataFrame
+    temperature: float
+
+
+def _held_out(plan: "SearchPlan", answers: "list[tuple[np.ndarray, Outcome]]") -> HeldOut:
+    """One line a training row, in their order: ``actual`` and a probability for each class."""
+    from neural_classifiers.calibration import fit_temperature, held_out_logits, softmax
+
+    classes, places = np.unique(plan.y, return_inverse=True)
+    logits = held_out_logits(answers, classes, len(places))
+    temperature = fit_temperature(logits, places)
+    table = pd.DataFrame(softmax(logits / temperature), columns=[f"p_{c}" for c in classes])
+    table.insert(0, "actual", plan.y)
+    return HeldOut(table, temperature)
 
 
 def _plan_and_store(step: Task[..., Any], wanted: Search) -> "tuple[SearchPlan, FolderStore]":
@@ -180,22 +209,39 @@ def _fit(
     from neural_classifiers import parallel, search
 
     def on_fit(fit: search.FinishedFit) -> None:
-        now = fit.progress
-        progress.tell(now.done, now.total, "fits", now.best_score, parts=parts)
+        _tell_progress(fit, parts)
 
     if address := os.environ.get(DASK):
         return parallel.fit(plan, store, workers=address, folds=folds, on_fit=on_fit)
     return search.fit_share(plan, store, folds=folds, on_fit=on_fit)
 
 
-def keep_model(wanted: Search, plan: "SearchPlan", results: "SearchResults", folder: Path) -> Model:
+def _tell_progress(fit: "FinishedFit", parts: int = 1) -> None:
+    now = fit.progress
+    progress.tell(now.done, now.total, "fits", now.best_score, parts=parts)
+
+
+def keep_model(
+    wanted: Search,
+    plan: "SearchPlan",
+    results: "SearchResults",
+    folder: Path,
+    held_out: HeldOut | None = None,
+) -> Model:
     """Write the chosen model, its card, the table of its grid and the grid's figures."""
     from neural_classifiers import search
+    from neural_classifiers.pipelines import in_names
     from neural_classifiers.plots import plot_grid, plot_grid_effects
 
     fitted = search.refit(plan, results)
-    cv_results = {**results.cv_results_, "fitted_as": list(plan.same_as)}
-    table = pd.DataFrame(_columns(cv_results))
+    if held_out:
+        from neural_classifiers.calibration import TemperatureScaled
+
+        name, classifier = fitted.steps[-1]
+        fitted.steps[-1] = (name, TemperatureScaled(classifier, held_out.temperature))
+        held_out.table.to_parquet(folder / "held_out.parquet", index=False)
+    cv_results = _columns({**results.cv_results_, "fitted_as": list(plan.same_as)})
+    table = pd.DataFrame(cv_results)
     is_time = table.columns.str.endswith("_time")
     table.loc[:, ~is_time].to_parquet(folder / "grid.parquet", index=False)
     table.loc[:, is_time].to_parquet(folder / "timing.grid.parquet", index=False)
@@ -205,11 +251,13 @@ def keep_model(wanted: Search, plan: "SearchPlan", results: "SearchResults", fol
             path = folder / f"{figure}.png"
             path.write_bytes(plot(cv_results))
             figures[figure] = File.of(path)
+    best = {name.split("__")[-1]: in_names(v) for name, v in (results.best_params_ or {}).items()}
     card = {
         "model": wanted.name,
-        "best_params": results.best_params_,
+        "best_params": best,
         "best_cv_score": results.best_score_,
         "scoring": wanted.scoring,
+        "temperature": held_out and held_out.temperature,
         "folds": wanted.folds,
         "seed": wanted.seed,
         "training_file_sha256": wanted.split.train.sha256,
@@ -225,9 +273,11 @@ def keep_model(wanted: Search, plan: "SearchPlan", results: "SearchResults", fol
         card=card_file,
         grid=File.of(folder / "grid.parquet"),
         figures=figures,
-        best_params=dict(results.best_params_ or {}),
+        best_params=best,
         best_cv_score=results.best_score_,
         scoring=wanted.scoring,
+        temperature=held_out and held_out.temperature,
+        held_out=File.of(folder / "held_out.parquet") if held_out else None,
     )
 
 
@@ -257,7 +307,15 @@ def _read_fits(plan: "SearchPlan", fits: Sequence[Fits]) -> dict[str, bytes]:
 
 
 def _columns(cv_results: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns of ``cv_results_`` as Parquet can hold them."""
-    columns = {name: list(values) for name, values in cv_results.items() if name != "params"}
-    columns["params"] = [json.dumps(params) for params in cv_results["params"]]
+    """The columns of ``cv_results_`` as Parquet can hold them: None where there is no parameter."""
+    from neural_classifiers.pipelines import in_names
+
+    def plain(values: Any) -> list[Any]:
+        return [None if value is np.ma.masked else in_names(value) for value in values]
+
+    columns = {name: plain(values) for name, values in cv_results.items() if name != "params"}
+    columns["params"] = [
+        json.dumps({name: in_names(value) for name, value in params.items()})
+        for params in cv_results["params"]
+    ]
     return columns

@@ -19,13 +19,13 @@ from tasks import places
 def answers_of(
     serving: "promoted.Classifier | promoted.DigitReader", inputs: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Answers as strings, and for each whether the model was not trained on the text or image."""
+    """Probabilities, and for each row whether the model was not trained on the text or image."""
     if isinstance(serving, promoted.DigitReader):
         digests, proba = digests_of_images(inputs), serving.predict_proba(inputs)
     else:
         cleaned = serving.clean(inputs)
         digests, proba = digests_of_texts(cleaned), serving.predict_cleaned(cleaned)
-    return serving.classes_[proba.argmax(axis=1)].astype(str), ~np.isin(digests, seen_by(serving))
+    return proba, ~np.isin(digests, seen_by(serving))
 
 
 def seen_by(serving: "promoted.Classifier | promoted.DigitReader") -> np.ndarray:

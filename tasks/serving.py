@@ -1,6 +1,5 @@
 """The serving model, judged beside those of a run on the texts that it was not trained on."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +7,10 @@ import pandas as pd
 from prefect import get_run_logger, task
 
 from neural_classifiers import load, promoted
-from neural_classifiers.scores import SERVING, score_predictions
+from neural_classifiers.scores import SERVING
 from tasks import places, versions
 from tasks.records import File, Reference
-from tasks.score import Scored
+from tasks.score import Scored, keep_scores
 from tasks.seen import answers_of
 from tasks.split import Split
 from tasks.steps import UNRECORDED, step
@@ -63,35 +62,23 @@ def score_serving(serving: Serving, split: Split, folder: Path) -> Scored:
     `predictions` has a column ``seen`` more: the rows that the model was trained on, which count in
     no score.
     """
-    from neural_classifiers.plots import plot_confusion
-
     if (places.models() / serving.version / promoted.WEIGHTS).exists():
         from neural_classifiers.threads import set_tensorflow_threads
 
         set_tensorflow_threads(1)
     model = load(serving.manifest.path.parent)
     test = pd.read_parquet(split.test.verified(), columns=["txt", "cat"])
-    texts, actual = test["txt"].tolist(), test["cat"].to_numpy(str)
-    predicted, unseen = answers_of(model, texts)
-    scores = score_predictions(actual[unseen], predicted[unseen], split.labels)
-    told = scores.as_dict() | {
+    probabilities, unseen = answers_of(model, test["txt"].tolist())
+    chosen = model.classes_[probabilities.argmax(axis=1)].astype(str)
+    table = pd.DataFrame({"actual": test["cat"], "predicted": chosen, "seen": ~unseen})
+    for label, column in zip(model.classes_, probabilities.T, strict=True):
+        table[f"p_{label}"] = column
+    about = {
+        "temperature": None,
         "best_params": model.manifest["best_params"],
         "best_cv_score": None,
+        "scoring": "accuracy",
         "version": serving.version,
         "rows_seen": int(np.count_nonzero(~unseen)),
     }
-    table = pd.DataFrame({"actual": actual, "predicted": predicted, "seen": ~unseen})
-    paths = {
-        part: folder / part for part in ("scores.json", "predictions.parquet", "confusion.png")
-    }
-    paths["scores.json"].write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-    table.to_parquet(paths["predictions.parquet"], index=False)
-    paths["confusion.png"].write_bytes(plot_confusion(scores.confusion_matrix, scores.labels))
-    return Scored(
-        name=SERVING,
-        scores=File.of(paths["scores.json"]),
-        predictions=File.of(paths["predictions.parquet"]),
-        confusion=File.of(paths["confusion.png"]),
-        accuracy=scores.accuracy,
-        f1_macro=scores.f1_macro,
-    )
+    return keep_scores(SERVING, table, about, split.labels, folder)

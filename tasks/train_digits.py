@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from neural_classifiers.calibration import calibrate
 from neural_classifiers.digits import DigitsPreset, judge, model_summary_rows
 from neural_classifiers.digits_scores import (
-    calibrate,
     score_altered,
     score_each_digit,
     worst_mistakes,

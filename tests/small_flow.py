@@ -24,6 +24,7 @@ SMALL: dict[str, Any] = {
     "folds": 2,
     "scikit_grid": {"solver": ["lbfgs"], "alpha": [1e-4, 1e-5]},
     "keras_grid": {"epochs": [1, 2], "batch_size": [50]},
+    "improved_grids": {"scikit": {"alpha": [0.1]}, "keras": {"epochs": [2]}},
 }
 
 

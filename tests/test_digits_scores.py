@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from neural_classifiers.calibration import calibrate
 from neural_classifiers.digits import FAST, build_fast_cnn, named_variables
 from neural_classifiers.digits_scores import (
     ALTERATIONS,
     add_noise,
     best_seed,
-    calibrate,
     rotate,
     score_altered,
     score_each_digit,
@@ -74,7 +74,7 @@ def test_calibration_is_the_distance_of_confidence_and_accuracy_weighed_by_image
     told = calibrate(given, np.array([1, 1, 0, 2]))
 
     assert told["ece"] == pytest.approx(3 / 4 * (0.95 - 2 / 3) + 1 / 4 * (1 - 0.55))
-    assert [(b["from"], b["images"], b["accuracy"]) for b in told["bins"]] == [
+    assert [(b["from"], b["rows"], b["accuracy"]) for b in told["bins"]] == [
         (0.5, 1, 1.0),
         (0.9, 3, pytest.approx(2 / 3)),
     ]

@@ -26,8 +26,10 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 SMALL = {
     "scikit_grid": {"solver": ["lbfgs", "adam"], "learning_rate": ["constant", "adaptive"]},
     "keras_grid": {"epochs": [1, 3], "batch_size": [50]},
+    "improved_grids": {},
     "folds": 2,
 }
+IMPROVED = {"scikit": {"balance": [0.5, 1.0]}, "keras": {"epochs": [2]}}
 DIRTY = [
     '{"cat": "sports", "txt": "[removed]"}',
     '{"cat": "sports", "txt": null}',
@@ -55,7 +57,8 @@ def good(tmp_path_factory, prefect_server):
         source = comments_file(home / "comments.jsonl")
         lines = source.read_text().splitlines()
         source.write_text("\n".join([*lines, *DIRTY, lines[0]]) + "\n")
-        states = [classify_comments(str(source), **SMALL, return_state=True) for _ in range(2)]
+        asked = {**SMALL, "improved_grids": IMPROVED}
+        states = [classify_comments(str(source), **asked, return_state=True) for _ in range(2)]
         folders = [runs.folder_of(str(state.state_details.flow_run_id)) for state in states]
         yield home, states, folders
 
@@ -82,7 +85,8 @@ def test_a_run_completes_and_tells_what_it_did(good):
 def test_metrics_hold_every_number_that_the_notebook_printed_and_the_baselines(good):
     metrics = read(good[2][0] / "metrics.json")["comments"]
 
-    assert set(metrics) == {"constant", "linear", "scikit", "keras"}
+    improved = {"scikit_improved", "keras_improved"}
+    assert set(metrics) == {"constant", "linear", "scikit", "keras", *improved}
     for told in metrics.values():
         matrix = np.array(told["confusion_matrix"])
         assert told["accuracy"] == pytest.approx(np.trace(matrix) / matrix.sum())

@@ -7,11 +7,16 @@ import numpy as np
 import pytest
 from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_selection import SelectKBest, chi2
 from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import ComplementNB
 from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.svm import LinearSVC
 
+from neural_classifiers.balanced import BalancedMLPClassifier
+from neural_classifiers.calibration import TemperatureScaled
 from neural_classifiers.models import (
     NotAModelError,
     model_from_bytes,
@@ -24,7 +29,8 @@ LABELS = np.array(["sports", "sports", "science", "science", "games", "games"])
 
 
 def fitted(classifier):
-    return Pipeline([("tfidf", TfidfVectorizer()), ("classifier", classifier)]).fit(TEXTS, LABELS)
+    steps = [("tfidf", TfidfVectorizer()), ("classifier", classifier)]
+    return Pipeline(steps).fit(5 * TEXTS, np.tile(LABELS, 5))
 
 
 CLASSIFIERS = [
@@ -34,6 +40,9 @@ CLASSIFIERS = [
     ),
     LogisticRegression(),
     DummyClassifier(),
+    TemperatureScaled(LinearSVC(), 0.5),
+    TemperatureScaled(ComplementNB(), 2.0),
+    TemperatureScaled(BalancedMLPClassifier((4,), random_state=1), 1.5),
 ]
 
 
@@ -45,6 +54,21 @@ def test_a_model_read_back_answers_as_before_and_is_the_same_model(classifier):
 
     assert again.predict_proba(TEXTS).tolist() == model.predict_proba(TEXTS).tolist()
     assert parameters_digest(again) == parameters_digest(model)
+
+
+@pytest.mark.parametrize(
+    "characters", ["drop", TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4))], ids=str
+)
+def test_words_and_characters_and_a_choice_of_them_come_back_too(characters):
+    features = FeatureUnion([("words", TfidfVectorizer()), ("characters", characters)])
+    steps = [("features", features), ("best", SelectKBest(chi2, k=9)), ("svm", LinearSVC())]
+    model = Pipeline(steps).fit(TEXTS, LABELS)
+    again = model_from_bytes(model_to_bytes(model))
+
+    assert again.decision_function(TEXTS).tolist() == model.decision_function(TEXTS).tolist()
+    assert parameters_digest(again) == parameters_digest(model)
+    model[-1].coef_[0, 0] += 1e-9
+    assert parameters_digest(again) != parameters_digest(model)
 
 
 def test_two_fits_from_one_seed_are_the_same_model_and_from_two_seeds_are_not():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 
+from neural_classifiers.cards import render_card
 from neural_classifiers.pages import (
     DEPARTURES,
     MARKDOWN_BYTES_MAX,
@@ -112,6 +113,46 @@ def comments(a="sports", b="games", models=("constant", "linear", "scikit"), **c
     } | changed
 
 
+def beside(text="The boss was beaten", label="sports"):
+    """What is found out beside the scores, its comments saying `text`."""
+    of_a_model = {"accuracy": 0.5, "low": 0.4, "high": 0.6, "is_weaker": True}
+    models = ("constant", "linear", "scikit")
+    mistake = {"txt": text, "actual": label, "predicted": label, "p_actual": 0.1}
+    return {
+        "explained": {
+            "slices": [
+                {"slice": f"from {text}", "rows": 40, "models": dict.fromkeys(models, of_a_model)}
+            ],
+            "words": {label: [text, "goal"]},
+            "mistakes": {"linear": [mistake | {"p_predicted": 0.871}]},
+            "occluded": {
+                "scikit": [
+                    {"txt": text, "actual": label, "predicted": label, "probability": 0.9}
+                    | {"words": [(text, 0.25), ("goal", 0.0)]}
+                ]
+            },
+        },
+        "examined": {
+            "curve": [
+                {"rows": n, "accuracy": 0.8, "f1_macro": f1, "f1_macro_error": 0.01}
+                for n, f1 in ((60, 0.4), (120, 0.5), (240, 0.6))
+            ],
+            "n_suspected": 24,
+            "suspected": [
+                {"txt": text, "cat": label, "p_cat": 0.05, "likelier": label, "p_likelier": 0.93}
+            ],
+        },
+        "near_duplicates": {
+            **{"share": 0.02, "checked": 100, "found": 2, "low": 0.02, "high": 0.02},
+            "threshold": 0.8,
+            "pairs": [
+                {"similarity": 0.85, "test": text, "train": text, "test_cat": label}
+                | {"train_cat": label}
+            ],
+        },
+    }
+
+
 def candidate(number, fitted_as, learning_rate):
     return {
         "number": number,
@@ -197,11 +238,18 @@ def hostile_run_and_sections(text):
     section["grids"]["scikit"] |= {"csv": text, "parameters": [text]}
     section["grids"]["scikit"]["top"][0]["params"] = {text: text}
     section["files"] = {text: {"path": text, "sha256": text}}
+    section |= beside(text, label)
     other = digits()
     other["models"] = {text: other["models"]["notebook"]}
     other["source"] |= {"name": text, "licence": text, "citation": text}
+    since = {"before": text, "changes": [text], "scores": [(text, 0.5, 0.6)]}
     hostile = run(
-        name=text, flow=text, parameters={text: text}, versions={text: text}, run_id=text
+        name=text,
+        flow=text,
+        parameters={text: text},
+        versions={text: text},
+        run_id=text,
+        since_last=since,
     ) | {"steps": [step(text, error=text)]}
     return hostile, {"comments": section, "digits": other}
 
@@ -215,6 +263,7 @@ def hostile_run_and_sections(text):
         WHOLE,
         {"comments": comments(models=(), comparisons=[], grids={})},
         {"comments": comments(models=["scikit"])},
+        {"comments": comments(**beside())},
         {"digits": digits(models={})},
     ],
 )
@@ -322,6 +371,50 @@ def test_the_page_shows_the_numbers_that_a_reader_asks_for():
         "abababababababab…",
     ):
         assert told in text
+
+
+def test_the_page_says_where_models_are_weak_why_and_what_would_help():
+    sections = {"comments": comments(**beside())}
+    since = {"before": "calm-cod", "changes": ["data.comments.rows: 90 -> 100"]}
+    since["scores"] = [("comments.linear.accuracy", None, 0.95)]
+    text = Page(render_report(run(since_last=since), sections, FIGURES)).text
+
+    for told in (
+        "Before you use it",
+        "10.0 % of the training comments may carry a wrong label",
+        "A simpler model is as good",
+        "from The boss was beaten",
+        "50.0 % weaker",
+        "Of the linear model: the test comments that it was surest of, and wrong",
+        "87.1 %",
+        "The boss was beaten −25.0, goal +0.0",
+        "twice as many comments may bring another 0.10",
+        "24 of 240 training comments (10.0 %)",
+        "Test comments that nearly repeat a training comment",
+        "Compared with run calm-cod.",
+        "data.comments.rows: 90 -> 100",
+    ):
+        assert told in text, told
+    markdown = render_markdown(run(), sections, {})
+    assert "The boss was beaten" in markdown
+    assert "A simpler model is as good" in markdown
+
+
+def test_every_model_has_a_card_that_hostile_text_cannot_break():
+    section = comments(**beside()) | {"source": WHOLE["comments"]["source"]}
+    card = {"seed": 34, "folds": 5, "training_file_sha256": "ab" * 32, "libraries": {"skops": "1"}}
+    text = render_card("linear", section, run(), card, ["Mind the gap."])
+
+    for told in ("95.0 %", "240 training comments", "Mind the gap", "PDDL"):
+        assert told in text
+    assert "Weaker on comments from The boss was beaten" in text
+    hostile, sections = hostile_run_and_sections(HOSTILE)
+    broken = render_card("linear", sections["comments"], hostile, {"libraries": {HOSTILE: HOSTILE}})
+    reader = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    harmless, others = hostile_run_and_sections("harmless")
+    expected = render_card("linear", others["comments"], harmless, {"libraries": {"a": "b"}})
+    tags = [[t for t, _ in Page(reader.render(each)).elements] for each in (broken, expected)]
+    assert tags[0] == tags[1]
 
 
 def test_each_of_the_notebooks_mistakes_has_its_departure():

@@ -40,9 +40,9 @@ MISTAKES = [
 DIGITS = [str(digit) for digit in range(10)]
 CALIBRATION = {
     "bins": [
-        {"from": 0.5, "to": 0.6, "images": 7, "confidence": 0.55, "accuracy": 0.57}
+        {"from": 0.5, "to": 0.6, "rows": 7, "confidence": 0.55, "accuracy": 0.57}
         | {"low": 0.25, "high": 0.84},
-        {"from": 0.9, "to": 1.0, "images": 993, "confidence": 0.99, "accuracy": 1.0}
+        {"from": 0.9, "to": 1.0, "rows": 993, "confidence": 0.99, "accuracy": 1.0}
         | {"low": 0.99, "high": 1.0},
     ]
 }

@@ -11,6 +11,7 @@ from neural_classifiers.scores import (
     ModelComparison,
     Scores,
     compare_predictions,
+    f1_macro_interval,
     percent,
     rank_candidates,
     recommend_model,
@@ -261,6 +262,58 @@ def test_where_the_linear_model_is_better_the_sentences_say_so():
     assert told[0].startswith("Use the linear model")
     assert "better than always answering “video_games”" in told[1]
     assert "the scikit-learn network (75.0" in told[1]
+
+
+BEST = [[24, 4, 8], [4, 170, 38], [4, 18, 630]]  # 824 of 900 right
+
+
+def test_an_improved_network_that_is_better_for_real_is_recommended_by_its_name():
+    told = sentences(constant=CONSTANT, linear=GOOD, keras=KERAS, keras_improved=BEST)
+
+    assert told[0].startswith("Use the improved Keras network: it is right for 91.6")
+    assert "better than" in told[1]
+    assert "the linear model (87.4" in told[1]
+
+
+def test_an_improved_network_that_stays_behind_is_said_to():
+    models, comparisons = judged(constant=CONSTANT, linear=BEST, scikit_improved=GOOD)
+
+    assert recommend_model(models, comparisons) == "linear"
+    told = verdict_sentences(models, comparisons)
+    assert "the improved scikit-learn network (87.4" in told[1]
+    assert told[1].startswith("It is better than")
+    assert any(c.rival == "linear" and verdict(c) == "worse" for c in comparisons)
+
+
+@pytest.mark.parametrize(
+    ("serving", "words"),
+    [
+        (SCIKIT, "It is better than the one that serves now (75.0"),
+        (GOOD, "It is as good as the one that serves now (87.4"),
+        (BEST, "It is worse than the one that serves now (91.6"),
+    ],
+)
+def test_what_is_recommended_is_held_against_the_model_that_serves(serving, words):
+    models, comparisons = judged(constant=CONSTANT, linear=GOOD, serving=serving)
+
+    assert recommend_model(models, comparisons) == "linear"  # never the serving one: it stands
+    assert any(told.startswith(words) for told in verdict_sentences(models, comparisons))
+
+
+def test_macro_f1_has_an_interval_that_holds_it_and_narrows_with_more_rows():
+    from sklearn.metrics import f1_score
+
+    actual, predicted = answers(GOOD)
+    low, high = f1_macro_interval(actual, predicted)
+    assert low < score_predictions(actual, predicted).f1_macro < high
+    narrow = f1_macro_interval(np.tile(actual, 4), np.tile(predicted, 4))
+    assert narrow[1] - narrow[0] == pytest.approx((high - low) / 2, rel=0.1)  # root of 4
+    rng = np.random.default_rng(5)
+    drawn = [
+        f1_score(actual[rows], predicted[rows], labels=CLASSES, average="macro", zero_division=0)
+        for rows in rng.integers(0, 900, (200, 900))
+    ]
+    assert (low, high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.015)
 
 
 def test_a_network_worse_than_the_constant_answer_is_called_so():

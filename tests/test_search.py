@@ -585,9 +585,12 @@ def test_missing_fits_are_counted_when_collecting():
 
 
 def test_the_linear_and_the_constant_rival_are_searched_like_the_networks():
-    _, linear, _ = run(pipelines.linear_pipeline(), grids.LINEAR_GRID)
+    _, linear, share = run(pipelines.linear_pipeline(), pipelines.linear_grid())
     _, constant, _ = run(pipelines.constant_pipeline(), grids.CONSTANT_GRID)
 
-    assert set(linear.best_params_) == {"C", "class_weight"}
+    assert {"features__characters", "classifier"} <= set(linear.best_params_)
+    tried = {type(params["classifier"]).__name__ for params in linear.cv_results_["params"]}
+    assert tried == {"LogisticRegression", "LinearSVC", "ComplementNB"}
+    assert share.executed == 5 * (2 * 3 * 2 + 2 * 3 * 2 + 2 * 3)
     assert constant.best_score_ == 0.5  # 30 of 60 rows are games, 6 of 12 in each fold
     assert linear.best_score_ > constant.best_score_

@@ -1,0 +1,83 @@
+"""Networks for unequal classes: weights of classes, and rows set aside to stop at.
+
+scikit-learn's network takes weights of rows, not of classes; Keras' takes rows to stop at, not
+stratified. Both are taught here what they lack in the same way.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network import MLPClassifier
+from sklearn.utils.class_weight import compute_sample_weight
+
+__all__ = ["BalancedMLPClassifier", "class_weights", "rows_aside"]
+
+ASIDE = 0.1  # of the training rows
+
+
+def class_weights(y: Any, balance: float) -> NDArray[np.float64]:
+    """Weight of each row by its class.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_rows,)
+    balance : float
+        0: every row weighs alike. 1: every class does. Between them: those weights to this power.
+
+    Examples
+    --------
+    >>> class_weights(["a", "a", "a", "b"], 1).round(2).tolist()
+    [0.67, 0.67, 0.67, 2.0]
+    """
+    return np.asarray(compute_sample_weight("balanced", y) ** balance)
+
+
+def rows_aside(y: Any, seed: int | None) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows to train on and rows to stop at, with the same classes where they have two rows."""
+    classes, counts = np.unique(y, return_counts=True)
+    n = max(round(ASIDE * len(y)), len(classes))
+    stratify = y if counts.min() > 1 else None
+    train, aside = train_test_split(
+        np.arange(len(y)), test_size=n, stratify=stratify, random_state=seed
+    )
+    return train, aside
+
+
+class BalancedMLPClassifier(MLPClassifier):
+    """`MLPClassifier` that weighs classes, and stops when rows set aside are no better predicted.
+
+    Parameters
+    ----------
+    hidden_layer_sizes, alpha, random_state
+        As for `MLPClassifier`.
+    balance : float
+        As for `class_weights`.
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Sequence[int] = (32,),
+        alpha: float = 0.1,
+        balance: float = 1.0,
+        random_state: int | None = None,
+    ) -> None:
+        super().__init__(
+            hidden_layer_sizes=hidden_layer_sizes,
+            alpha=alpha,
+            batch_size=64,
+            learning_rate_init=2e-3,
+            n_iter_no_change=8,
+            random_state=random_state,
+        )
+        self.balance = balance
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Fit to rows, each with the weight of its class."""
+        _, counts = np.unique(y, return_counts=True)
+        self.early_stopping = bool(counts.min() > 1)  # it stratifies what it sets aside
+        self.validation_fraction = max(ASIDE, len(counts) / len(y))
+        self.batch_size = min(64, len(y) // 2)
+        return super().fit(X, y, sample_weight=class_weights(y, self.balance))

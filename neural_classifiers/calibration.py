@@ -1,0 +1,180 @@
+"""Probabilities that mean what they say, by one number: a temperature.
+
+The answers that a search keeps for the rows held out cost nothing more, so the temperature is
+fitted on those: no row that a model was fitted on judges how sure it may be. One number cannot
+change which class is the likeliest, so calibrated models predict what they predicted before.
+"""
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+from neural_classifiers.outcomes import Outcome
+from neural_classifiers.scores import wilson_interval
+
+__all__ = [
+    "TemperatureScaled",
+    "calibrate",
+    "fit_temperature",
+    "held_out_logits",
+    "logits_of",
+    "softmax",
+]
+
+N_BINS = 10  # of the reliability curve
+LEAST, MOST = 0.02, 50.0  # of a temperature: beyond, the probabilities are all or nothing
+
+
+class TemperatureScaled(ClassifierMixin, BaseEstimator):
+    """A classifier whose probabilities are softened or sharpened by a temperature.
+
+    Parameters
+    ----------
+    classifier : classifier
+        With ``predict_proba`` or ``decision_function``; `fit` fits it as it stands.
+    temperature : float
+        Above 1: less sure than the classifier says; below 1: surer.
+    """
+
+    def __init__(self, classifier: Any, temperature: float = 1.0) -> None:
+        self.classifier = classifier
+        self.temperature = temperature
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self.classifier, "classes_")
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """Classes in the order of the probabilities."""
+        return np.asarray(self.classifier.classes_)
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Fit the classifier; the temperature is a parameter."""
+        self.classifier.fit(X, y)
+        return self
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """What the classifier predicts: a temperature changes no answer."""
+        return np.asarray(self.classifier.predict(X))
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Probabilities of shape (n_rows, n_classes)."""
+        if hasattr(self.classifier, "predict_proba"):
+            logits = logits_of({"predict_proba": self.classifier.predict_proba(X)})
+        else:
+            logits = logits_of({"decision_function": self.classifier.decision_function(X)})
+        return softmax(logits / self.temperature)
+
+
+def logits_of(answers: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
+    """Log-probabilities, or decision values where there are none, of shape (n_rows, n_classes)."""
+    if "predict_proba" in answers:
+        return np.log(np.clip(np.asarray(answers["predict_proba"], np.float64), 1e-12, None))
+    values = np.asarray(answers["decision_function"], np.float64)
+    # of two classes scikit-learn gives one column: how much the second is ahead
+    return np.column_stack([-values / 2, values / 2]) if values.ndim == 1 else values
+
+
+def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each row as probabilities."""
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+
+
+def fit_temperature(logits: NDArray[np.float64], places: NDArray[np.intp]) -> float:
+    """The temperature at which the actual classes are the likeliest.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (n_rows, n_classes)
+        Of rows that the model was not fitted on.
+    places : ndarray of shape (n_rows,)
+        Column of the actual class of each row.
+
+    Notes
+    -----
+    Source: C. Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
+    """
+    from scipy.optimize import minimize_scalar
+
+    rows = np.arange(len(places))
+
+    def loss(log_temperature: float) -> float:
+        chances = softmax(logits / np.exp(log_temperature))[rows, places]
+        return float(-np.log(np.clip(chances, 1e-12, None)).mean())
+
+    found = minimize_scalar(loss, bounds=(np.log(LEAST), np.log(MOST)), method="bounded")
+    return float(np.exp(found.x))
+
+
+def calibrate(
+    probabilities: np.ndarray, labels: np.ndarray, n_bins: int = N_BINS
+) -> dict[str, Any]:
+    """How far the probability of the answer is the share of right answers.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (n_rows, n_classes)
+    labels : ndarray of shape (n_rows,)
+        Columns of the actual classes
+    n_bins : int
+        Bins of equal width between 0 and 1; an answer of exactly 1 is in the last.
+
+    Returns
+    -------
+    dict
+        ``ece``, the expected calibration error: the mean over the rows of the distance between
+        a bin's mean confidence and its accuracy, a fraction. ``confidence`` and ``accuracy``
+        over all rows. ``bins``: of each bin that has answers its bounds, ``rows``,
+        ``confidence``, ``accuracy`` and the accuracy's Wilson interval.
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    is_right = probabilities.argmax(axis=1) == labels
+    of_bin = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
+    bins, ece = [], 0.0
+    for i in np.unique(of_bin).tolist():
+        inside = of_bin == i
+        n, right = int(inside.sum()), int(is_right[inside].sum())
+        mean = float(confidence[inside].mean())
+        low, high = wilson_interval(right, n)
+        ece += n / len(labels) * abs(mean - right / n)
+        bins.append(
+            {
+                "from": i / n_bins,
+                "to": (i + 1) / n_bins,
+                "rows": n,
+                "confidence": mean,
+                "accuracy": right / n,
+                "low": low,
+                "high": high,
+            }
+        )
+    return {
+        "ece": ece,
+        "confidence": float(confidence.mean()),
+        "accuracy": float(is_right.mean()),
+        "bins": bins,
+    }
+
+
+def held_out_logits(
+    outcomes: list[tuple[NDArray[np.intp], Outcome]], classes: NDArray[Any], n_rows: int
+) -> NDArray[np.float64]:
+    """What a search's candidate answered on the rows of each fold held out, in the rows' order.
+
+    Parameters
+    ----------
+    outcomes : list of (rows held out, Outcome)
+    classes : ndarray
+        All classes, in the order wanted.
+    n_rows : int
+        Of the training set; rows that no fold held out stay nan.
+    """
+    logits = np.full((n_rows, len(classes)), np.nan)
+    for rows, outcome in outcomes:
+        assert outcome.classes is not None
+        columns = np.searchsorted(classes, outcome.classes)
+        logits[np.ix_(rows, columns)] = logits_of(outcome.answers)
+    return logits

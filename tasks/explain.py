@@ -1,0 +1,166 @@
+"""Say of the judged models where they are weak, why they answer so, what more data would do."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tasks.models import Model, load_pipeline
+from tasks.records import File, Reference
+from tasks.score import Scored
+from tasks.split import Split, read_comments
+from tasks.steps import step
+
+N_OCCLUDED = 3  # comments, each answered again without each of its words
+
+
+class Explained(Reference):
+    """Slices of the test set, words that decide, mistakes and occluded comments.
+
+    `explanations` is JSON with the keys ``slices``, ``words``, ``mistakes``, ``occluded``.
+    """
+
+    explanations: File
+    slices: int
+    mistakes: int
+
+    def in_words(self) -> str:
+        """How much there is to read."""
+        return f"{self.slices} slices, {self.mistakes} of the surest mistakes"
+
+
+class Examined(Reference):
+    """What the linear model says of the training set: its learning curve, labels in doubt.
+
+    `curve` is JSON, ``figure`` its picture; `suspected` has ``txt``, ``cat`` and the probability
+    of the label and of the likelier class, by which the linear model (not fitted on the comment)
+    contradicts the label, the surest first.
+    """
+
+    curve: File
+    figure: File
+    suspected: File
+    n_suspected: int
+
+    def in_words(self) -> str:
+        """How many labels are in doubt."""
+        return f"{self.n_suspected:,} training comments whose label is in doubt"
+
+
+@step(threads=1)
+def explain_models(
+    split: Split, models: dict[str, Model], scored: dict[str, Scored], folder: Path
+) -> Explained:
+    """Slices and mistakes of every model; words of the linear one; occlusion of the networks."""
+    from neural_classifiers import judgement
+
+    test = pd.read_parquet(split.test.verified())
+    answers = {name: pd.read_parquet(s.predictions.verified()) for name, s in scored.items()}
+    answers = {name: table for name, table in answers.items() if not _knows_some(table)}
+    actual = test["cat"].to_numpy(str)
+    slices = judgement.score_slices(
+        judgement.slices_of(test["txt"].tolist(), test["file"].tolist()),
+        actual,
+        {name: table["predicted"].to_numpy(str) for name, table in answers.items()},
+    )
+    mistakes, occluded = {}, {}
+    for name, table in answers.items():
+        if name == "constant":
+            continue
+        found = judgement.surest_mistakes(actual, _probabilities(table), _classes(table))
+        texts = test["txt"].iloc[[m["row"] for m in found]].tolist()
+        mistakes[name] = [m | {"txt": text} for m, text in zip(found, texts, strict=True)]
+        if name not in ("linear", "serving"):
+            occluded[name] = _occluded(models[name], table, test)
+    words = judgement.deciding_words(load_pipeline(models["linear"])) if "linear" in models else {}
+    told = {"slices": slices, "words": words, "mistakes": mistakes, "occluded": occluded}
+    path = folder / "explanations.json"
+    path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    return Explained(
+        explanations=File.of(path),
+        slices=len(slices),
+        mistakes=sum(len(each) for each in mistakes.values()),
+    )
+
+
+@step(threads=1)
+def examine_training(split: Split, linear: Model, folds: int, seed: int, folder: Path) -> Examined:
+    """The learning curve of the linear model, and the labels that it contradicts."""
+    from neural_classifiers import judgement
+    from neural_classifiers.plots import plot_sizes
+
+    train, comments = pd.read_parquet(split.train.verified()), read_comments(split.train)
+    pipeline = load_pipeline(linear)
+    curve = judgement.learning_curve(pipeline, comments.X, comments.y, folds, seed)
+    (folder / "curve.json").write_text(json.dumps(curve, indent=2) + "\n", encoding="utf-8")
+    (folder / "curve.png").write_bytes(plot_sizes(curve))
+    suspected = folder / "suspected.parquet"
+    _suspected(train, linear).to_parquet(suspected, index=False)
+    return Examined(
+        curve=File.of(folder / "curve.json"),
+        figure=File.of(folder / "curve.png"),
+        suspected=File.of(suspected),
+        n_suspected=len(pd.read_parquet(suspected)),
+    )
+
+
+def _suspected(train: pd.DataFrame, linear: Model) -> pd.DataFrame:
+    from neural_classifiers import judgement
+
+    if linear.held_out is None:
+        raise ValueError("expected a linear model that was searched with answers held out")
+    held_out = pd.read_parquet(linear.held_out.verified())
+    classes, probabilities = _classes(held_out), _probabilities(held_out)
+    rows = judgement.suspected_labels(train["cat"].tolist(), probabilities, classes)
+    places = np.searchsorted(classes, train["cat"].iloc[rows].to_numpy(str))
+    found = train.iloc[rows][["file", "line", "txt", "cat"]].copy()
+    found["p_cat"] = probabilities[rows, places]
+    found["likelier"] = np.asarray(classes)[probabilities[rows].argmax(axis=1)]
+    found["p_likelier"] = probabilities[rows].max(axis=1)
+    return found
+
+
+def _occluded(model: Model, table: pd.DataFrame, test: pd.DataFrame) -> list[dict[str, Any]]:
+    """The comments that a network was surest of, rightly or not, and the words it hung on."""
+    from neural_classifiers import judgement
+
+    if model.weights is not None:
+        from neural_classifiers.threads import set_tensorflow_threads
+
+        set_tensorflow_threads(1)
+    pipeline, classes = load_pipeline(model), _classes(table)
+    n_words = [len(text.split()) for text in test["clean"]]
+    surest = _probabilities(table).max(axis=1)
+    # of comments long enough to show something, one of each class if there are so many
+    order = [int(i) for i in np.argsort(-surest, kind="stable") if n_words[i] >= 3]
+    answers = table["predicted"].to_numpy(str)
+    firsts = [next((i for i in order if answers[i] == label), None) for label in classes]
+    rows = [row for row in firsts if row is not None][:N_OCCLUDED]
+    told = []
+    for row in rows:
+        found = judgement.occlusion(pipeline.predict_proba, test["clean"].iloc[row])
+        told.append(
+            {
+                "txt": test["txt"].iloc[row],
+                "actual": str(test["cat"].iloc[row]),
+                "predicted": str(pipeline.classes_[found["place"]]),
+                "probability": found["probability"],
+                "words": found["words"],
+            }
+        )
+    return told
+
+
+def _knows_some(table: pd.DataFrame) -> bool:
+    """Whether a model, the serving one, was trained on some of the test rows."""
+    return "seen" in table and bool(table["seen"].any())
+
+
+def _classes(table: pd.DataFrame) -> list[str]:
+    return [c.removeprefix("p_") for c in table.columns.astype(str) if c.startswith("p_")]
+
+
+def _probabilities(table: pd.DataFrame) -> "np.ndarray[Any, Any]":
+    return table[[f"p_{label}" for label in _classes(table)]].to_numpy(np.float64)

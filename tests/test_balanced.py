@@ -1,0 +1,97 @@
+"""Networks that weigh classes and stop early, for scikit-learn and Keras alike."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.metrics import recall_score
+
+from neural_classifiers.balanced import BalancedMLPClassifier, class_weights, rows_aside
+from neural_classifiers.calibration import TemperatureScaled
+from neural_classifiers.equivalence import describe
+from neural_classifiers.pipelines import improved_keras_pipeline, improved_scikit_pipeline
+
+
+def rare_and_common(n=400, seed=1):
+    """Two classes that overlap; one comment in ten is of the rare one."""
+    rng = np.random.default_rng(seed)
+    y = np.where(np.arange(n) % 10 == 0, "rare", "common")
+    X = rng.normal(size=(n, 20)) + 0.5 * (y == "rare")[:, None]
+    return sparse.csr_array(X), y
+
+
+def keras_network(**parameters):
+    from neural_classifiers.keras_classifier import balanced_classifier
+
+    return balanced_classifier(seed=3, **parameters).set_params(epochs=8)
+
+
+NETWORKS = {"scikit": lambda **p: BalancedMLPClassifier((8,), random_state=3, **p)}
+NETWORKS["keras"] = keras_network
+
+
+def test_a_class_with_few_rows_weighs_as_much_as_any_other():
+    y = np.array(["a"] * 90 + ["b"] * 10)
+
+    weights = class_weights(y, 1.0)
+    assert weights[:90].sum() == pytest.approx(weights[90:].sum())
+    assert class_weights(y, 0).tolist() == [1.0] * 100
+    half = class_weights(y, 0.5)
+    assert half[-1] / half[0] == pytest.approx(3)  # the root of 90 / 10
+
+
+def test_the_rows_set_aside_hold_every_class_and_none_that_is_trained_on():
+    y = np.array(["a"] * 90 + ["b"] * 10)
+    train, aside = rows_aside(y, 1)
+
+    assert sorted([*train, *aside]) == list(range(100))
+    assert len(aside) == 10
+    assert set(y[aside]) == {"a", "b"}
+    assert rows_aside(np.array(["a", "b", "b"]), 1)[0].size == 1  # "b" alone cannot be stratified
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_weights_make_a_network_find_the_rare_class(kind):
+    X, y = rare_and_common()
+    found = [
+        recall_score(y, NETWORKS[kind](balance=b).fit(X, y).predict(X), pos_label="rare")
+        for b in (0.0, 1.0)
+    ]
+
+    assert found[1] > found[0]
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_one_seed_gives_one_network_and_its_copy_the_same(kind):
+    X, y = rare_and_common()
+    network = NETWORKS[kind](balance=0.75)
+    first = network.fit(X, y).predict_proba(X)
+
+    assert network.get_params()["balance"] == 0.75
+    assert clone(network).fit(X, y).predict_proba(X).tolist() == first.tolist()
+    assert describe(clone(network)) != describe(NETWORKS[kind](balance=1.0))
+
+
+def test_keras_keeps_the_weights_of_its_best_epoch():
+    X, y = rare_and_common()
+    network = keras_network().set_params(epochs=60).fit(X, y)
+
+    losses = network.history_["val_loss"]
+    assert len(losses) < 60
+    assert np.argmin(losses) < len(losses) - 1
+
+
+@pytest.mark.parametrize("make", [improved_scikit_pipeline, improved_keras_pipeline])
+def test_the_pipelines_take_words_and_characters_of_few_texts(make):
+    words = {"sports": "goal match coach", "games": "boss level quest"}
+    X = [f"no{i} {word}" for text in words.values() for i, word in enumerate(4 * text.split())]
+    y = np.repeat(list(words), 12)
+
+    fitted = make(1).set_params(best__k=40).fit(X, y)
+    assert fitted[:-1].transform(X).shape == (24, 40)
+    kinds = {name.split("__")[0] for name in fitted[:-1].get_feature_names_out()}
+    assert kinds == {"words", "characters"}
+    assert TemperatureScaled(fitted[-1], 2.0).predict_proba(fitted[:-1].transform(X)).shape == (
+        24,
+        2,
+    )

@@ -1,0 +1,83 @@
+"""A temperature makes probabilities mean what they say, and changes no answer."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import make_classification
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.svm import LinearSVC
+
+from neural_classifiers import search
+from neural_classifiers.calibration import (
+    TemperatureScaled,
+    fit_temperature,
+    held_out_logits,
+    logits_of,
+    softmax,
+)
+
+X, Y = make_classification(400, 20, n_informative=6, n_classes=3, flip_y=0.2, random_state=1)
+
+
+def test_answers_drawn_from_flattened_probabilities_get_their_temperature_back():
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(20_000, 3)) * 2
+    chances = softmax(logits / 2.5)  # the truth is two and a half times less sure
+    places = (chances.cumsum(axis=1) < rng.random((20_000, 1))).sum(axis=1)
+
+    assert fit_temperature(logits, places) == pytest.approx(2.5, rel=0.05)
+
+
+@pytest.mark.parametrize("classifier", [LogisticRegression(C=100), LinearSVC()], ids=str)
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_temperature_changes_probabilities_and_no_answer(classifier, n_classes):
+    rows = n_classes > Y
+    model = TemperatureScaled(classifier, 3.0).fit(X[rows], Y[rows])
+    chances = model.predict_proba(X)
+
+    assert chances.shape == (400, n_classes)
+    assert chances.sum(axis=1) == pytest.approx(1)
+    assert model.classes_[chances.argmax(axis=1)].tolist() == model.predict(X).tolist()
+    assert model.predict(X).tolist() == classifier.predict(X).tolist()
+    surer = TemperatureScaled(classifier, 1.0).predict_proba(X)
+    assert (chances.max(axis=1) <= surer.max(axis=1)).all()
+
+
+def test_a_temperature_of_one_leaves_probabilities_as_they_are():
+    fitted = LogisticRegression().fit(X, Y)
+
+    same = TemperatureScaled(fitted).predict_proba(X)
+    assert same == pytest.approx(fitted.predict_proba(X))
+
+
+def test_what_a_search_kept_for_the_rows_held_out_calibrates_the_winner():
+    plan = search.plan(LinearSVC(), {"C": [0.1, 1.0]}, X, Y, namespace="tests")
+    store: dict[str, bytes] = {}
+    search.fit_share(plan, store)
+    results = search.collect(plan, store)
+    answers = search.held_out_answers(plan, results, store)
+
+    logits = held_out_logits(answers, np.unique(Y), len(Y))
+    assert not np.isnan(logits).any()
+    best = LinearSVC(C=results.best_params_["C"])
+    train, held_out = plan.folds[2]
+    expected = best.fit(X[train], Y[train]).decision_function(X[held_out])
+    assert logits[held_out] == pytest.approx(expected)
+    temperature = fit_temperature(logits, Y)
+    losses = [log_loss(Y, softmax(logits / t)) for t in (temperature, 1.0, 3.0)]
+    assert losses[0] == min(losses)
+
+
+def test_a_fit_that_is_missing_is_no_answer():
+    plan = search.plan(LinearSVC(), {"C": [0.1]}, X, Y, namespace="tests")
+    store: dict[str, bytes] = {}
+    search.fit_share(plan, store)
+    results = search.collect(plan, store)
+    del store[plan.key(0, 3)]
+
+    with pytest.raises(LookupError, match="on fold 3"):
+        search.held_out_answers(plan, results, store)
+
+
+def test_probabilities_of_zero_are_no_minus_infinity():
+    assert np.isfinite(logits_of({"predict_proba": np.array([[0.0, 1.0]])})).all()
