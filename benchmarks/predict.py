@@ -192,14 +192,17 @@ def main() -> None:
         n_texts = min(10_000, len(posts))
         n_different = different_features(model, [p["txt"] for p in posts[-n_texts:]])
         print(f"\nfeatures of {n_texts:,} posts, training against prediction: {n_different} differ")
-        cold = [measured([str(COMMAND), "predict", texts[0]]) for _ in range(7)]
+        cold = [measured([str(COMMAND), "predict", texts[0]]) for _ in range(5)]
+        libraries = [sys.executable, "-c", "import skops.io, nltk.stem"]
+        floor = [measured(libraries)[1] for _ in range(5)]
         print(
             f"\none text after loading, median of {len(texts)}: {statistics.median(took_ms):.2f} ms"
             f" (worst {max(took_ms):.1f})"
             f"\none text from the command line, median of {len(cold)}: "
             f"{statistics.median(c[0] for c in cold):.2f} s, "
             f"{statistics.median(c[1] for c in cold):.2f} s of processor, peak "
-            f"{max(c[2] for c in cold):.0f} MB"
+            f"{max(c[2] for c in cold):.0f} MB; of it to import scikit-learn, skops and NLTK "
+            f"{statistics.median(floor):.2f} s of processor"
         )
 
 

@@ -74,7 +74,10 @@ def _promote(parsed: argparse.Namespace) -> int:
     except (history.UnknownRunError, NothingToPromoteError, NotPromotedError) as error:
         return _refused(error)
     told = {"decisions": [decision.as_dict() for decision in decisions]}
-    _tell(parsed, told, "".join(f"{in_words(decision)}\n" for decision in decisions))
+    words = [in_words(decision) for decision in decisions]
+    if any("no difference" in gate.found for gate in decisions[-1].gates if not gate.passed):
+        words.append("A run on more comments (--sample) shows smaller differences.")
+    _tell(parsed, told, "".join(f"{line}\n" for line in words))
     return 0 if decisions[-1].version else 1
 
 

@@ -10,7 +10,6 @@ apostrophe goes first, so that "(don't" and "don't," are both recognised as the 
 
 import html
 import re
-import sys
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -296,19 +295,28 @@ def porter_stemmer() -> Callable[[str], str]:
     return lru_cache(MAX_REMEMBERED_STEMS)(PorterStemmer().stem)
 
 
-@cache
-def _punctuation() -> tuple[int, ...]:
-    """Every Unicode punctuation mark."""
-    # The scan of all 1,114,112 characters takes about 0.1 s: once, at the first comment.
-    return tuple(c for c in range(sys.maxunicode + 1) if unicodedata.category(chr(c))[0] == "P")
+class _Translation(dict[int, int | str | None]):
+    """What becomes of each character; looked up in Unicode's tables when it is first met.
+
+    To list all punctuation marks of Unicode takes 0.1 s, too long for a single text.
+    """
+
+    def __init__(self, punctuation: str | None, kept: str = "") -> None:
+        super().__init__({ord(character): "'" for character in kept})
+        self._punctuation = punctuation
+
+    def __missing__(self, character: int) -> int | str | None:
+        is_mark = unicodedata.category(chr(character))[0] == "P"
+        self[character] = self._punctuation if is_mark else character
+        return self[character]
 
 
 @cache
-def _punctuation_to_spaces() -> dict[int, str]:
+def _punctuation_to_spaces() -> _Translation:
     """Every punctuation mark mapped to a space, the apostrophe's two forms to "'"."""
-    return dict.fromkeys(_punctuation(), " ") | {ord("'"): "'", ord("’"): "'"}
+    return _Translation(" ", kept="'’")
 
 
 @cache
-def _punctuation_to_nothing() -> dict[int, None]:
-    return dict.fromkeys(_punctuation())
+def _punctuation_to_nothing() -> _Translation:
+    return _Translation(None)
