@@ -349,11 +349,12 @@ def warnings(
         if never:
             listed = " and ".join(f"“{label}”" for label in never)
             told.append(f"The {titles[name]} never answers {listed}.")
+    network = recommended if recommended in _networks(trained) else _best_network(trained)
     for c in comparisons:
-        if (c["model"], c["rival"]) != (_best_network(trained), "linear"):
+        if (c["model"], c["rival"]) != (network, "linear"):
             continue
         low, high = c["accuracy_interval"]
-        if low <= 0 <= high:
+        if low <= 0 <= high and recommended == "linear":
             told.append(
                 f"The test set is too small to tell the {titles[c['model']]} from the linear "
                 f"model: {c['n_rows']:,} comments show differences of about "
@@ -380,6 +381,9 @@ def warnings(
     return told
 
 
+def _networks(models: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [name for name in models if name not in ("constant", "linear", "serving")]
+
+
 def _best_network(models: Mapping[str, Mapping[str, Any]]) -> str | None:
-    networks = [name for name in models if name not in ("linear", "serving")]
-    return max(networks, key=lambda name: models[name]["accuracy"], default=None)
+    return max(_networks(models), key=lambda name: models[name]["accuracy"], default=None)

@@ -19,6 +19,7 @@ from neural_classifiers import judgement
 from neural_classifiers.scores import (
     CONSTANT,
     LINEAR,
+    SERVING,
     ModelComparison,
     Scores,
     model_title,
@@ -411,6 +412,7 @@ def _comments(section: Mapping[str, Any] | None) -> dict[str, Any] | None:
             "words": verdict(c),
         }
         for c in comparisons
+        if c.rival in (CONSTANT, LINEAR, SERVING) or recommended in (c.model, c.rival)
     ]
     labels = list(section["counts"])
     return {
