@@ -97,29 +97,37 @@ def score_slices(
 
 def surest_mistakes(
     actual: NDArray[Any],
+    predicted: NDArray[Any],
     probabilities: NDArray[np.float64],
     classes: Sequence[str],
     limit: int = N_MISTAKES,
 ) -> list[dict[str, Any]]:
     """The wrong answers that a model was surest of, the surest first.
 
+    Parameters
+    ----------
+    actual, predicted : ndarray of str, shape (n_rows,)
+    probabilities : ndarray of shape (n_rows, n_classes)
+    classes : sequence of str
+        In the order of the columns, sorted.
+    limit : int
+
     Returns
     -------
     list of dict
         ``row``, ``actual``, ``predicted``, ``p_actual`` and ``p_predicted``.
     """
-    names = np.asarray(classes, dtype=str)
-    answers = probabilities.argmax(axis=1)
-    surest = probabilities.max(axis=1)
-    wrong = np.flatnonzero(names[answers] != actual)
+    rows, names = np.arange(len(actual)), np.asarray(classes, dtype=str)
+    surest = probabilities[rows, np.searchsorted(names, predicted)]
+    of_actual = probabilities[rows, np.searchsorted(names, actual)]
+    wrong = np.flatnonzero(predicted != actual)
     worst = wrong[np.argsort(-surest[wrong], kind="stable")][:limit]
-    places = {name: i for i, name in enumerate(names.tolist())}
     return [
         {
             "row": int(i),
             "actual": str(actual[i]),
-            "predicted": str(names[answers[i]]),
-            "p_actual": float(probabilities[i, places[str(actual[i])]]),
+            "predicted": str(predicted[i]),
+            "p_actual": float(of_actual[i]),
             "p_predicted": float(surest[i]),
         }
         for i in worst
@@ -160,6 +168,7 @@ def deciding_words(pipeline: Any, limit: int = N_WORDS) -> dict[str, list[str]]:
 def occlusion(
     predict_proba: Callable[[list[str]], NDArray[np.float64]],
     text: str,
+    place: int,
     max_words: int = 60,
     limit: int = 5,
 ) -> dict[str, Any]:
@@ -171,6 +180,8 @@ def occlusion(
         Of cleaned texts.
     text : str
         Cleaned: words separated by spaces.
+    place : int
+        Of the answer among the classes.
     max_words : int
         Of the comment that are tried.
     limit : int
@@ -179,18 +190,16 @@ def occlusion(
     Returns
     -------
     dict
-        ``place`` of the answer among the classes, its ``probability``, and ``words``: pairs of a
-        word and by how much the probability falls when every occurrence is left out.
+        ``probability`` of the answer, and ``words``: pairs of a word and by how much the
+        probability falls when every occurrence is left out.
     """
     words = text.split()
     tried = list(dict.fromkeys(words))[:max_words]
     without = [" ".join(w for w in words if w != each) for each in tried]
     probabilities = predict_proba([text, *without])
-    place = int(probabilities[0].argmax())
     falls = probabilities[0, place] - probabilities[1:, place]
     order = np.argsort(-falls, kind="stable")[:limit]
     return {
-        "place": place,
         "probability": float(probabilities[0, place]),
         "words": [(tried[i], float(falls[i])) for i in order],
     }

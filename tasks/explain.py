@@ -68,7 +68,8 @@ def explain_models(
     for name, table in answers.items():
         if name == "constant":
             continue
-        found = judgement.surest_mistakes(actual, _probabilities(table), _classes(table))
+        said = table["predicted"].to_numpy(str)
+        found = judgement.surest_mistakes(actual, said, _probabilities(table), _classes(table))
         texts = test["txt"].iloc[[m["row"] for m in found]].tolist()
         mistakes[name] = [m | {"txt": text} for m, text in zip(found, texts, strict=True)]
         if name not in ("linear", "serving"):
@@ -139,12 +140,13 @@ def _occluded(model: Model, table: pd.DataFrame, test: pd.DataFrame) -> list[dic
     rows = [row for row in firsts if row is not None][:N_OCCLUDED]
     told = []
     for row in rows:
-        found = judgement.occlusion(pipeline.predict_proba, test["clean"].iloc[row])
+        text, place = test["clean"].iloc[row], classes.index(answers[row])
+        found = judgement.occlusion(pipeline.predict_proba, text, place)
         told.append(
             {
                 "txt": test["txt"].iloc[row],
                 "actual": str(test["cat"].iloc[row]),
-                "predicted": str(pipeline.classes_[found["place"]]),
+                "predicted": str(answers[row]),
                 "probability": found["probability"],
                 "words": found["words"],
             }

@@ -123,9 +123,9 @@ def load_pipeline(model: Model) -> "Pipeline":
     weights = weights_from_bytes(model.weights.verified().read_bytes(), str(model.weights.path))
     network = keras_classifier.rebuild(weights, card["classes"], **card["network"])
     if card["temperature"] is not None:
-        from neural_classifiers.calibration import TemperatureScaled
+        from neural_classifiers.calibration import Calibrated
 
-        network = TemperatureScaled(network, card["temperature"])
+        network = Calibrated(network, card["temperature"], card["offsets"])
     pipeline.steps.append(("keras", network))
     return pipeline
 
