@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neural_classifiers.scores import percent, wilson_interval
+from neural_classifiers.scores import SERVING, SIMPLE, percent, wilson_interval
 
 __all__ = [
     "deciding_words",
@@ -358,22 +358,22 @@ def warnings(
         if never:
             listed = " and ".join(f"“{label}”" for label in never)
             told.append(f"The {titles[name]} never answers {listed}.")
-    network = recommended if recommended in _networks(trained) else _best_network(trained)
+    network = _best_network(trained)
     for c in comparisons:
-        if (c["model"], c["rival"]) != (network, "linear"):
+        if (c["model"], c["rival"]) != (network, recommended):
             continue
         low, high = c["accuracy_interval"]
-        if low <= 0 <= high and recommended == "linear":
+        if low <= 0 <= high:
             told.append(
-                f"The test set is too small to tell the {titles[c['model']]} from the linear "
-                f"model: {c['n_rows']:,} comments show differences of about "
+                f"The test set is too small to tell the {titles[c['model']]} from the "
+                f"{titles[c['rival']]}: {c['n_rows']:,} comments show differences of about "
                 f"{100 * (high - low) / 2:.1f} points or more, and this one is "
                 f"{100 * abs(c['accuracy_difference']):.1f}."
             )
-        if recommended == "linear":
+        if recommended != "constant":
             told.append(
-                f"A simpler model is as good: no network is shown to be better than the linear "
-                f"model, not even the {titles[c['model']]}."
+                f"A simpler model is as good: no network is shown to be better than the "
+                f"{titles[c['rival']]}, not even the {titles[c['model']]}."
             )
     if recommended in trained:
         calibration = trained[recommended].get("calibration")
@@ -391,7 +391,7 @@ def warnings(
 
 
 def _networks(models: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    return [name for name in models if name not in ("constant", "linear", "serving")]
+    return [name for name in models if name not in (*SIMPLE, SERVING)]
 
 
 def _best_network(models: Mapping[str, Mapping[str, Any]]) -> str | None:

@@ -289,7 +289,7 @@ def balanced_classifier(
     """A network made for few comments and unequal classes, as an unfitted classifier.
 
     One hidden layer, dropout on the features and on the layer, weights of classes and early
-    stopping: what each is worth stands in docs/log.md.
+    stopping: docs/log.md tells what was tried instead.
     """
     return BalancedKerasClassifier(
         model=_compiled_comment_mlp,

@@ -20,6 +20,7 @@ from neural_classifiers.scores import (
     CONSTANT,
     LINEAR,
     SERVING,
+    SIMPLE,
     ModelComparison,
     Scores,
     model_title,
@@ -412,7 +413,7 @@ def _comments(section: Mapping[str, Any] | None) -> dict[str, Any] | None:
             "words": verdict(c),
         }
         for c in comparisons
-        if c.rival in (CONSTANT, LINEAR, SERVING) or recommended in (c.model, c.rival)
+        if c.rival in (*SIMPLE, SERVING) or recommended in (c.model, c.rival)
     ]
     labels = list(section["counts"])
     return {

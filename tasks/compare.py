@@ -7,9 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from neural_classifiers.scores import (
-    CONSTANT,
-    LINEAR,
     SERVING,
+    SIMPLE,
     ModelComparison,
     compare_predictions,
 )
@@ -17,7 +16,7 @@ from tasks.records import File, Reference
 from tasks.score import Scored
 from tasks.steps import step
 
-RIVALS = (CONSTANT, LINEAR, SERVING)
+RIVALS = (*SIMPLE, SERVING)
 
 
 class Compared(Reference):
@@ -35,7 +34,7 @@ class Compared(Reference):
 def compare_models(scored: list[Scored], seed: int, folder: Path) -> Compared:
     """Differences of accuracy and macro-F1 for every pair of models that were scored."""
     tables = {s.name: pd.read_parquet(s.predictions.verified()) for s in scored}
-    simplest_first = sorted(tables, key=lambda name: (name not in RIVALS, list(tables).index(name)))
+    simplest_first = sorted(tables, key=lambda name: (*RIVALS, *tables).index(name))
     comparisons = []
     for rival, name in combinations(simplest_first, 2):
         actual, ours = (tables[name][c].to_numpy(str) for c in ("actual", "predicted"))

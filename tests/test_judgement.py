@@ -168,7 +168,7 @@ def test_a_score_that_is_too_good_is_called_a_leak():
 
 
 def test_a_class_that_is_never_answered_is_named():
-    told = warned(keras=scores(0.8, ((60, 0), (40, 0))))
+    told = warned("keras", keras=scores(0.8, ((60, 0), (40, 0))))
     assert "The Keras network never answers “b”." in told
 
 
