@@ -30,8 +30,16 @@ import numpy as np  # noqa: E402
 SEEDS = (34, 35, 36, 37, 38)
 SHARES = {"science_and_technology": 0.040, "sports": 0.236, "video_games": 0.724}  # notebook
 LARGE = 150_000
-RESULTS = ROOT / "artifacts" / "benchmarks" / "judgement.json"
-MODELS = ("constant", "linear", "scikit", "keras", "scikit_improved", "keras_improved")
+RESULTS = ROOT / "artifacts" / "benchmarks" / "judgement"  # a file a model and seed
+MODELS = (
+    "constant",
+    "linear",
+    "linear_improved",
+    "scikit",
+    "keras",
+    "scikit_improved",
+    "keras_improved",
+)
 
 
 def draw(path: Path, n: int, seed: int, shares: Mapping[str, float] | None) -> dict[str, Any]:
@@ -65,6 +73,7 @@ def search_of(model: str, seed: int) -> tuple[Any, Any, str]:
     made: dict[str, tuple[Any, Any, str]] = {
         "constant": (pipelines.constant_pipeline(), grids.CONSTANT_GRID, "accuracy"),
         "linear": (pipelines.linear_pipeline(), pipelines.linear_grid(), "accuracy"),
+        "linear_improved": (pipelines.linear_pipeline(), pipelines.linear_grid(), "f1_macro"),
         "scikit": (pipelines.scikit_pipeline(seed), grids.SCIKIT_GRID, "accuracy"),
         "scikit_improved": (
             pipelines.improved_scikit_pipeline(seed),
@@ -80,55 +89,80 @@ def search_of(model: str, seed: int) -> tuple[Any, Any, str]:
     return made[model]
 
 
-def judge(model: str, data: Mapping[str, Any], seed: int, candidate: int | None) -> dict[str, Any]:
-    """Search, or take a candidate of the grid; predict the test rows once."""
-    from neural_classifiers import search
+def judge(
+    model: str, data: Mapping[str, Any], seed: int, fixed: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Search, or take what a search chose; predict the test rows once."""
+    from neural_classifiers import calibration, search
     from neural_classifiers.pipelines import in_names
 
     began = time.monotonic()
     pipeline, grid, scoring = search_of(model, seed)
     train, test = data["train"], data["test"]
-    plan = search.plan(pipeline, grid, train["X"], train["y"], namespace="bench", scoring=scoring)
-    told: dict[str, Any] = {"searched": candidate is None}
-    if candidate is None:
+    is_shifted = scoring == "f1_macro"
+    scorer = calibration.shifted_f1_macro if is_shifted else scoring
+    plan = search.plan(pipeline, grid, train["X"], train["y"], namespace="bench", scoring=scorer)
+    classes, places = np.unique(plan.y, return_inverse=True)
+    if fixed is not None:
+        told = {key: fixed[key] for key in ("candidate", "temperature", "shift")}
+    else:
         store: dict[str, bytes] = {}
         search.fit_share(plan, store)
         results = search.collect(plan, store)
-        candidate = results.best_index_
-        told["over_folds"] = results.best_score_
-    assert candidate is not None
-    fitted = plan.build(candidate).fit(train["X"], train["y"])
+        told = {"candidate": results.best_index_, "temperature": None, "shift": None}
+        if is_shifted:
+            answers = search.held_out_answers(plan, results, store)
+            logits = calibration.held_out_logits(answers, classes, len(places))
+            told["temperature"] = calibration.fit_temperature(logits, places)
+            logits = np.log(calibration.softmax(logits / told["temperature"]) + calibration.TINY)
+            told["shift"] = calibration.fit_shift(logits, places)
+    fitted = plan.build(told["candidate"]).fit(train["X"], train["y"])
+    if is_shifted:
+        prior = calibration.prior_of(places, len(classes))
+        offsets = calibration.offsets_of(told["shift"], prior)
+        last = calibration.Calibrated(fitted[-1], told["temperature"], offsets)
+        fitted.steps[-1] = ("calibrated", last)
+    chosen = plan.candidates[told["candidate"]]
     return told | {
-        "candidate": candidate,
-        "parameters": {k: in_names(v) for k, v in plan.candidates[candidate].items()},
+        "is_fixed": fixed is not None,
+        "parameters": {name: in_names(value) for name, value in chosen.items()},
+        "actual": test["y"],
         "predicted": [str(label) for label in fitted.predict(test["X"])],
         "seconds": time.monotonic() - began,
     }
 
 
-def measure(name: str, posts: Path, results: dict[str, Any], only: Sequence[str]) -> None:
+def measure(name: str, posts: Path, only: Sequence[str]) -> None:
     """All models on all data of a comparison, those that were measured left out."""
     from neural_classifiers.threads import set_tensorflow_threads
 
     set_tensorflow_threads(1)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     for seed in SEEDS if name == "small" else SEEDS[:1]:
-        key = f"{name} {seed}"
-        missing = [m for m in only if m not in results.get(key, {}).get("models", {})]
+        missing = [model for model in only if read(name, seed, model) is None]
         if not missing:
             continue
         shares, n = (SHARES, 3000) if name == "small" else (None, LARGE)
         data = draw(posts, n, seed, shares)
-        told = results.setdefault(key, {"actual": data["test"]["y"], "models": {}})
         for model in missing:
-            first = results.get(f"small {SEEDS[0]}", {}).get("models", {}).get(model)
+            first = read("small", SEEDS[0], model)
             is_fixed = name == "large" or (model in ("scikit", "keras") and seed != SEEDS[0])
             if is_fixed and first is None:
                 raise SystemExit(f"expected {model} to be searched on {SEEDS[0]} first: run small")
-            candidate = first["candidate"] if is_fixed else None
-            told["models"][model] = judge(model, data, seed, candidate)
-            RESULTS.parent.mkdir(parents=True, exist_ok=True)
-            RESULTS.write_text(json.dumps(results))
-            sys.stderr.write(f"{key} {model} {told['models'][model]['seconds']:.0f} s\n")
+            told = judge(model, data, seed, first if is_fixed else None)
+            file_of(name, seed, model).write_text(json.dumps(told))
+            sys.stderr.write(f"{name} {seed} {model} {told['seconds']:.0f} s\n")
+
+
+def file_of(name: str, seed: int, model: str) -> Path:
+    """Where a measurement is kept."""
+    return RESULTS / f"{name}-{seed}-{model}.json"
+
+
+def read(name: str, seed: int, model: str) -> dict[str, Any] | None:
+    """A measurement; None before it was made."""
+    path = file_of(name, seed, model)
+    return json.loads(path.read_bytes()) if path.exists() else None
 
 
 def table_of_one(actual: Sequence[str], predicted: Mapping[str, Sequence[str]]) -> str:
@@ -158,7 +192,7 @@ def table_of_one(actual: Sequence[str], predicted: Mapping[str, Sequence[str]]) 
     return "\n".join(lines)
 
 
-def table_of_seeds(of_seeds: Sequence[Mapping[str, Any]]) -> str:
+def table_of_seeds(of_models: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Means over the seeds with 95 % intervals (Student's t), and paired differences to linear."""
     from neural_classifiers.scores import score_predictions
 
@@ -166,12 +200,11 @@ def table_of_seeds(of_seeds: Sequence[Mapping[str, Any]]) -> str:
         model: np.array(
             [
                 [s.accuracy, s.f1_macro]
-                for told in of_seeds
-                for s in [score_predictions(told["actual"], told["models"][model]["predicted"])]
+                for told in seeds
+                for s in [score_predictions(told["actual"], told["predicted"])]
             ]
         )
-        for model in MODELS
-        if all(model in told["models"] for told in of_seeds)
+        for model, seeds in of_models.items()
     }
     lines = [
         "| model | accuracy | macro-F1 | accuracy against linear | macro-F1 against linear |",
@@ -198,16 +231,18 @@ def _signed(interval: tuple[float, float]) -> str:
     return f"{interval[0]:+.3f} to {interval[1]:+.3f}"
 
 
-def print_tables(results: Mapping[str, Any]) -> None:
+def print_tables() -> None:
     """Whatever has been measured."""
-    small = [results[f"small {seed}"] for seed in SEEDS if f"small {seed}" in results]
-    if len(small) > 1:
-        print(f"3,000 posts with the notebook's class shares, {len(small)} seeds\n")
-        print(table_of_seeds(small) + "\n")
-    if large := results.get(f"large {SEEDS[0]}"):
-        predicted = {m: large["models"][m]["predicted"] for m in MODELS if m in large["models"]}
-        print(f"{LARGE:,} posts, {len(large['actual']):,} of them in the test set\n")
-        print(table_of_one(large["actual"], predicted))
+    small = {model: [read("small", seed, model) for seed in SEEDS] for model in MODELS}
+    whole = {m: [t for t in told if t] for m, told in small.items() if None not in told}
+    if "linear" in whole:
+        print(f"3,000 posts with the notebook's class shares, {len(SEEDS)} seeds\n")
+        print(table_of_seeds(whole) + "\n")
+    large = {m: told for m in MODELS if (told := read("large", SEEDS[0], m)) is not None}
+    if "linear" in large:
+        actual = large["linear"]["actual"]
+        print(f"{LARGE:,} posts, {len(actual):,} of them in the test set\n")
+        print(table_of_one(actual, {m: told["predicted"] for m, told in large.items()}))
 
 
 def print_run(folder: Path) -> None:
@@ -234,10 +269,9 @@ def main() -> None:
     if asked.what == "run":
         print_run(asked.path)
         return
-    results = json.loads(RESULTS.read_bytes()) if RESULTS.exists() else {}
     if asked.what != "tables":
-        measure(asked.what, asked.path, results, asked.models)
-    print_tables(results)
+        measure(asked.what, asked.path, asked.models)
+    print_tables()
 
 
 if __name__ == "__main__":

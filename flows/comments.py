@@ -86,7 +86,8 @@ def classify_comments(
     scikit_grid, keras_grid : dict of str to list
         Values to try; the notebook's by default.
     improved_grids : dict of str to dict of str to list
-        The same for the improved networks, "scikit" and "keras"; one without a grid is left out.
+        The same for the improved networks, "scikit" and "keras"; one without a grid is left out,
+        and with none of them the improved linear model too.
     scoring : str
         scikit-learn's name of the score that chooses; another one trains no candidate again.
     search : {"grid", "halving"}
@@ -114,12 +115,16 @@ def classify_comments(
         keras_fits.append(fit_keras.submit(split, keras_grid, fold, folds, seed))
     models = {
         "constant": fit_constant.submit(split, folds, seed),
-        "linear": search_linear.submit(split, folds, seed, scoring),
+        "linear": search_linear.submit("linear", split, folds, seed, scoring),
         "scikit": search_scikit.submit(
             split, scikit_grid, folds, seed, scikit_fits, scoring, search
         ),
         "keras": search_keras.submit(split, keras_grid, folds, seed, keras_fits, scoring, search),
     }
+    if improved_grids:  # what a linear model gains by the same means
+        models["linear_improved"] = search_linear.submit(
+            "linear_improved", split, folds, seed, "f1_macro"
+        )
     improved = {"scikit": search_scikit_improved, "keras": search_keras_improved}
     for name, grid in improved_grids.items():
         models[f"{name}_improved"] = improved[name].submit(split, grid, folds, seed)

@@ -31,7 +31,7 @@ SCIKIT_GRID: Grid = {
 KERAS_GRID: Grid = {"epochs": [10, 25, 50], "batch_size": [10, 25, 50]}
 # beside the notebook's two, what is tried with networks made for unequal classes: docs/log.md
 IMPROVED_GRIDS: dict[str, Grid] = {
-    "scikit": {"balance": [0.75, 1.0], "alpha": [0.1, 0.5]},
-    "keras": {"balance": [0.75, 1.0]},
+    "scikit": {"balance": [0.0, 0.5], "alpha": [0.03, 0.1]},
+    "keras": {"balance": [0.0, 0.5]},
 }
 CONSTANT_GRID: Grid = {"strategy": ["most_frequent"]}

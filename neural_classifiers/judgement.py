@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neural_classifiers.scores import percent, wilson_interval
+from neural_classifiers.scores import SERVING, SIMPLE, percent, wilson_interval
 
 __all__ = [
     "deciding_words",
@@ -97,29 +97,37 @@ def score_slices(
 
 def surest_mistakes(
     actual: NDArray[Any],
+    predicted: NDArray[Any],
     probabilities: NDArray[np.float64],
     classes: Sequence[str],
     limit: int = N_MISTAKES,
 ) -> list[dict[str, Any]]:
     """The wrong answers that a model was surest of, the surest first.
 
+    Parameters
+    ----------
+    actual, predicted : ndarray of str, shape (n_rows,)
+    probabilities : ndarray of shape (n_rows, n_classes)
+    classes : sequence of str
+        In the order of the columns, sorted.
+    limit : int
+
     Returns
     -------
     list of dict
         ``row``, ``actual``, ``predicted``, ``p_actual`` and ``p_predicted``.
     """
-    names = np.asarray(classes, dtype=str)
-    answers = probabilities.argmax(axis=1)
-    surest = probabilities.max(axis=1)
-    wrong = np.flatnonzero(names[answers] != actual)
+    rows, names = np.arange(len(actual)), np.asarray(classes, dtype=str)
+    surest = probabilities[rows, np.searchsorted(names, predicted)]
+    of_actual = probabilities[rows, np.searchsorted(names, actual)]
+    wrong = np.flatnonzero(predicted != actual)
     worst = wrong[np.argsort(-surest[wrong], kind="stable")][:limit]
-    places = {name: i for i, name in enumerate(names.tolist())}
     return [
         {
             "row": int(i),
             "actual": str(actual[i]),
-            "predicted": str(names[answers[i]]),
-            "p_actual": float(probabilities[i, places[str(actual[i])]]),
+            "predicted": str(predicted[i]),
+            "p_actual": float(of_actual[i]),
             "p_predicted": float(surest[i]),
         }
         for i in worst
@@ -160,6 +168,7 @@ def deciding_words(pipeline: Any, limit: int = N_WORDS) -> dict[str, list[str]]:
 def occlusion(
     predict_proba: Callable[[list[str]], NDArray[np.float64]],
     text: str,
+    place: int,
     max_words: int = 60,
     limit: int = 5,
 ) -> dict[str, Any]:
@@ -171,6 +180,8 @@ def occlusion(
         Of cleaned texts.
     text : str
         Cleaned: words separated by spaces.
+    place : int
+        Of the answer among the classes.
     max_words : int
         Of the comment that are tried.
     limit : int
@@ -179,18 +190,16 @@ def occlusion(
     Returns
     -------
     dict
-        ``place`` of the answer among the classes, its ``probability``, and ``words``: pairs of a
-        word and by how much the probability falls when every occurrence is left out.
+        ``probability`` of the answer, and ``words``: pairs of a word and by how much the
+        probability falls when every occurrence is left out.
     """
     words = text.split()
     tried = list(dict.fromkeys(words))[:max_words]
     without = [" ".join(w for w in words if w != each) for each in tried]
     probabilities = predict_proba([text, *without])
-    place = int(probabilities[0].argmax())
     falls = probabilities[0, place] - probabilities[1:, place]
     order = np.argsort(-falls, kind="stable")[:limit]
     return {
-        "place": place,
         "probability": float(probabilities[0, place]),
         "words": [(tried[i], float(falls[i])) for i in order],
     }
@@ -349,21 +358,22 @@ def warnings(
         if never:
             listed = " and ".join(f"“{label}”" for label in never)
             told.append(f"The {titles[name]} never answers {listed}.")
+    network = _best_network(trained)
     for c in comparisons:
-        if (c["model"], c["rival"]) != (_best_network(trained), "linear"):
+        if (c["model"], c["rival"]) != (network, recommended):
             continue
         low, high = c["accuracy_interval"]
         if low <= 0 <= high:
             told.append(
-                f"The test set is too small to tell the {titles[c['model']]} from the linear "
-                f"model: {c['n_rows']:,} comments show differences of about "
+                f"The test set is too small to tell the {titles[c['model']]} from the "
+                f"{titles[c['rival']]}: {c['n_rows']:,} comments show differences of about "
                 f"{100 * (high - low) / 2:.1f} points or more, and this one is "
                 f"{100 * abs(c['accuracy_difference']):.1f}."
             )
-        if recommended == "linear":
+        if recommended != "constant":
             told.append(
-                f"A simpler model is as good: no network is shown to be better than the linear "
-                f"model, not even the {titles[c['model']]}."
+                f"A simpler model is as good: no network is shown to be better than the "
+                f"{titles[c['rival']]}, not even the {titles[c['model']]}."
             )
     if recommended in trained:
         calibration = trained[recommended].get("calibration")
@@ -380,6 +390,9 @@ def warnings(
     return told
 
 
+def _networks(models: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [name for name in models if name not in (*SIMPLE, SERVING)]
+
+
 def _best_network(models: Mapping[str, Mapping[str, Any]]) -> str | None:
-    networks = [name for name in models if name not in ("linear", "serving")]
-    return max(networks, key=lambda name: models[name]["accuracy"], default=None)
+    return max(_networks(models), key=lambda name: models[name]["accuracy"], default=None)

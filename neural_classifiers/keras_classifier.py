@@ -28,7 +28,13 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import ClassifierTags, Tags
 
-from neural_classifiers.balanced import class_weights, rows_aside
+from neural_classifiers.balanced import (
+    BATCH,
+    EPOCHS_MAX,
+    PATIENCE,
+    class_weights,
+    rows_aside,
+)
 from neural_classifiers.networks import HIDDEN_SIZES, build_comment_mlp
 from neural_classifiers.threads import set_tensorflow_threads
 
@@ -43,7 +49,6 @@ __all__ = [
 ]
 
 DENSE_BYTES_MAX = 2**30  # larger inputs stay sparse: slower, same bits, far less memory
-EPOCHS_MAX, PATIENCE = 60, 3  # of early stopping
 PREDICT_ROWS = 1024  # rows per prediction batch, whatever the batch size of the training
 
 _TRAINING = threading.Lock()
@@ -279,12 +284,12 @@ def balanced_classifier(
     seed: int,
     hidden_sizes: Sequence[int] = (64,),
     dropout: float = 0.5,
-    balance: float = 1.0,
+    balance: float = 0.0,
 ) -> BalancedKerasClassifier:
     """A network made for few comments and unequal classes, as an unfitted classifier.
 
     One hidden layer, dropout on the features and on the layer, weights of classes and early
-    stopping: what each is worth stands in docs/log.md.
+    stopping: docs/log.md tells what was tried instead.
     """
     return BalancedKerasClassifier(
         model=_compiled_comment_mlp,
@@ -294,7 +299,7 @@ def balanced_classifier(
         optimizer="adam",
         optimizer__learning_rate=2e-3,
         epochs=EPOCHS_MAX,
-        batch_size=64,
+        batch_size=BATCH,
         balance=balance,
         random_state=seed,
         verbose=0,

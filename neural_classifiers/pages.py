@@ -19,6 +19,8 @@ from neural_classifiers import judgement
 from neural_classifiers.scores import (
     CONSTANT,
     LINEAR,
+    SERVING,
+    SIMPLE,
     ModelComparison,
     Scores,
     model_title,
@@ -411,6 +413,7 @@ def _comments(section: Mapping[str, Any] | None) -> dict[str, Any] | None:
             "words": verdict(c),
         }
         for c in comparisons
+        if c.rival in (*SIMPLE, SERVING) or recommended in (c.model, c.rival)
     ]
     labels = list(section["counts"])
     return {

@@ -136,7 +136,7 @@ def build_pipeline(content: bytes, weights: bytes | None, card: Mapping[str, Any
     weights : bytes or None
         Of the Keras network.
     card : mapping
-        Holds the numbers of the Keras network, its classes and its temperature.
+        Holds the numbers of the Keras network, its classes and its calibration.
     """
     from neural_classifiers.models import model_from_bytes
 
@@ -149,9 +149,9 @@ def build_pipeline(content: bytes, weights: bytes | None, card: Mapping[str, Any
             weights_from_bytes(weights), card["classes"], **card["network"]
         )
         if card["temperature"] is not None:
-            from neural_classifiers.calibration import TemperatureScaled
+            from neural_classifiers.calibration import Calibrated
 
-            network = TemperatureScaled(network, card["temperature"])
+            network = Calibrated(network, card["temperature"], card["offsets"])
         pipeline.steps.append(("keras", network))
     return pipeline
 

@@ -19,10 +19,14 @@ ALPHA = 0.05  # a difference is called real when chance gives it less often than
 CONFIDENCE = 1 - ALPHA
 N_RESAMPLES = 5_000  # moves a bound by about 0.02 points from seed to seed on 900 rows
 
-CONSTANT, LINEAR, SERVING = "constant", "linear", "serving"
+CONSTANT, LINEAR, LINEAR_IMPROVED = "constant", "linear", "linear_improved"
+SERVING = "serving"
+SIMPLE = (CONSTANT, LINEAR, LINEAR_IMPROVED)  # simplest first
+
 MODEL_TITLES = {
     CONSTANT: "constant answer",
     LINEAR: "linear model",
+    LINEAR_IMPROVED: "improved linear model",
     "scikit": "scikit-learn network",
     "keras": "Keras network",
     "scikit_improved": "improved scikit-learn network",
@@ -313,27 +317,29 @@ def recommend_model(
 ) -> str | None:
     """Name the simplest model that nothing here is shown to beat.
 
-    A model must be shown better than the constant answer; a network must also be shown better
-    than the linear model. Among equals the higher accuracy wins. The serving model is none of
-    this run: it is not recommended, only compared with.
+    A model must be shown better than the constant answer and than every simpler model that is
+    shown so: a network than the linear model, an improved network than the improved linear
+    model too. Among networks the higher accuracy wins. The serving model is none of this run: it
+    is not recommended, only compared with.
 
     Returns
     -------
     str or None
         A key of `models`, ``"constant"`` where no model beats it, None where there is no model.
     """
-    useful = [
-        name
-        for name in sorted(models, key=lambda name: -models[name].accuracy)
-        if name not in (CONSTANT, SERVING)
-        and (CONSTANT not in models or _outcome(comparisons, name, CONSTANT) == "better")
-    ]
-    if LINEAR in useful:
-        better = [name for name in useful if _outcome(comparisons, name, LINEAR) == "better"]
-        return (better or [LINEAR])[0]
-    if useful:
-        return useful[0]
-    return CONSTANT if CONSTANT in models else None
+    networks = sorted(
+        (name for name in models if name not in (*SIMPLE, SERVING)),
+        key=lambda name: -models[name].accuracy,
+    )
+    simple = [name for name in SIMPLE if name in models]
+    chosen = simple[0] if simple else None
+    for name in simple[1:]:
+        if _outcome(comparisons, name, str(chosen)) == "better":
+            chosen = name
+    if chosen is None:
+        return networks[0] if networks else None
+    better = [name for name in networks if _outcome(comparisons, name, chosen) == "better"]
+    return better[0] if better else chosen
 
 
 def verdict_sentences(

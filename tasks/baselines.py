@@ -18,12 +18,14 @@ def fit_constant(split: Split, folds: int, seed: int, folder: Path) -> Model:
     return search_at_once(wanted, folder)
 
 
-@step(threads=1)
-def search_linear(split: Split, folds: int, seed: int, scoring: Scoring, folder: Path) -> Model:
+@step(threads=1, task_run_name="search_{name}")
+def search_linear(
+    name: str, split: Split, folds: int, seed: int, scoring: Scoring, folder: Path
+) -> Model:
     """The best of the linear models, over words and n-grams of characters."""
     from neural_classifiers.pipelines import linear_grid, linear_pipeline
 
     wanted = Search(
-        "linear", linear_pipeline(), linear_grid(), split, folds, seed, scoring, is_calibrated=True
+        name, linear_pipeline(), linear_grid(), split, folds, seed, scoring, is_calibrated=True
     )
     return search_at_once(wanted, folder)

@@ -1,15 +1,15 @@
-"""Hold each model against the simpler ones and the serving one, on the same test comments."""
+"""Hold the models against each other, the simplest as the rivals, on the same test comments."""
 
 import json
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from neural_classifiers.scores import (
-    CONSTANT,
-    LINEAR,
     SERVING,
+    SIMPLE,
     ModelComparison,
     compare_predictions,
 )
@@ -17,7 +17,7 @@ from tasks.records import File, Reference
 from tasks.score import Scored
 from tasks.steps import step
 
-RIVALS = (CONSTANT, LINEAR, SERVING)
+RIVALS = (*SIMPLE, SERVING)
 
 
 class Compared(Reference):
@@ -33,25 +33,16 @@ class Compared(Reference):
 
 @step()
 def compare_models(scored: list[Scored], seed: int, folder: Path) -> Compared:
-    """Differences of accuracy and macro-F1 for every model and rival that were scored."""
+    """Differences of accuracy and macro-F1 for every pair of models that were scored."""
     tables = {s.name: pd.read_parquet(s.predictions.verified()) for s in scored}
+    simplest_first = sorted(tables, key=lambda name: (*RIVALS, *tables).index(name))
     comparisons = []
-    for rival in (name for name in RIVALS if name in tables):
-        simpler = RIVALS[: RIVALS.index(rival) + 1]
-        for name in (name for name in tables if name not in simpler):
-            actual, ours, theirs = (
-                column.to_numpy(str)
-                for column in (
-                    tables[name]["actual"],
-                    tables[name]["predicted"],
-                    tables[rival]["predicted"],
-                )
-            )
-            unseen = _unseen(tables[name]) & _unseen(tables[rival])
-            found = compare_predictions(actual[unseen], ours[unseen], theirs[unseen], seed)
-            comparisons.append(
-                ModelComparison(model=name, rival=rival, **found.model_dump()).as_dict()
-            )
+    for rival, name in combinations(simplest_first, 2):
+        actual, ours = (tables[name][c].to_numpy(str) for c in ("actual", "predicted"))
+        theirs = tables[rival]["predicted"].to_numpy(str)
+        unseen = _unseen(tables[name]) & _unseen(tables[rival])
+        found = compare_predictions(actual[unseen], ours[unseen], theirs[unseen], seed)
+        comparisons.append(ModelComparison(model=name, rival=rival, **found.model_dump()).as_dict())
     path = folder / "comparisons.json"
     path.write_text(json.dumps(comparisons, indent=2) + "\n", encoding="utf-8")
     return Compared(comparisons=File.of(path), pairs=len(comparisons))

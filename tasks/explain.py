@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from neural_classifiers.scores import CONSTANT, SERVING, SIMPLE
 from tasks.models import Model, load_pipeline
 from tasks.records import File, Reference
 from tasks.score import Scored
@@ -67,12 +68,13 @@ def explain_models(
     )
     mistakes, occluded = {}, {}
     for name, table in answers.items():
-        if name == "constant":
+        if name == CONSTANT:
             continue
-        found = judgement.surest_mistakes(actual, _probabilities(table), _classes(table))
+        said = table["predicted"].to_numpy(str)
+        found = judgement.surest_mistakes(actual, said, _probabilities(table), _classes(table))
         texts = test["txt"].iloc[[m["row"] for m in found]].tolist()
         mistakes[name] = [m | {"txt": text} for m, text in zip(found, texts, strict=True)]
-        if name not in ("linear", "serving"):
+        if name not in (*SIMPLE, SERVING):
             occluded[name] = _occluded(models[name], table, test)
     words = judgement.deciding_words(load_pipeline(models["linear"])) if "linear" in models else {}
     told = {"slices": slices, "words": words, "mistakes": mistakes, "occluded": occluded}
@@ -140,12 +142,13 @@ def _occluded(model: Model, table: pd.DataFrame, test: pd.DataFrame) -> list[dic
     rows = [row for row in firsts if row is not None][:N_OCCLUDED]
     told = []
     for row in rows:
-        found = judgement.occlusion(pipeline.predict_proba, test["clean"].iloc[row])
+        text, place = test["clean"].iloc[row], classes.index(answers[row])
+        found = judgement.occlusion(pipeline.predict_proba, text, place)
         told.append(
             {
                 "txt": test["txt"].iloc[row],
                 "actual": str(test["cat"].iloc[row]),
-                "predicted": str(pipeline.classes_[found["place"]]),
+                "predicted": str(answers[row]),
                 "probability": found["probability"],
                 "words": found["words"],
             }

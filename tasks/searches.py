@@ -55,7 +55,8 @@ class Search:
         scikit-learn's name of the score that chooses.
     is_calibrated : bool
         Whether a temperature, fitted on the answers for the rows held out, makes the
-        probabilities mean what they say; of searches at once.
+        probabilities mean what they say; of searches at once. If macro-F1 chooses, the answers
+        are shifted towards rare classes too, and candidates are judged by shifted answers.
     save : callable
         Writes a fitted pipeline. A parameter, so that only the search of the Keras network
         reaches TensorFlow and runs again with another version of it.
@@ -77,6 +78,7 @@ class Search:
     def plan(self, namespace: str = "") -> "SearchPlan":
         """What can be known before the first fit; whatever is wrong with the grid is told here."""
         from neural_classifiers import search
+        from neural_classifiers.calibration import shifted_f1_macro
 
         comments = read_comments(self.split.train)
         return search.plan(
@@ -86,8 +88,13 @@ class Search:
             comments.y,
             namespace=namespace,
             cv=self.folds,
-            scoring=self.scoring,
+            scoring=shifted_f1_macro if self.is_shifted else self.scoring,
         )
+
+    @property
+    def is_shifted(self) -> bool:
+        """Whether answers are shifted towards rare classes."""
+        return self.is_calibrated and self.scoring == "f1_macro"
 
 
 class Fits(Reference):
@@ -171,27 +178,46 @@ def search_at_once(wanted: Search, folder: Path) -> Model:
     results = search.collect(plan, store)
     if not wanted.is_calibrated:
         return keep_model(wanted, plan, results, folder)
-    held_out = _held_out(plan, search.held_out_answers(plan, results, store))
-    return keep_model(wanted, plan, results, folder, held_out)
+    answers = search.held_out_answers(plan, results, store)
+    return keep_model(wanted, plan, results, folder, _held_out(plan, answers, wanted.is_shifted))
 
 
 class HeldOut(NamedTuple):
-    """What a model said of training rows that it was not fitted on, and its temperature."""
+    """What a model said of training rows that it was not fitted on, and what it learnt of that.
+
+    `offsets` and `f1_macro` (mean over the folds) are of shifted answers; None without a shift.
+    """
 
     table: pd.DataFrame
     temperature: float
+    offsets: list[float] | None
+    f1_macro: float | None
 
 
-def _held_out(plan: "SearchPlan", answers: "list[tuple[np.ndarray, Outcome]]") -> HeldOut:
+def _held_out(
+    plan: "SearchPlan", answers: "list[tuple[np.ndarray, Outcome]]", is_shifted: bool
+) -> HeldOut:
     """One line a training row, in their order: ``actual`` and a probability for each class."""
-    from neural_classifiers.calibration import fit_temperature, held_out_logits, softmax
+    from sklearn.metrics import f1_score
+
+    from neural_classifiers import calibration
 
     classes, places = np.unique(plan.y, return_inverse=True)
-    logits = held_out_logits(answers, classes, len(places))
-    temperature = fit_temperature(logits, places)
-    table = pd.DataFrame(softmax(logits / temperature), columns=[f"p_{c}" for c in classes])
+    logits = calibration.held_out_logits(answers, classes, len(places))
+    temperature = calibration.fit_temperature(logits, places)
+    chances = calibration.softmax(logits / temperature)
+    table = pd.DataFrame(chances, columns=[f"p_{c}" for c in classes])
     table.insert(0, "actual", plan.y)
-    return HeldOut(table, temperature)
+    if not is_shifted:
+        return HeldOut(table, temperature, None, None)
+    logits = np.log(np.clip(chances, calibration.TINY, None))
+    shift = calibration.fit_shift(logits, places)
+    offsets = calibration.offsets_of(shift, calibration.prior_of(places, len(classes)))
+    said = (logits + offsets).argmax(axis=1)
+    f1 = [
+        f1_score(places[rows], said[rows], average="macro", zero_division=0) for rows, _ in answers
+    ]
+    return HeldOut(table, temperature, offsets.tolist(), float(np.mean(f1)))
 
 
 def _plan_and_store(step: Task[..., Any], wanted: Search) -> "tuple[SearchPlan, FolderStore]":
@@ -235,10 +261,11 @@ def keep_model(
 
     fitted = search.refit(plan, results)
     if held_out:
-        from neural_classifiers.calibration import TemperatureScaled
+        from neural_classifiers.calibration import Calibrated
 
         name, classifier = fitted.steps[-1]
-        fitted.steps[-1] = (name, TemperatureScaled(classifier, held_out.temperature))
+        calibrated = Calibrated(classifier, held_out.temperature, held_out.offsets)
+        fitted.steps[-1] = (name, calibrated)
         held_out.table.to_parquet(folder / "held_out.parquet", index=False)
     cv_results = _columns({**results.cv_results_, "fitted_as": list(plan.same_as)})
     table = pd.DataFrame(cv_results)
@@ -252,12 +279,16 @@ def keep_model(
             path.write_bytes(plot(cv_results))
             figures[figure] = File.of(path)
     best = {name.split("__")[-1]: in_names(v) for name, v in (results.best_params_ or {}).items()}
+    score = results.best_score_
+    if held_out and held_out.f1_macro is not None:
+        score = held_out.f1_macro
     card = {
         "model": wanted.name,
         "best_params": best,
-        "best_cv_score": results.best_score_,
+        "best_cv_score": score,
         "scoring": wanted.scoring,
         "temperature": held_out and held_out.temperature,
+        "offsets": held_out and held_out.offsets,
         "folds": wanted.folds,
         "seed": wanted.seed,
         "training_file_sha256": wanted.split.train.sha256,
@@ -274,7 +305,7 @@ def keep_model(
         grid=File.of(folder / "grid.parquet"),
         figures=figures,
         best_params=best,
-        best_cv_score=results.best_score_,
+        best_cv_score=score,
         scoring=wanted.scoring,
         temperature=held_out and held_out.temperature,
         held_out=File.of(folder / "held_out.parquet") if held_out else None,

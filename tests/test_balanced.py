@@ -4,10 +4,17 @@ import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.metrics import recall_score
+from sklearn.metrics import log_loss, recall_score
+from sklearn.neural_network import MLPClassifier
 
-from neural_classifiers.balanced import BalancedMLPClassifier, class_weights, rows_aside
-from neural_classifiers.calibration import TemperatureScaled
+from neural_classifiers.balanced import (
+    EPOCHS_MAX,
+    PATIENCE,
+    BalancedMLPClassifier,
+    class_weights,
+    rows_aside,
+)
+from neural_classifiers.calibration import Calibrated
 from neural_classifiers.equivalence import describe
 from neural_classifiers.pipelines import improved_keras_pipeline, improved_scikit_pipeline
 
@@ -72,6 +79,23 @@ def test_one_seed_gives_one_network_and_its_copy_the_same(kind):
     assert describe(clone(network)) != describe(NETWORKS[kind](balance=1.0))
 
 
+def test_scikit_keeps_the_weights_of_its_best_epoch_and_begins_anew_when_fitted_again():
+    rng = np.random.default_rng(1)
+    X, y = rng.normal(size=(200, 20)), rng.choice(["a", "b"], 200)  # nothing to learn but by heart
+    network = BalancedMLPClassifier((300,), alpha=0, random_state=3).fit(X, y)
+    first, epochs = network.predict_proba(X), len(network.loss_curve_)
+
+    assert PATIENCE < epochs < EPOCHS_MAX
+    train, aside = rows_aside(y, 3)
+    longer = MLPClassifier((300,), alpha=0, learning_rate_init=2e-3, random_state=3, batch_size=64)
+    losses = []
+    for _ in range(epochs):
+        longer.partial_fit(X[train], y[train], classes=np.unique(y))
+        losses.append(log_loss(y[aside], longer.predict_proba(X[aside])))
+    assert log_loss(y[aside], network.predict_proba(X[aside])) == pytest.approx(min(losses))
+    assert network.fit(X, y).predict_proba(X).tolist() == first.tolist()
+
+
 def test_keras_keeps_the_weights_of_its_best_epoch():
     X, y = rare_and_common()
     network = keras_network().set_params(epochs=60).fit(X, y)
@@ -91,7 +115,7 @@ def test_the_pipelines_take_words_and_characters_of_few_texts(make):
     assert fitted[:-1].transform(X).shape == (24, 40)
     kinds = {name.split("__")[0] for name in fitted[:-1].get_feature_names_out()}
     assert kinds == {"words", "characters"}
-    assert TemperatureScaled(fitted[-1], 2.0).predict_proba(fitted[:-1].transform(X)).shape == (
+    assert Calibrated(fitted[-1], 2.0).predict_proba(fitted[:-1].transform(X)).shape == (
         24,
         2,
     )

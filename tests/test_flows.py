@@ -85,7 +85,7 @@ def test_a_run_completes_and_tells_what_it_did(good):
 def test_metrics_hold_every_number_that_the_notebook_printed_and_the_baselines(good):
     metrics = read(good[2][0] / "metrics.json")["comments"]
 
-    improved = {"scikit_improved", "keras_improved"}
+    improved = {"linear_improved", "scikit_improved", "keras_improved"}
     assert set(metrics) == {"constant", "linear", "scikit", "keras", *improved}
     for told in metrics.values():
         matrix = np.array(told["confusion_matrix"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neural_classifiers import judgement
-from neural_classifiers.calibration import TemperatureScaled
+from neural_classifiers.calibration import Calibrated
 from neural_classifiers.pipelines import linear_grid, linear_pipeline
 
 WORDS = {
@@ -52,11 +52,14 @@ def test_a_slice_is_weaker_where_its_interval_lies_below_the_whole():
 
 def test_the_surest_mistake_comes_first_and_right_answers_never():
     chances = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]])
-    found = judgement.surest_mistakes(np.array(["b", "b", "a", "b"]), chances, ["a", "b"])
+    actual, said = np.array(["b", "b", "a", "b"]), np.array(["a", "b", "b", "a"])
+    found = judgement.surest_mistakes(actual, said, chances, ["a", "b"])
 
     assert [(m["row"], m["predicted"]) for m in found] == [(0, "a"), (2, "b"), (3, "a")]
     assert (found[0]["p_actual"], found[0]["p_predicted"]) == (0.1, 0.9)
-    assert len(judgement.surest_mistakes(np.array(["b"] * 4), chances, ["a", "b"], limit=1)) == 1
+    assert len(judgement.surest_mistakes(actual, said, chances, ["a", "b"], limit=1)) == 1
+    shifted = judgement.surest_mistakes(actual, np.array(["b"] * 4), chances, ["a", "b"])
+    assert [(m["row"], m["p_predicted"]) for m in shifted] == [(2, 0.7)]  # what was answered counts
 
 
 @pytest.mark.parametrize("grid", linear_grid(), ids=lambda g: str(g["classifier"][0]))
@@ -66,7 +69,7 @@ def test_the_words_of_each_class_decide_for_it(grid):
         classifier=grid["classifier"][0], features__characters=grid["features__characters"][1]
     )
     fitted = pipeline.fit(X, y)
-    fitted.steps[-1] = ("classifier", TemperatureScaled(fitted[-1], 2.0))
+    fitted.steps[-1] = ("classifier", Calibrated(fitted[-1], 2.0))
 
     words = judgement.deciding_words(fitted, limit=3)
     assert set(words) == set(WORDS)
@@ -88,8 +91,9 @@ def test_an_answer_hangs_on_the_word_that_carries_it():
     X, y = texts()
     fitted = linear_pipeline().set_params(classifier__C=10.0).fit(X, y)
 
-    told = judgement.occlusion(fitted.predict_proba, "goal nobody goal knows")
-    assert fitted.classes_[told["place"]] == "sports"
+    place = fitted.classes_.tolist().index("sports")
+    told = judgement.occlusion(fitted.predict_proba, "goal nobody goal knows", place)
+    assert told["probability"] > 0.5
     assert told["words"][0][0] == "goal"  # both of them go
     assert told["words"][0][1] > 0.2
     assert told["words"][1][1] == pytest.approx(0)
@@ -156,8 +160,7 @@ def warned(recommended="linear", **told):
 
 
 def test_a_run_without_anything_odd_is_not_warned_of():
-    clear = {"accuracy_interval": (0.02, 0.08)}
-    assert warned("keras", versus=clear) == []
+    assert warned("keras") == []  # better at the rarer classes, say, if not in accuracy
 
 
 def test_a_score_that_is_too_good_is_called_a_leak():
@@ -165,12 +168,12 @@ def test_a_score_that_is_too_good_is_called_a_leak():
 
 
 def test_a_class_that_is_never_answered_is_named():
-    told = warned(keras=scores(0.8, ((60, 0), (40, 0))))
+    told = warned("keras", keras=scores(0.8, ((60, 0), (40, 0))))
     assert "The Keras network never answers “b”." in told
 
 
 def test_a_test_set_too_small_to_tell_says_what_it_could_show():
-    [told] = [w for w in warned("keras") if "too small" in w]
+    [told] = [w for w in warned("linear") if "too small" in w]
     assert "900 comments show differences of about 3.5 points or more, and this one is 0.5" in told
 
 

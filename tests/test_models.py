@@ -16,7 +16,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import LinearSVC
 
 from neural_classifiers.balanced import BalancedMLPClassifier
-from neural_classifiers.calibration import TemperatureScaled
+from neural_classifiers.calibration import Calibrated
 from neural_classifiers.models import (
     NotAModelError,
     model_from_bytes,
@@ -40,9 +40,9 @@ CLASSIFIERS = [
     ),
     LogisticRegression(),
     DummyClassifier(),
-    TemperatureScaled(LinearSVC(), 0.5),
-    TemperatureScaled(ComplementNB(), 2.0),
-    TemperatureScaled(BalancedMLPClassifier((4,), random_state=1), 1.5),
+    Calibrated(LinearSVC(), 0.5),
+    Calibrated(ComplementNB(), 2.0),
+    Calibrated(BalancedMLPClassifier((4,), random_state=1), 1.5),
 ]
 
 

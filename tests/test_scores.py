@@ -275,6 +275,18 @@ def test_an_improved_network_that_is_better_for_real_is_recommended_by_its_name(
     assert "the linear model (87.4" in told[1]
 
 
+def test_a_network_must_also_beat_the_linear_model_with_the_same_means():
+    models, comparisons = judged(
+        constant=CONSTANT, linear=SCIKIT, linear_improved=GOOD, keras_improved=GOOD
+    )
+    assert recommend_model(models, comparisons) == "linear_improved"
+
+    models, comparisons = judged(
+        constant=CONSTANT, linear=SCIKIT, linear_improved=GOOD, keras_improved=BEST
+    )
+    assert recommend_model(models, comparisons) == "keras_improved"
+
+
 def test_an_improved_network_that_stays_behind_is_said_to():
     models, comparisons = judged(constant=CONSTANT, linear=BEST, scikit_improved=GOOD)
 
