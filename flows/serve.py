@@ -78,7 +78,7 @@ def _promote(parsed: argparse.Namespace) -> int:
     if any("no difference" in gate.found for gate in decisions[-1].gates if not gate.passed):
         words.append("A run on more comments (--sample) shows smaller differences.")
     _tell(parsed, told, "".join(f"{line}\n" for line in words))
-    return 0 if decisions[-1].version else 1
+    return 0 if any(decision.version for decision in decisions) else 1
 
 
 def _rollback(parsed: argparse.Namespace) -> int:

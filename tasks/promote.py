@@ -138,7 +138,7 @@ def promote(
     again: bool = True,
     other_classes: bool = False,
 ) -> list[Decision]:
-    """Let a model of a run serve, unless something speaks against it.
+    """Let a model of a run serve, unless something speaks against it; of each kind that it has.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def promote(
         cross-validation; digits: on the validation images) and, where that is refused, the best
         linear one.
     kind : str, optional
-        "comments" or "digits"; by default whichever the run has, comments first.
+        "comments" or "digits"; by default whichever the run has.
     again : bool
         Also a model that was rolled back.
     other_classes : bool
@@ -157,7 +157,7 @@ def promote(
     Returns
     -------
     list of Decision
-        Of each model that was tried; at most the last was promoted.
+        Of each model that was tried; at most the last of each kind was promoted.
 
     Raises
     ------
@@ -166,12 +166,13 @@ def promote(
     """
     found = _Found(run)
     decisions = []
-    for candidate in _wanted(found, name, kind):
-        with versions.one_at_a_time():
-            decision = decide(candidate, run.folder.name, again, other_classes)
-        decisions.append(decision)
-        if decision.version:
-            break
+    for candidates in _wanted(found, name, kind):
+        for candidate in candidates:
+            with versions.one_at_a_time():
+                decision = decide(candidate, run.folder.name, again, other_classes)
+            decisions.append(decision)
+            if decision.version:
+                break
     return decisions
 
 
@@ -205,7 +206,10 @@ def decide(
                 )
             )
         else:
-            rivals.append(_serving_rival(version, candidate))
+            try:
+                rivals.append(_serving_rival(version, candidate))
+            except promoted.NotPromotedError as error:  # rolled back, it is in nobody's way
+                gates.append(Gate("the serving model can be asked", False, str(error)))
     at = versions.withdrawn(candidate.kind).get(parameters)
     if at and not again:
         gates.append(Gate("not rolled back", False, f"this very model was rolled back at {at}"))
@@ -235,19 +239,16 @@ def _serving_rival(version: str, candidate: Candidate) -> Rival:
     return Rival(SERVING, answers, unseen)
 
 
-def _wanted(found: "_Found", name: str | None, kind: str | None) -> Iterator[Candidate]:
-    """The candidates to try, the first that is promoted ends it."""
-    known: list[str] = []
-    for each in [kind] if kind else promoted.KINDS:
-        names = found.names(each)
-        known += names
-        if name in names or (name is None and names):
-            wanted = [name] if name else found.best(each)
-            yield from (found.candidate(each, one) for one in wanted)
-            return
-    raise NothingToPromoteError(
-        f"{found.run.folder}: expected a model{f' called {name!r}' if name else ''}, got {known}"
-    )
+def _wanted(found: "_Found", name: str | None, kind: str | None) -> Iterator[Iterator[Candidate]]:
+    """The candidates of each kind; of a kind the first that is promoted ends it."""
+    names = {each: found.names(each) for each in ([kind] if kind else promoted.KINDS)}
+    wanted = [each for each in names if (name in names[each] if name else names[each])]
+    if not wanted:
+        what = f"a model called {name!r}" if name else "a model"
+        known = [one for each in names.values() for one in each]
+        raise NothingToPromoteError(f"{found.run.folder}: expected {what}, got {known}")
+    for each in wanted:
+        yield (found.candidate(each, one) for one in ([name] if name else found.best(each)))
 
 
 class _Found:

@@ -224,3 +224,16 @@ def test_a_promotion_that_is_killed_leaves_nothing_that_serves(home):
     assert versions.all_versions() == []
     assert versions.serving(promoted.COMMENTS) is None
     assert decide(made, "a-run").version  # what lay there is no hindrance
+
+
+def test_a_damaged_serving_model_is_a_reason_and_a_rollback_puts_it_out_of_the_way(home):
+    version = made_models.serve(home)
+    texts, labels = made_models.comments(home)
+    damaged = versions.folder_of(version) / promoted.PIPELINE
+    damaged.chmod(0o644)
+    damaged.write_bytes(b"")
+
+    made = made_models.candidate(home, made_models.fitted(texts[:160], labels[:160], C=5.0))
+    assert f"{version}: " in refused(decide(made, "a-run"))["the serving model can be asked"]
+    versions.roll_back(promoted.COMMENTS)
+    assert decide(made, "a-run").version
