@@ -88,9 +88,10 @@ class BalancedMLPClassifier(MLPClassifier):
             delattr(self, name)  # of an earlier fit, which partial_fit would go on from
         best, waited = np.inf, 0
         kept: tuple[list[Any], list[Any]] = [], []
+        X_train, X_aside = X[train], X[aside]
         for _ in range(EPOCHS_MAX):
-            self.partial_fit(X[train], y[train], weights[train], classes)
-            chances = self.predict_proba(X[aside])
+            self.partial_fit(X_train, y[train], weights[train], classes)
+            chances = self.predict_proba(X_aside)
             loss = log_loss(y[aside], chances, sample_weight=weights[aside], labels=classes)
             if loss < best:
                 best, waited = loss, 0
