@@ -73,8 +73,7 @@ class Calibrated(ClassifierMixin, BaseEstimator):
         """What the classifier predicts, unless there are offsets: a temperature changes nothing."""
         if self.offsets is None:
             return np.asarray(self.classifier.predict(X))
-        shifted = np.log(np.clip(self.predict_proba(X), TINY, None)) + np.asarray(self.offsets)
-        return self.classes_[shifted.argmax(axis=1)]
+        return self.classes_[likeliest(self.predict_proba(X), self.offsets)]
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Probabilities of shape (n_rows, n_classes)."""
@@ -92,6 +91,16 @@ def logits_of(answers: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
     values = np.asarray(answers["decision_function"], np.float64)
     # of two classes scikit-learn gives one column: how much the second is ahead
     return np.column_stack([-values / 2, values / 2]) if values.ndim == 1 else values
+
+
+def likeliest(
+    probabilities: NDArray[np.float64], offsets: Sequence[float] | None = None
+) -> NDArray[np.intp]:
+    """Column of each row's answer: the likeliest once the offsets are added to the logarithms."""
+    if offsets is None:
+        return probabilities.argmax(axis=1)
+    shifted = np.log(np.clip(probabilities, TINY, None)) + np.asarray(offsets)
+    return np.asarray(shifted.argmax(axis=1))
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

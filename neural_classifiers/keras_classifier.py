@@ -219,7 +219,8 @@ def _as_network_input(X: Any) -> Any:
     if not scipy.sparse.issparse(X):
         return np.asarray(X, dtype=np.float32)
     if 4 * math.prod(X.shape) > DENSE_BYTES_MAX:
-        return scipy.sparse.csr_array(X, dtype=np.float32)
+        # sorted, in a copy: a choice of columns leaves them unsorted, which TensorFlow refuses
+        return scipy.sparse.csr_array(X, dtype=np.float32).sorted_indices()
     return X.astype(np.float32).toarray()
 
 

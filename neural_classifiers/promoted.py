@@ -79,8 +79,14 @@ class Classifier:
         return self.predict_cleaned(self.clean(X))
 
     def predict(self, X: Sequence[str]) -> NDArray[Any]:
-        """The likeliest category of each comment."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        """The category of each comment: the likeliest, unless the model was made to shift that."""
+        return self.answers(self.predict_proba(X))
+
+    def answers(self, probabilities: NDArray[np.float64]) -> NDArray[Any]:
+        """As `predict`, of what `predict_proba` gave."""
+        from neural_classifiers.calibration import likeliest
+
+        return self.classes_[likeliest(probabilities, getattr(self._pipeline[-1], "offsets", None))]
 
     def predict_cleaned(self, cleaned: Sequence[str]) -> NDArray[np.float64]:
         """As `predict_proba`, of texts that `clean` gave."""
@@ -123,7 +129,11 @@ class DigitReader:
 
     def predict(self, X: NDArray[np.uint8]) -> NDArray[Any]:
         """The likeliest label of each image."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return self.answers(self.predict_proba(X))
+
+    def answers(self, probabilities: NDArray[np.float64]) -> NDArray[Any]:
+        """As `predict`, of what `predict_proba` gave."""
+        return self.classes_[probabilities.argmax(axis=1)]
 
 
 def build_pipeline(content: bytes, weights: bytes | None, card: Mapping[str, Any]) -> Any:

@@ -182,7 +182,7 @@ def predict_file(
     with _Outputs(out, classifier) as outputs:
         batches = (b.select(_TAKEN) for b in read_comments(parts, layout, batch_rows=batch_rows))
         for done in _predicted(classifier, batches, n_workers):
-            named = classifier.classes_[done.chosen].astype(str).tolist()
+            named = classifier.answers(done.proba).astype(str).tolist()
             outputs.write(done, named)
             profiler.add(done.texts, named)
             labels.update(named)
@@ -264,11 +264,6 @@ class _Done:
     proba: np.ndarray
     rejected: list[dict[str, Any]]
 
-    @property
-    def chosen(self) -> np.ndarray:
-        """The likeliest class of each row."""
-        return self.proba.argmax(axis=1)
-
 
 def _predicted(classifier: Classifier, batches: Iterator[Any], n_workers: int) -> Iterator[_Done]:
     """Each batch with its predictions, in order; at most two batches a worker in memory."""
@@ -340,7 +335,7 @@ def _is_storable(text: str) -> bool:
 
 def _answer(model: Classifier | DigitReader, row: np.ndarray) -> dict[str, Any]:
     return {
-        "label": str(model.classes_[row.argmax()]),
+        "label": str(model.answers(row[None])[0]),
         "probabilities": dict(zip(model.classes_.astype(str).tolist(), row.tolist(), strict=True)),
         "version": model.version,
     }

@@ -235,8 +235,7 @@ def _serving_rival(version: str, candidate: Candidate) -> Rival:
     """What the serving model answers on the test set, and which of it it was not trained on."""
     serving = neural_classifiers.load(versions.folder_of(version))
     probabilities, unseen = answers_of(serving, candidate.inputs)
-    answers = serving.classes_[probabilities.argmax(axis=1)].astype(str)
-    return Rival(SERVING, answers, unseen)
+    return Rival(SERVING, serving.answers(probabilities).astype(str), unseen)
 
 
 def _wanted(found: "_Found", name: str | None, kind: str | None) -> Iterator[Iterator[Candidate]]:
@@ -290,7 +289,9 @@ class _Found:
         names = self.names(kind)
         if kind == promoted.DIGITS:
             return [max(names, key=lambda name: self._trained[name].val_accuracy)]
-        return list(dict.fromkeys([max(names, key=self._cv_score), *self._best_linear()]))
+        scoring = self.run.told["parameters"].get("scoring", "accuracy")
+        alike = [name for name in names if self._models[name].scoring == scoring] or names
+        return list(dict.fromkeys([max(alike, key=self._cv_score), *self._best_linear()]))
 
     def candidate(self, kind: str, name: str) -> Candidate:
         """A model with all that promoting it takes."""

@@ -69,7 +69,7 @@ def score_serving(serving: Serving, split: Split, folder: Path) -> Scored:
     model = load(serving.manifest.path.parent)
     test = pd.read_parquet(split.test.verified(), columns=["txt", "cat"])
     probabilities, unseen = answers_of(model, test["txt"].tolist())
-    chosen = model.classes_[probabilities.argmax(axis=1)].astype(str)
+    chosen = model.answers(probabilities).astype(str)
     table = pd.DataFrame({"actual": test["cat"], "predicted": chosen, "seen": ~unseen})
     for label, column in zip(model.classes_, probabilities.T, strict=True):
         table[f"p_{label}"] = column

@@ -42,6 +42,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in SLOWEST)
 
 
+@pytest.fixture(scope="session")
+def one_thread():
+    """TensorFlow in this process on one thread, as in ours: a network starts it, on every core."""
+    from neural_classifiers.threads import set_tensorflow_threads
+
+    set_tensorflow_threads(1)
+
+
 @pytest.fixture
 def home(tmp_path, monkeypatch) -> Path:
     """An empty root: downloads, records and runs of the test lie below it."""

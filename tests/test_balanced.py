@@ -18,6 +18,8 @@ from neural_classifiers.calibration import Calibrated
 from neural_classifiers.equivalence import describe
 from neural_classifiers.pipelines import improved_keras_pipeline, improved_scikit_pipeline
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def rare_and_common(n=400, seed=1):
     """Two classes that overlap; one comment in ten is of the rare one."""
@@ -103,6 +105,19 @@ def test_keras_keeps_the_weights_of_its_best_epoch():
     losses = network.history_["val_loss"]
     assert len(losses) < 60
     assert np.argmin(losses) < len(losses) - 1
+
+
+def test_keras_takes_features_too_large_to_be_dense_in_whatever_order(monkeypatch):
+    from neural_classifiers import keras_classifier
+
+    X, y = rare_and_common()
+    dense = keras_network().fit(X, y).predict_proba(X)
+    monkeypatch.setattr(keras_classifier, "DENSE_BYTES_MAX", 0)
+    falling = X.toarray()[:, ::-1].ravel(), np.tile(np.arange(20)[::-1], 400), 20 * np.arange(401)
+    mixed = sparse.csr_array(falling, shape=(400, 20))  # the same numbers in another order
+    sparse_ = keras_network().fit(mixed, y).predict_proba(mixed)
+    assert not mixed.has_sorted_indices
+    assert sparse_ == pytest.approx(dense, abs=1e-4)
 
 
 @pytest.mark.parametrize("make", [improved_scikit_pipeline, improved_keras_pipeline])

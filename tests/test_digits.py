@@ -19,7 +19,6 @@ from neural_classifiers.digits import (
     validation_split,
 )
 from neural_classifiers.digits_training import learning_rates, train
-from neural_classifiers.threads import set_tensorflow_threads
 from neural_classifiers.weights import weights_digest, weights_from_bytes, weights_to_bytes
 
 SMALL = {  # the two presets, made small enough to train in a moment
@@ -38,10 +37,7 @@ def bars(n_images, seed=0):
     return images, labels
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Building a network starts TensorFlow, on every core unless it is told before."""
-    set_tensorflow_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 TRAIN, VALIDATION = bars(100), bars(30, seed=1)

@@ -17,13 +17,8 @@ from neural_classifiers.digits_scores import (
     worst_mistakes,
 )
 from neural_classifiers.scores import wilson_interval
-from neural_classifiers.threads import set_tensorflow_threads
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Building a network starts TensorFlow, on every core unless it is told before."""
-    set_tensorflow_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def probabilities(*answers):

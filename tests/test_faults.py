@@ -84,8 +84,12 @@ STEPS = {
     "search_linear",
     "search_scikit",
     "search_keras",
+    "search_scikit_improved",
+    "search_keras_improved",
     "score_model",
     "compare_models",
+    "examine_training",
+    "explain_models",
 }
 
 
@@ -93,9 +97,9 @@ STEPS = {
     "damaged",
     [
         {"ingest_comments", "clean_comments", "fit_scikit", "fit_keras", "fit_constant"}
-        | {"score_model"},
+        | {"score_model", "search_scikit_improved", "explain_models"},
         {"validate_comments", "split_comments", "search_linear", "search_scikit", "search_keras"}
-        | {"compare_models", "find_near_duplicates"},
+        | {"compare_models", "find_near_duplicates", "search_keras_improved", "examine_training"},
     ],
     ids=["every other step", "the others"],
 )

@@ -17,6 +17,8 @@ keras_classifier = pytest.importorskip("neural_classifiers.keras_classifier")
 
 from neural_classifiers.networks import build_comment_mlp  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def tiny_data(n_classes=3, rows_a_class=8):
     """Rows sorted by class; each class has a feature of its own."""

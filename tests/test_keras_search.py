@@ -10,6 +10,8 @@ keras_classifier = pytest.importorskip("neural_classifiers.keras_classifier")
 
 from neural_classifiers import grids, outcomes, pipelines, search  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 WORDS = {"games": ["boss", "quest"], "science": ["atom", "cell"], "sports": ["goal", "coach"]}
 GRID = {"keras__epochs": [1, 3, 2], "keras__batch_size": [5, 12]}
 

@@ -16,6 +16,7 @@ import pytest
 
 import neural_classifiers
 from neural_classifiers import promoted
+from neural_classifiers.calibration import Calibrated
 from neural_classifiers.dirty import dirty_lines
 from neural_classifiers.formats import CommentFileError
 from neural_classifiers.promoted import NotPromotedError
@@ -64,6 +65,25 @@ def test_a_promoted_model_answers_like_any_classifier(home, model):
     assert model.predict_proba([]).shape == (0, 3)
     with pytest.raises(TypeError, match="expected a list of comments, got str"):
         model.predict("one text")
+
+
+def test_a_model_that_shifts_its_answers_shifts_them_when_it_serves(home, tmp_path):
+    texts, labels = made_models.comments(home)
+    pipeline = made_models.fitted(texts[:160], labels[:160], C=0.01)
+    name, linear = pipeline.steps[-1]
+    pipeline.steps[-1] = (name, Calibrated(linear, 1.0, [8.0, 0.0, 0.0]))  # science, if in doubt
+    model = neural_classifiers.load(made_models.serve(home, pipeline))
+
+    expected = pipeline.predict(model.clean(texts[160:]))
+    likeliest = model.classes_[model.predict_proba(texts[160:]).argmax(axis=1)]
+    assert (expected != likeliest).any()
+    assert model.predict(texts[160:]).tolist() == expected.tolist()
+    told = predictions.predict_texts(model, texts[160:])
+    assert [row["label"] for row in told] == expected.tolist()
+    source, out = tmp_path / "new.jsonl", tmp_path / "out.jsonl"
+    source.write_text("".join(json.dumps({"txt": text}) + "\n" for text in texts[160:]))
+    predictions.predict_file(source, out, model)
+    assert [row["label"] for row in rows_of(out)] == expected.tolist()
 
 
 @pytest.mark.parametrize("which", ["comments", "version", "folder"])
