@@ -1,24 +1,32 @@
 import hashlib
+import json
 import subprocess
 import sys
 import unicodedata
 from dataclasses import fields
 from importlib.resources import files
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neural_classifiers.dirty import dirty_lines
 from neural_classifiers.text import (
     _CHOICES,
+    _PORTERS_ENDINGS,
     CLEANINGS,
     Cleaning,
+    clean_column,
     clean_comment,
     clean_comments,
     cleaning_of,
     english_stop_words,
     porter_stemmer,
 )
+
+STEM = porter_stemmer()
 
 
 def keep(word):
@@ -98,6 +106,20 @@ def test_the_remembering_stemmer_gives_the_stems_of_the_plain_one():
     stem = porter_stemmer()
 
     assert [stem(word) for word in words * 2] == [PorterStemmer().stem(word) for word in words * 2]
+
+
+endings = ["", *_PORTERS_ENDINGS, "ational", "iveness", "fulli", "logi", "ck", "x", "0", "ß"]
+words = st.lists(st.sampled_from([*"abeiouylst", "tion", "al", "ic"]), max_size=6)
+
+
+@settings(deadline=None)
+@given(words, st.sampled_from(endings), st.booleans())
+def test_a_word_without_porters_endings_is_its_own_stem(word, ending, is_upper):
+    from nltk.stem import PorterStemmer
+
+    made = "".join(word) + ending
+    made = made.upper() if is_upper else made
+    assert porter_stemmer()(made) == PorterStemmer().stem(made)
 
 
 def test_importing_the_module_does_not_import_nltk():
@@ -219,3 +241,32 @@ def test_whatever_the_text_and_options_it_is_cleaned(comment, chosen):
 
     assert cleaned == " ".join(cleaned.split())
     cleaned.encode("utf-8", "surrogatepass")
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(max_size=60), max_size=5), options)
+def test_a_column_is_cleaned_as_each_of_its_comments(comments, chosen):
+    cleaning = Cleaning(**chosen)
+    expected = [clean_comment(c, english_stop_words(), STEM, cleaning) for c in comments]
+
+    column = clean_column(pa.array(comments, pa.string()), stem=STEM, cleaning=cleaning)
+    assert column.to_pylist() == expected
+
+
+@pytest.mark.parametrize("cleaning", [*CLEANINGS, {"markdown": True, "contractions": True}])
+def test_a_column_of_dirty_comments_is_cleaned_as_each_of_them(cleaning):
+    sound = dirty_lines(400, faults={"removed": 0.01, "duplicate": 0.05})
+    comments = [json.loads(line)["txt"] for line in sound]
+    told = cleaning_of(cleaning)
+    expected = [clean_comment(c, english_stop_words(), STEM, told) for c in comments]
+
+    assert len(comments) > 300
+    for rows in (pa.array(comments), pa.array(["x", *comments]).slice(1)):  # a slice has an offset
+        assert clean_column(rows, stem=STEM, cleaning=told).to_pylist() == expected
+
+
+def test_white_space_is_the_same_to_arrow_and_to_python():
+    characters = [chr(n) for n in range(sys.maxunicode + 1) if not 0xD800 <= n < 0xE000]
+    pieces = pc.utf8_split_whitespace(pa.array([f"a{c}b" for c in characters])).to_pylist()
+
+    assert [len(p) for p in pieces] == [len(f"a{c}b".split()) for c in characters]
