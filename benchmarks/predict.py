@@ -93,9 +93,12 @@ def write_comments(path: Path, posts: list[dict[str, str]], n_rows: int) -> None
 
 def different_features(model: Any, texts: list[str]) -> int:
     """Texts whose features differ in a bit between the step of a run and prediction."""
-    from tasks.clean import clean_texts
+    import pyarrow as pa
 
-    trained = model._pipeline[:-1].transform(clean_texts(texts, "default"))
+    from neural_classifiers.text import clean_column, porter_stemmer
+
+    cleaned = clean_column(pa.array(texts), stem=porter_stemmer()).to_pylist()
+    trained = model._pipeline[:-1].transform(cleaned)
     n_different = 0
     for row, text in enumerate(texts):  # one by one, as single texts are predicted
         ours, theirs = model.features([text]), trained[row]

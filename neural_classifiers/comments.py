@@ -6,19 +6,30 @@ of a row never does: the row is kept with what came instead of text, and
 
 Two passes: `count_rows` counts, `read_comments` reads the rows that were drawn. Both hold one batch
 of rows in memory. How rows are cut into batches changes nothing about them.
+
+`read_comments` is two steps, which may run in two processes: `read_rows` finds where rows begin
+and end, one after the other; `parse_rows` looks into them, which is most of the work.
 """
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from neural_classifiers.formats import CommentFileError, Fields, Layout, Part, Row, open_reader
+from neural_classifiers.formats import (
+    CommentFileError,
+    Fields,
+    Layout,
+    Part,
+    Row,
+    fields_of,
+    open_reader,
+)
 from neural_classifiers.strict_json import OBJECT, type_of
 
 __all__ = ["SCHEMA", "CommentFileError", "Counted", "Layout", "Part", "count_rows", "read_comments"]
@@ -171,41 +182,109 @@ def read_comments(
         Where a file is at fault; after the last batch if no row drawn had fields, or none had one
         of the columns.
     """
+    parsed = Parsed()
+    for segments in read_rows(parts, layout, drawn, batch_rows):
+        batch, found = parse_rows(segments, layout)
+        parsed.add(found)
+        yield batch
+    parsed.check(parts[0].name, layout)
+
+
+class Segment(NamedTuple):
+    """Rows of one file that follow each other, unparsed; `label` is the file's, if it has one."""
+
+    name: str
+    label: str | None
+    rows: list[Row]
+
+
+def read_rows(
+    parts: Sequence[Part],
+    layout: Layout,
+    drawn: NDArray[np.int64] | None = None,
+    batch_rows: int = BATCH_ROWS,
+) -> Iterator[list[Segment]]:
+    """The rows of the files in batches, as they stand there; parameters as of `read_comments`."""
     if layout.label in layout.text:
         raise ValueError(f"expected two columns, got {layout.label!r} as text and as label")
-    names: dict[str, None] = {}  # fields of all rows, in order of appearance
-    first: tuple[str, int, str] | None = None
-    rows: list[tuple[Any, ...]] = []
-    n_read, size, has_fields = 0, 0, False
-    for part, row, fields in _drawn_rows(parts, layout, drawn):
-        told = _told(part, row, fields, layout)
-        rows.append(told)
-        n_read, size = n_read + 1, size + len(row.raw)
-        has_fields = has_fields or fields.kind == OBJECT
-        first = first or (part.name, row.line, fields.kind)
-        if len(names) < MAX_NAMES:
-            names |= dict.fromkeys(fields.values)
-        if len(rows) == batch_rows or size > BATCH_BYTES:
-            yield _batch(rows)
-            rows, size = [], 0
-    if rows:
-        yield _batch(rows)
-    if first and not has_fields:
-        raise CommentFileError(
-            f"{first[0]}:{first[1]}: expected a JSON object on each line, or a table with the "
-            f"columns {layout.columns}, got no such row in {n_read:,} (this one: {first[2]})"
-        )
-    for column in layout.columns:
-        if column not in names and len(names) < MAX_NAMES:
+    segments: list[Segment] = []
+    n_rows = size = 0
+    for part, row in _drawn_rows(parts, layout, drawn):
+        if not segments or segments[-1].name != part.name:
+            segments.append(Segment(part.name, part.label, []))
+        segments[-1].rows.append(row)
+        n_rows, size = n_rows + 1, size + len(row.raw)
+        if n_rows == batch_rows or size > BATCH_BYTES:
+            yield segments
+            segments, n_rows, size = [], 0, 0
+    if segments:
+        yield segments
+
+
+@dataclass
+class Parsed:
+    """What rows held, over all batches: whether there is anything to read in the files.
+
+    Attributes
+    ----------
+    rows : int
+    has_fields : bool
+        Whether any row had fields.
+    names : list of str
+        Fields of all rows, in order of appearance, the first 1,000.
+    first : list
+        File, line and kind of the first row.
+    """
+
+    rows: int = 0
+    has_fields: bool = False
+    names: list[str] = field(default_factory=list)
+    first: list[Any] = field(default_factory=list)
+
+    def add(self, later: "Parsed") -> None:
+        """Add what the next batch held."""
+        self.rows += later.rows
+        self.has_fields = self.has_fields or later.has_fields
+        if len(self.names) < MAX_NAMES:
+            self.names = list(dict.fromkeys([*self.names, *later.names]))
+        self.first = self.first or later.first
+
+    def check(self, name: str, layout: Layout) -> None:
+        """Raise `CommentFileError` if no row had fields, or none had one of the columns."""
+        if self.rows and not self.has_fields:
+            file, line, kind = self.first
             raise CommentFileError(
-                f"{parts[0].name}: expected a field {column!r}, got only {sorted(names)[:20]} "
-                f"in {n_read:,} rows"
+                f"{file}:{line}: expected a JSON object on each line, or a table with the "
+                f"columns {layout.columns}, got no such row in {self.rows:,} (this one: {kind})"
             )
+        for column in layout.columns:
+            if column not in self.names and len(self.names) < MAX_NAMES:
+                raise CommentFileError(
+                    f"{name}: expected a field {column!r}, got only {sorted(self.names)[:20]} "
+                    f"in {self.rows:,} rows"
+                )
+
+
+def parse_rows(segments: Sequence[Segment], layout: Layout) -> tuple[pa.RecordBatch, Parsed]:
+    """A batch of rows with `SCHEMA`, and what to remember of it for `Parsed.check`."""
+    names: dict[str, None] = {}
+    first: list[Any] = []
+    rows: list[tuple[Any, ...]] = []
+    has_fields = False
+    for name, label, raw_rows in segments:
+        for row in raw_rows:
+            fields = fields_of(row)
+            rows.append(_told(name, label, row, fields, layout))
+            has_fields = has_fields or fields.kind == OBJECT
+            first = first or [name, row.line, fields.kind]
+            if len(names) < MAX_NAMES and not names.keys() >= fields.values.keys():
+                names |= dict.fromkeys(fields.values)
+    return _batch(rows), Parsed(len(rows), has_fields, list(names), first)
 
 
 def _drawn_rows(
     parts: Sequence[Part], layout: Layout, drawn: NDArray[np.int64] | None
-) -> Iterator[tuple[Part, Row, Fields]]:
+) -> Iterator[tuple[Part, Row]]:
     position, wanted = -1, iter([] if drawn is None else drawn.tolist())
     following = next(wanted, None)
     for part in parts:
@@ -218,7 +297,7 @@ def _drawn_rows(
                 if position != following:
                     continue
                 following = next(wanted, None)
-            yield part, row, reader.fields(row)
+            yield part, row
 
 
 def _batch(rows: list[tuple[Any, ...]]) -> pa.RecordBatch:
@@ -229,15 +308,17 @@ def _batch(rows: list[tuple[Any, ...]]) -> pa.RecordBatch:
     )
 
 
-def _told(part: Part, row: Row, fields: Fields, layout: Layout) -> tuple[Any, ...]:
+def _told(
+    name: str, label: str | None, row: Row, fields: Fields, layout: Layout
+) -> tuple[Any, ...]:
     """A row of the schema."""
-    where = (part.name, row.line, row.offset, row.size, row.raw, fields.kind)
+    where = (name, row.line, row.offset, row.size, row.raw, fields.kind)
     if fields.kind != OBJECT:
         return (*where, None, None, None, None, None, None)
-    label = (part.label, "string") if layout.label is None else _text_of(fields, layout.label)
+    category = (label, "string") if layout.label is None else _text_of(fields, layout.label)
     text = _texts_of(fields, layout.text)
     time = (None, None) if layout.time is None else _time_of(fields, layout.time)
-    return (*where, *label, *text, *time)
+    return (*where, *category, *text, *time)
 
 
 def _texts_of(fields: Fields, columns: tuple[str, ...]) -> tuple[str | None, str]:

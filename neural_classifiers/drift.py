@@ -5,15 +5,17 @@ how they are cut into batches. Of many comments, words are counted in those whos
 about 50,000, the same ones in every run.
 """
 
-import hashlib
 import math
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import compress
 from typing import Any, Self
 
 import numpy as np
+
+from neural_classifiers.splits import keys_of
 
 WORDS_OF_ROWS = 50_000  # about so many comments have their words counted
 MAX_WORDS_KEPT = 2000  # in a profile, the most frequent
@@ -21,11 +23,6 @@ N_COMPARED_WORDS = 1000
 N_LENGTHS = 48  # two for each doubling: up to 2^24 characters
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
-
-
-def hash_of(text: str) -> int:
-    """64 bits of a text, the same in every process."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 @dataclass(frozen=True)
@@ -81,11 +78,24 @@ class Profiler:
     def add(self, texts: Sequence[str], categories: Iterable[str]) -> None:
         """Add comments and their categories."""
         self._categories.update(categories)
-        self._lengths.update(_length(text) for text in texts)
+        self._lengths.update(_lengths(texts))
         every = math.ceil(self.n_rows / WORDS_OF_ROWS)
-        counted = texts if every <= 1 else [text for text in texts if hash_of(text) % every == 0]
+        counted: Iterable[str] = texts
+        if every > 1:
+            counted = compress(texts, keys_of(texts) % np.uint64(every) == 0)
         for text in counted:
             self._words.update(_WORD.findall(text.lower()))
+
+    def told(self) -> list[list[tuple[Any, int]]]:
+        """What was added until now, as plain JSON, for another profiler's `add_told`."""
+        return [list(c.items()) for c in (self._categories, self._lengths, self._words)]
+
+    def add_told(self, told: Sequence[Sequence[tuple[Any, int]]]) -> None:
+        """Add what another profiler of as many rows was told."""
+        categories, lengths, words = map(dict, told)
+        self._categories.update(categories)
+        self._lengths.update(lengths)
+        self._words.update(words)
 
     def profile(self) -> Profile:
         """What was added until now."""
@@ -206,8 +216,12 @@ def _moved(told: Mapping[str, Any]) -> tuple[float, str]:
     return -abs(told["before"] - told["now"]), told["word"]
 
 
-def _length(text: str) -> int:
-    return min(round(2 * math.log2(max(len(text), 1))), N_LENGTHS - 1)
+def _lengths(texts: Sequence[str]) -> list[int]:
+    """Entries of `Profile.lengths`."""
+    characters = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+    halves = np.rint(2 * np.log2(np.maximum(characters, 1))).astype(np.int64)
+    entries: list[int] = np.minimum(halves, N_LENGTHS - 1).tolist()
+    return entries
 
 
 def _median_length(shares: np.ndarray) -> int:

@@ -12,23 +12,24 @@ and sends nothing.
 import html
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from neural_classifiers.drift import (
     Measure,
     Profile,
     Profiler,
     compare_profiles,
-    hash_of,
     moved_words,
 )
 from neural_classifiers.rules import REMOVED, Rule, row_rules
+from neural_classifiers.splits import keys_of
 from neural_classifiers.text import english_stop_words
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 
 MIN_CATEGORY_SHARE = 0.01  # a label rarer than this is taken for a slip, unless it was named
 TEXTS_COMPARED = 1_000_000  # about so many texts are held against each other for duplicates
-BATCH_ROWS = 50_000  # Great Expectations costs about 0.1 s a batch, whatever is in it
+PLACES_TOLD = 4  # lines at fault remembered for each reason
+EXAMPLES_TOLD, EXAMPLE_CHARACTERS = 20, 100
 
 JUDGED = ["line_type", "cat", "cat_type", "txt", "txt_type", "time_type"]
 ACCEPTED = pa.schema(
@@ -265,6 +267,18 @@ class Verdict:
     result: "ExpectationSuiteValidationResult"
 
 
+class Examined(NamedTuple):
+    """A batch, examined by `Validator.examine`: its rows, and what `Validator.add` takes.
+
+    `told` is plain JSON; `hashes`, shape (n,), stand for texts with their category.
+    """
+
+    accepted: pa.RecordBatch
+    quarantined: pa.RecordBatch
+    told: dict[str, Any]
+    hashes: np.ndarray
+
+
 class Validator:
     """Parts comments into accepted and quarantined, batch by batch, and comes to a verdict.
 
@@ -307,6 +321,7 @@ class Validator:
         self._limits, self._last = limits or Limits(), last
         self._stop_for_drift, self._name = stop_for_drift, name
         self._judge = _Judge(comment_suite(self._categories).rows)
+        self._n_expected = n_rows
         self._profiler = Profiler(english_stop_words(), n_rows)
         self._every = max(math.ceil(n_rows / TEXTS_COMPARED), 1)
         self._hashes: list[np.ndarray] = []
@@ -323,15 +338,42 @@ class Validator:
         ValidationError
             If the table itself is not as it should be, such as without one of its columns.
         """
+        examined = self.examine(rows)
+        self.add(examined.told, examined.hashes)
+        return examined.accepted, examined.quarantined
+
+    def examine(self, rows: pa.RecordBatch) -> "Examined":
+        """As `check`, but nothing is remembered until `add`, perhaps in another process."""
         present = [name for name in JUDGED if name in rows.schema.names]
-        reasons = self._judge.judge(rows.select(present).to_pandas(), self._name)
-        is_accepted = np.array([i not in reasons for i in range(rows.num_rows)], dtype=bool)
+        outcomes = self._judge.look(rows.select(present).to_pandas())
+        reasons = self._judge.reasons(outcomes, self._name)
+        is_accepted = np.ones(rows.num_rows, dtype=bool)
+        is_accepted[list(reasons)] = False
         accepted = rows.filter(pa.array(is_accepted)).select(ACCEPTED.names)
         rejected = rows.filter(pa.array(~is_accepted))
-        told = pa.array([reasons[i] for i in sorted(reasons)], QUARANTINE.field("reasons").type)
-        quarantined = rejected.append_column("reasons", told).select(QUARANTINE.names)
-        self._count(accepted, quarantined)
-        return accepted, quarantined
+        why = pa.array([reasons[i] for i in sorted(reasons)], QUARANTINE.field("reasons").type)
+        quarantined = rejected.append_column("reasons", why).select(QUARANTINE.names)
+        told = {
+            "rows": rows.num_rows,
+            "findings": [outcome.told() for outcome in outcomes],
+            "profile": self._profile_of(accepted),
+            **self._account_of(quarantined),
+        }
+        return Examined(accepted, quarantined, told, self._hashes_of(accepted))
+
+    def add(self, told: Mapping[str, Any], hashes: np.ndarray) -> None:
+        """Remember what a batch was found to hold: `Examined.told` and `Examined.hashes`."""
+        self._judge.add(_Outcome(*finding) for finding in told["findings"])
+        self._profiler.add_told(told["profile"])
+        self._hashes.append(hashes)
+        self._n_rows += told["rows"]
+        self._n_quarantined += told["quarantined"]
+        self._n_removed += told["removed"]
+        self._reasons.update(told["reasons"])
+        self._unknown.update(told["unknown"])
+        for reason, lines in told["places"].items():
+            places = self._places.setdefault(reason, [])
+            places += lines[: PLACES_TOLD - len(places)]
 
     def verdict(self) -> Verdict:
         """What was found, once every batch was checked.
@@ -354,7 +396,9 @@ class Validator:
         suite = comment_suite(self._categories, self._folds, self._min_rows, self._limits, noise)
         gates = [_Judge(suite.whole), _Judge(suite.categories)]
         for gate, table in zip(gates, (whole, shares), strict=True):
-            gate.judge(table, self._name)
+            outcomes = gate.look(table)
+            gate.reasons(outcomes, self._name)
+            gate.add(outcomes)
         judges = [self._judge, *gates]
         report["expectations"] = [told for judge in judges for told in judge.summaries()]
         drifts = {m.name for m in measures}
@@ -371,24 +415,36 @@ class Validator:
         report["success"] = True
         return Verdict(shares, profile, report, _merged(judges, success=True))
 
-    def _count(self, accepted: pa.RecordBatch, quarantined: pa.RecordBatch) -> None:
-        texts, categories = accepted["txt"].to_pylist(), accepted["cat"].to_pylist()
-        self._profiler.add(texts, categories)
-        hashes = np.fromiter(
-            (hash_of(f"{c}\n{t}") for c, t in zip(categories, texts, strict=True)), np.uint64
-        )
-        self._hashes.append(hashes[hashes % np.uint64(self._every) == 0])
-        self._n_rows += accepted.num_rows + quarantined.num_rows
-        self._n_quarantined += quarantined.num_rows
-        for row in quarantined.select(["file", "line", "cat", "reasons"]).to_pylist():
-            self._n_removed += row["reasons"] == [REMOVED]
-            self._reasons.update(row["reasons"])
+    def _profile_of(self, accepted: pa.RecordBatch) -> list[Any]:
+        profiler = Profiler(english_stop_words(), self._n_expected)
+        profiler.add(accepted["txt"].to_pylist(), accepted["cat"].to_pylist())
+        return profiler.told()
+
+    def _hashes_of(self, accepted: pa.RecordBatch) -> np.ndarray:
+        """What stands for each text with its category; of many rows, for a fixed part."""
+        whole = pc.binary_join_element_wise(accepted["cat"], accepted["txt"], "\n")
+        hashes = keys_of(whole.to_pylist())
+        return hashes[hashes % np.uint64(self._every) == 0]
+
+    def _account_of(self, quarantined: pa.RecordBatch) -> dict[str, Any]:
+        reasons: Counter[str] = Counter()
+        unknown: Counter[str] = Counter()
+        places: dict[str, list[str]] = {}
+        n_removed = 0
+        for row in quarantined.select(["line", "cat", "reasons"]).to_pylist():
+            n_removed += row["reasons"] == [REMOVED]
+            reasons.update(row["reasons"])
             for reason in row["reasons"]:
-                places = self._places.setdefault(reason, [])
-                if len(places) < 4:
-                    places.append(str(row["line"]))
+                places.setdefault(reason, []).append(str(row["line"]))
             if row["cat"] is not None and row["cat"] not in self._categories:
-                self._unknown[row["cat"]] += 1
+                unknown[row["cat"]] += 1
+        return {
+            "quarantined": quarantined.num_rows,
+            "removed": n_removed,
+            "reasons": dict(reasons),
+            "unknown": dict(unknown),
+            "places": {reason: lines[:PLACES_TOLD] for reason, lines in places.items()},
+        }
 
     def _shares(self, profile: Profile) -> pd.DataFrame:
         """Rows and share of each category, also of those that have none left."""
@@ -469,8 +525,28 @@ def usual_categories(counts: Mapping[str, int], min_share: float = MIN_CATEGORY_
 
 
 @dataclass
+class _Outcome:
+    """What one expectation found in one table: `broken` rows, and their `values`."""
+
+    success: bool
+    elements: int
+    missing: int
+    unexpected: int
+    values: list[Any]
+    observed: Any
+    exceptions: list[str]
+    broken: list[int] = field(default_factory=list)
+
+    def told(self) -> list[Any]:
+        """All but the rows, as plain JSON; of the values the first."""
+        examples = [str(value)[:EXAMPLE_CHARACTERS] for value in self.values[:EXAMPLES_TOLD]]
+        counts = [self.success, self.elements, self.missing, self.unexpected]
+        return [*counts, examples, self.observed, self.exceptions]
+
+
+@dataclass
 class _Found:
-    """What one expectation found over all batches."""
+    """What one expectation found over all tables."""
 
     expectation: Any
     success: bool = True
@@ -480,7 +556,16 @@ class _Found:
     examples: list[Any] = field(default_factory=list)
     observed: Any = None
     exceptions: list[str] = field(default_factory=list)
-    config: Any = None
+
+    def add(self, outcome: _Outcome) -> None:
+        """Add what it found in one more."""
+        self.success = self.success and outcome.success
+        self.elements += outcome.elements
+        self.missing += outcome.missing
+        self.unexpected += outcome.unexpected
+        self.examples += outcome.values[: EXAMPLES_TOLD - len(self.examples)]
+        self.observed = self.observed if outcome.observed is None else outcome.observed
+        self.exceptions += outcome.exceptions
 
     @property
     def column(self) -> Any:
@@ -493,11 +578,23 @@ class _Found:
         told = f"{self.column}: {self.expectation.expectation_type}"
         return str((self.expectation.meta or {}).get("reason", told))
 
+    @property
+    def fault(self) -> str:
+        """What is said where it ends the run."""
+        told = f"expected {self.expectation.expectation_type} {self.kwargs}"
+        return str((self.expectation.meta or {}).get("fault", told))
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """What it expects."""
+        kwargs = self.expectation.configuration.kwargs
+        return {key: value for key, value in kwargs.items() if key != "batch_id"}
+
     def summary(self) -> dict[str, Any]:
         """What was found, as plain JSON."""
         return {
             "expectation": self.expectation.expectation_type,
-            "kwargs": _kwargs(self),
+            "kwargs": self.kwargs,
             "success": self.success,
             "unexpected": self.unexpected,
             "observed": self.exceptions or self.observed,
@@ -525,13 +622,20 @@ class Finding:
 
 def find_breaches(table: pd.DataFrame, suite: "gx.ExpectationSuite") -> list[Finding]:
     """What each expectation of a suite found in a table, in the suite's order."""
+    judge = _Judge(suite.expectations)
+    outcomes = judge.look(table)
+    judge.add(outcomes)
     return [
         Finding(
-            fault=_fault(found),
-            broken=table[found.column].iloc[rows] if rows else pd.Series(dtype=object),
+            fault=found.fault,
+            broken=(
+                table[found.column].iloc[outcome.broken]
+                if outcome.broken
+                else pd.Series(dtype=object)
+            ),
             summary=found.summary(),
         )
-        for found, _, rows in _Judge(suite.expectations).look(table)
+        for found, outcome in zip(judge.found, outcomes, strict=True)
     ]
 
 
@@ -561,7 +665,20 @@ class _Judge:
         self._batches = asset.add_batch_definition_whole_dataframe("whole")
         self.found = [_Found(expectation) for expectation in expectations]
 
-    def judge(self, table: pd.DataFrame, name: str) -> dict[int, list[str]]:
+    def look(self, table: pd.DataFrame) -> list[_Outcome]:
+        """What each expectation finds in a table, in the suite's order."""
+        batch = self._batches.get_batch({"dataframe": table})
+        # COMPLETE alone lists every row; the query would spell them all out once more as text
+        result_format = {"result_format": "COMPLETE", "return_unexpected_index_query": False}
+        results = batch.validate(self._suite, result_format=result_format).results
+        # The results come grouped by column
+        in_order = sorted(results, key=lambda r: r.expectation_config.meta["number"])
+        outcomes = [_outcome(result) for result in in_order]
+        for found, outcome in zip(self.found, outcomes, strict=True):
+            outcome.values = [table[found.column].iloc[row] for row in outcome.broken]
+        return outcomes
+
+    def reasons(self, outcomes: Sequence[_Outcome], name: str) -> dict[int, list[str]]:
         """Reasons by the position of each row that breaks an expectation, in the suite's order.
 
         Raises
@@ -570,65 +687,43 @@ class _Judge:
             If an expectation is broken by the table and by no row of it.
         """
         reasons: dict[int, list[str]] = {}
-        for found, is_met, broken in self.look(table):
-            if not is_met and not broken:
-                raise ValidationError(f"{name}: {_of_table(found)}")
-            for row in broken:
-                value = table[found.column].iloc[row]
+        for found, outcome in zip(self.found, outcomes, strict=True):
+            if not outcome.success and not outcome.broken:
+                came = outcome.exceptions or outcome.observed
+                raise ValidationError(f"{name}: {found.fault}, got {came}")
+            for row, value in zip(outcome.broken, outcome.values, strict=True):
                 reasons.setdefault(row, []).append(found.reason.format(value))
         return reasons
 
-    def look(self, table: pd.DataFrame) -> Iterator[tuple["_Found", bool, list[int]]]:
-        """Each expectation, whether a table meets it, and the positions of the rows that do not."""
-        batch = self._batches.get_batch({"dataframe": table})
-        # COMPLETE alone lists every row; the query would spell them all out once more as text
-        result_format = {"result_format": "COMPLETE", "return_unexpected_index_query": False}
-        results = batch.validate(self._suite, result_format=result_format).results
-        # The results come grouped by column
-        for result in sorted(results, key=lambda r: r.expectation_config.meta["number"]):
-            found = self.found[result.expectation_config.meta["number"]]
-            yield found, bool(result.success), _add(found, result)
+    def add(self, outcomes: Iterable[_Outcome]) -> None:
+        """Remember what was found in a table."""
+        for found, outcome in zip(self.found, outcomes, strict=True):
+            found.add(outcome)
 
     def faults(self) -> Iterator[tuple[str | None, str]]:
         """Column and fault of each expectation that was broken."""
         for found in self.found:
             if not found.success:
-                yield found.column, _fault(found)
+                yield found.column, found.fault
 
     def summaries(self) -> list[dict[str, Any]]:
         """Each expectation as plain JSON."""
         return [found.summary() for found in self.found]
 
 
-def _add(found: _Found, result: Any) -> list[int]:
-    """Add what came of one batch; the rows that break the expectation."""
+def _outcome(result: Any) -> _Outcome:
     told = result.result or {}
     broken = told.get("unexpected_index_list") or []
-    found.success = found.success and bool(result.success)
-    found.elements += told.get("element_count") or 0
-    found.missing += told.get("missing_count") or 0
-    found.unexpected += len(broken)
-    found.examples += (told.get("partial_unexpected_list") or [])[: 20 - len(found.examples)]
-    found.observed = told.get("observed_value", found.observed)
-    found.exceptions += _exceptions(result)
-    found.config = found.config or result.expectation_config
-    return broken
-
-
-def _of_table(found: _Found) -> str:
-    came = found.exceptions or found.observed
-    return f"{_fault(found)}, got {came}"
-
-
-def _fault(found: _Found) -> str:
-    meta = found.expectation.meta or {}
-    told = f"expected {found.expectation.expectation_type} {_kwargs(found)}"
-    return str(meta.get("fault", told))
-
-
-def _kwargs(found: _Found) -> dict[str, Any]:
-    kwargs = found.config.kwargs if found.config else {}
-    return {key: value for key, value in kwargs.items() if key != "batch_id"}
+    return _Outcome(
+        success=bool(result.success),
+        elements=told.get("element_count") or 0,
+        missing=told.get("missing_count") or 0,
+        unexpected=len(broken),
+        values=[],
+        observed=told.get("observed_value"),
+        exceptions=_exceptions(result),
+        broken=broken,
+    )
 
 
 def _exceptions(result: Any) -> list[str]:
@@ -669,7 +764,9 @@ def _merged(judges: Sequence[_Judge], success: bool) -> "ExpectationSuiteValidat
             }
         results.append(
             ExpectationValidationResult(
-                success=found.success, expectation_config=found.config, result=told
+                success=found.success,
+                expectation_config=found.expectation.configuration,
+                result=told,
             )
         )
     n_met = sum(result.success for result in results)

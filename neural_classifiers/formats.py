@@ -138,11 +138,17 @@ class Reader(Protocol):
     def rows(self) -> Iterator[Row | None]:
         """Every row, in order; None stands for a blank line, which is no row."""
 
-    def fields(self, row: Row) -> Fields:
-        """What a row holds."""
-
     def count(self) -> tuple[int, int]:
         """Rows, and blank lines."""
+
+
+def fields_of(row: Row) -> Fields:
+    """What a row holds, whatever its file's format."""
+    if row.fault:
+        return Fields(row.fault, {})
+    if row.values is not None:
+        return Fields(OBJECT, row.values)
+    return Fields(*read_json(_without_mark(row)))
 
 
 def open_reader(part: Part, layout: Layout) -> Reader:
@@ -195,9 +201,6 @@ class _JsonLines:
             for line in _lines(stream, self._part.name):
                 yield line if _without_mark(line).strip(_BLANK) else None
 
-    def fields(self, row: Row) -> Fields:
-        return Fields(row.fault, {}) if row.fault else Fields(*read_json(_without_mark(row)))
-
     def count(self) -> tuple[int, int]:
         return _counted(self.rows())
 
@@ -219,9 +222,6 @@ class _Delimited:
                     seen_header = True
                 else:
                     yield row
-
-    def fields(self, row: Row) -> Fields:
-        return Fields(row.fault, {}) if row.fault else Fields(OBJECT, row.values or {})
 
     def count(self) -> tuple[int, int]:
         return _counted(self.rows())
@@ -302,9 +302,6 @@ class _Parquet:
                     told = json.dumps(fields, ensure_ascii=False, default=_plain)
                     raw = told.encode("utf-8", "surrogatepass")
                     yield Row(number, None, len(raw), raw, values=fields)
-
-    def fields(self, row: Row) -> Fields:
-        return Fields(OBJECT, row.values or {})
 
     def count(self) -> tuple[int, int]:
         with self._opened() as file:

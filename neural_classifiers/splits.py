@@ -3,11 +3,14 @@
 The decision a reader might question: what counts as one text is the *cleaned* text, since that
 is all a model sees. A text with one label stands in the split once. A text that people labelled
 in two ways keeps a row for each label, on one side.
+
+No text is held: 64 bits stand for it (`keys_of`). Among n texts two different ones are taken for
+the same with a probability of n^2 / 2^65: 3 in a million for ten million texts.
 """
 
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -15,11 +18,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.util import hash_array
 
 TRAIN_FRACTION = 0.7  # notebook, "Split Data"
 SEED = 34  # notebook, "Split Data"
 
 Rows = NDArray[np.int64]  # shape (n,): positions in the input
+
+_SIDES = ("empty", "duplicates", "train", "test")
+_EMPTY, _DUPLICATE, _TRAIN, _TEST = range(len(_SIDES))
 
 
 @dataclass(frozen=True)
@@ -34,8 +41,8 @@ class Split:
         Rows whose cleaned text and label stood in an earlier row; dropped. Rising.
     empty : ndarray of int64
         Rows with nothing left after cleaning; dropped. Rising.
-    conflicting : tuple of str
-        Cleaned texts that occur with several labels, in order of appearance.
+    conflicting : int
+        Cleaned texts that occur with several labels.
     counts : dict
         For each label, in sorted order: ``rows``, ``empty``, ``duplicates``, ``train`` and
         ``test``, where ``rows`` is the sum of the others.
@@ -45,7 +52,7 @@ class Split:
     test: Rows
     duplicates: Rows
     empty: Rows
-    conflicting: tuple[str, ...]
+    conflicting: int
     counts: dict[str, dict[str, int]]
 
 
@@ -93,52 +100,86 @@ def split_comments(
     model can learn nothing from them, and they would make one big "duplicate". Their number is
     given, because in use such comments do come.
     """
-    if not 0 < train_fraction < 1:
-        raise ValueError(f"train_fraction: expected a number between 0 and 1, got {train_fraction}")
     if len(cleaned) != len(labels):
         raise ValueError(
             f"expected a label for each of {len(cleaned):,} texts, got {len(labels):,}"
         )
-    if times is not None and len(times) != len(labels):
-        raise ValueError(f"expected a time for each of {len(labels):,} texts, got {len(times):,}")
-    rows = pd.DataFrame({"text": list(cleaned), "label": list(labels)}, dtype=object)
-    order = np.arange(len(rows)) if times is None else np.argsort(times, kind="stable")
-    is_empty = rows["text"] == ""
-    is_duplicate = ~is_empty & rows.iloc[order].duplicated().sort_index()
-    kept = rows[~is_empty & ~is_duplicate]
-    is_conflicting = kept.duplicated("text", keep=False)  # its other row has another label
-    shared, single = kept[is_conflicting], kept[~is_conflicting]
-
-    rng = np.random.default_rng(seed)
-    if times is None:
-        wanted = kept["label"].value_counts().map(lambda n: nearest_count(train_fraction, n))
-        in_train = _draw_texts(shared, train_fraction, rng)
-        drawn = shared.loc[in_train, "label"].value_counts()
-        in_train += _draw_rows(single, wanted.sub(drawn, fill_value=0), rng)
-    else:
-        in_train = _earliest(kept, np.asarray(times)[kept.index], train_fraction)
-
-    side = pd.Series("test", index=rows.index)
-    side[in_train] = "train"
-    side[is_duplicate] = "duplicates"
-    side[is_empty] = "empty"
-    return Split(
-        train=rng.permutation(_where(side, "train")),
-        test=rng.permutation(_where(side, "test")),
-        duplicates=_where(side, "duplicates"),
-        empty=_where(side, "empty"),
-        conflicting=tuple(shared["text"].unique()),
-        counts=_counts(rows["label"], side),
+    names, codes = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
+    is_empty = np.array([not text for text in cleaned], dtype=bool)
+    return split_keys(
+        keys_of(cleaned), is_empty, codes, names.tolist(), train_fraction, seed, times
     )
 
 
-def check_folds(labels: Sequence[str], folds: int, classes: Collection[str] | None = None) -> None:
+def keys_of(texts: Sequence[str]) -> NDArray[np.uint64]:
+    """64 bits for each text, shape (n_texts,); the same in every process (SipHash, by pandas)."""
+    return hash_array(np.array(texts, dtype=object), categorize=False)
+
+
+def split_keys(
+    keys: NDArray[np.uint64],
+    is_empty: NDArray[np.bool_],
+    codes: NDArray[np.integer[Any]],
+    labels: Sequence[str],
+    train_fraction: float = TRAIN_FRACTION,
+    seed: int = SEED,
+    times: Sequence[float] | NDArray[Any] | None = None,
+) -> Split:
+    """As `split_comments`, of what stands for texts and labels.
+
+    Parameters
+    ----------
+    keys : ndarray of uint64, shape (n_comments,)
+        By `keys_of`.
+    is_empty : ndarray of bool, shape (n_comments,)
+        Whether nothing is left of the text.
+    codes : ndarray of int, shape (n_comments,)
+        Position of each comment's class in `labels`.
+    labels : sequence of str
+        Classes, in sorted order.
+    train_fraction, seed, times
+        As in `split_comments`.
+    """
+    if not 0 < train_fraction < 1:
+        raise ValueError(f"train_fraction: expected a number between 0 and 1, got {train_fraction}")
+    if times is not None and len(times) != len(keys):
+        raise ValueError(f"expected a time for each of {len(keys):,} texts, got {len(times):,}")
+    moments = None if times is None else np.asarray(times)
+    repeated = _repeated(keys, is_empty, codes, moments)
+    is_duplicate = repeated.duplicated(["text", "code"])
+    duplicates = np.sort(repeated.index[is_duplicate].to_numpy())
+    shared = repeated[~is_duplicate].sort_index()
+    shared = shared[shared.duplicated("text", keep=False)]  # its other row has another label
+
+    side = np.full(len(keys), _TEST, dtype=np.int8)
+    side[duplicates] = _DUPLICATE
+    side[is_empty] = _EMPTY
+    rng = np.random.default_rng(seed)
+    if moments is None:
+        _draw_train(side, codes, shared, train_fraction, rng)
+    else:
+        _take_earliest(side, moments, shared, train_fraction)
+    return Split(
+        train=rng.permutation(_where(side, _TRAIN)),
+        test=rng.permutation(_where(side, _TEST)),
+        duplicates=_where(side, _DUPLICATE),
+        empty=_where(side, _EMPTY),
+        conflicting=shared["text"].nunique(),
+        counts=_counts(codes, labels, side),
+    )
+
+
+def check_folds(
+    labels: Sequence[str] | Mapping[str, int],
+    folds: int,
+    classes: Collection[str] | None = None,
+) -> None:
     """Raise unless every class has a training row for each fold of cross-validation.
 
     Parameters
     ----------
-    labels : sequence of str
-        Classes of the training rows.
+    labels : sequence of str, or mapping of str to int
+        Classes of the training rows, or how many rows each has.
     folds : int
         Folds to come.
     classes : collection of str, optional
@@ -165,45 +206,86 @@ def nearest_count(fraction: float, n: int) -> int:
     return math.floor(Fraction(str(fraction)) * n + Fraction(1, 2))
 
 
-def _draw_texts(shared: pd.DataFrame, fraction: float, rng: np.random.Generator) -> list[int]:
+def _repeated(
+    keys: NDArray[np.uint64],
+    is_empty: NDArray[np.bool_],
+    codes: NDArray[np.integer[Any]],
+    moments: NDArray[Any] | None,
+) -> pd.DataFrame:
+    """``text`` (key) and ``code`` of the rows whose text occurs more than once, earliest first."""
+    order = np.argsort(keys, kind="stable")
+    in_order = keys[order]
+    is_next_same = in_order[1:] == in_order[:-1]
+    del in_order
+    is_repeated = np.zeros(len(keys), dtype=bool)
+    is_repeated[order[1:][is_next_same]] = True
+    is_repeated[order[:-1][is_next_same]] = True
+    del order
+    rows = np.flatnonzero(is_repeated & ~is_empty)
+    if moments is not None:
+        rows = rows[np.argsort(moments[rows], kind="stable")]
+    return pd.DataFrame({"text": keys[rows], "code": codes[rows]}, index=rows)
+
+
+def _draw_train(
+    side: NDArray[np.int8],
+    codes: NDArray[np.integer[Any]],
+    shared: pd.DataFrame,
+    fraction: float,
+    rng: np.random.Generator,
+) -> None:
+    """Mark the training rows: `fraction` of each class, texts with several labels first."""
+    kept = np.bincount(codes[side == _TEST])
+    side[_draw_texts(shared, fraction, rng)] = _TRAIN
+    drawn = np.bincount(codes[side == _TRAIN], minlength=len(kept))
+    is_single = side == _TEST
+    is_single[shared.index] = False
+    for code, n in enumerate(kept.tolist()):
+        lacking = max(nearest_count(fraction, n) - int(drawn[code]), 0)
+        of_class = np.flatnonzero(is_single & (codes == code))
+        if len(of_class):
+            side[rng.permutation(of_class)[:lacking]] = _TRAIN
+
+
+def _draw_texts(shared: pd.DataFrame, fraction: float, rng: np.random.Generator) -> Rows:
     """Training rows among texts with several labels, drawn text by text.
 
     Texts with the same set of labels are drawn together, so that each class gets its part.
     """
-    by_label = shared.sort_values("label", kind="stable")
-    labels_of = by_label.groupby("text", sort=False)["label"].agg("\n".join)
-    drawn: set[str] = set()
+    by_label = shared.sort_values("code", kind="stable")
+    codes = by_label["code"].map("{:05}".format)
+    labels_of = codes.groupby(by_label["text"], sort=False).agg(" ".join)
+    drawn: set[int] = set()
     for _, texts in labels_of.groupby(labels_of):
         drawn.update(rng.permutation(texts.index)[: nearest_count(fraction, len(texts))])
-    return shared.index[shared["text"].isin(drawn)].tolist()
+    return shared.index[shared["text"].isin(drawn)].to_numpy()
 
 
-def _earliest(kept: pd.DataFrame, times: NDArray[Any], fraction: float) -> list[int]:
-    """The earliest rows; a text with several labels stands where its earliest row does."""
-    began = pd.Series(times, index=kept.index).groupby(kept["text"]).transform("min")
+def _take_earliest(
+    side: NDArray[np.int8], moments: NDArray[Any], shared: pd.DataFrame, fraction: float
+) -> None:
+    """Mark the earliest rows; a text with several labels stands where its earliest row does."""
+    kept = np.flatnonzero(side == _TEST)
     n_train = nearest_count(fraction, len(kept))
-    if not 0 < n_train < len(kept):
-        return kept.index.tolist() if n_train else []
-    last = np.sort(began.to_numpy())[n_train - 1]
-    return kept.index[began <= last].tolist()
+    if not n_train:
+        return
+    began = moments.copy()
+    of_shared = pd.Series(moments[shared.index], index=shared.index)
+    began[shared.index] = of_shared.groupby(shared["text"]).transform("min")
+    last = np.partition(began[kept], n_train - 1)[n_train - 1]
+    side[kept[began[kept] <= last]] = _TRAIN
 
 
-def _draw_rows(single: pd.DataFrame, lacking: pd.Series, rng: np.random.Generator) -> list[int]:
-    """Training rows among texts with one label: as many as each class still lacks."""
-    drawn: list[int] = []
-    for label, of_class in single.groupby("label"):
-        drawn += rng.permutation(of_class.index)[: max(int(lacking[label]), 0)].tolist()
-    return drawn
+def _where(side: NDArray[np.int8], which: int) -> Rows:
+    return np.flatnonzero(side == which).astype(np.int64, copy=False)
 
 
-def _where(side: pd.Series, name: str) -> Rows:
-    return np.flatnonzero(side == name).astype(np.int64)
-
-
-def _counts(labels: pd.Series, side: pd.Series) -> dict[str, dict[str, int]]:
-    table = pd.crosstab(labels, side)
+def _counts(
+    codes: NDArray[np.integer[Any]], labels: Sequence[str], side: NDArray[np.int8]
+) -> dict[str, dict[str, int]]:
+    n = len(_SIDES)
+    table = np.bincount(codes.astype(np.int64) * n + side, minlength=len(labels) * n)
     return {
-        str(label): {"rows": int(row.sum())}
-        | {name: int(row.get(name, 0)) for name in ("empty", "duplicates", "train", "test")}
-        for label, row in table.iterrows()
+        label: {"rows": int(row.sum())} | dict(zip(_SIDES, row.tolist(), strict=True))
+        for label, row in zip(labels, table.reshape(-1, n), strict=True)
     }

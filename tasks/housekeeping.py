@@ -15,10 +15,10 @@ from typing import Any
 
 from tasks import locks, places
 from tasks.history import Run, all_runs, read_record
-from tasks.records import Key, faults_of
+from tasks.records import UNFINISHED, Key, faults_of
 from tasks.stores import FITS, fits_namespace
 
-ASIDE, WRITING, LOCKS, UNFINISHED = ".aside", ".writing", ".locks", ".unfinished"
+ASIDE, WRITING, LOCKS = ".aside", ".writing", ".locks"
 
 
 class InUseError(RuntimeError):

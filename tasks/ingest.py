@@ -5,18 +5,24 @@ from pathlib import Path
 from typing import BinaryIO
 
 from neural_classifiers.comments import (
-    BATCH_ROWS,
     SCHEMA,
     Layout,
+    Parsed,
     Part,
     count_rows,
     draw_rows,
-    read_comments,
+    read_rows,
 )
+from tasks.batches import BATCH_ROWS, useful_workers, work_batches
+from tasks.bodies import parse_batch
+from tasks.progress import tell_rows
 from tasks.records import File, Reference
 from tasks.sources import Source
 from tasks.steps import step
+from tasks.stores import unfinished
 from tasks.tables import TableWriter
+
+SMALL_ROW_BYTES = 100  # of a row in a file, to guess from its size whether workers are worth it
 
 
 class Ingested(Reference):
@@ -56,7 +62,8 @@ def ingest_comments(
         If a file is empty or damaged, or lacks a column, or there are fewer rows than `sample`.
     """
     layout = layout_of(raw, text_column, label_column, time_column)
-    return read_source(raw, layout, sample, seed, folder)
+    n_workers = useful_workers(sum(f.size for f in raw.files.values()) // SMALL_ROW_BYTES)
+    return read_source(raw, layout, sample, seed, folder, unfinished(folder), n_workers)
 
 
 def read_source(
@@ -65,17 +72,25 @@ def read_source(
     sample: int | None,
     seed: int,
     folder: Path,
+    keep: Path,
+    n_workers: int = 0,
     batch_rows: int = BATCH_ROWS,
 ) -> Ingested:
-    """As `ingest_comments`; the size of the batches changes nothing."""
+    """As `ingest_comments`; neither the workers nor the size of the batches matters.
+
+    Batches that are finished lie in `keep`.
+    """
     parts = parts_of(raw)
     counted = count_rows(parts, layout)
     drawn = draw_rows(counted.total, raw.name, sample, seed)
-    path = folder / "rows.parquet"
-    with TableWriter(path, SCHEMA) as table:
-        for batch in read_comments(parts, layout, drawn, batch_rows):
-            table.write(batch)
     expected = counted.total if drawn is None else len(drawn)
+    path, parsed = folder / "rows.parquet", Parsed()
+    batches = ((segments, layout) for segments in read_rows(parts, layout, drawn, batch_rows))
+    with TableWriter(path, SCHEMA) as table:
+        for batch in work_batches(parse_batch, batches, keep, n_workers, tell_rows(expected)):
+            table.write(batch.read("rows"))
+            parsed.add(Parsed(**batch.told))
+    parsed.check(parts[0].name, layout)
     if table.rows != expected:
         raise RuntimeError(f"{raw.name}: expected {expected:,} rows, got {table.rows:,}")
     return Ingested(

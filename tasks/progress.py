@@ -2,8 +2,8 @@
 
 A body in a worker process knows how far it is and can reach neither terminal nor Prefect; its
 task in the parent process can reach both and waits. So the body tells, as often as it likes, and
-the last it told lies in a small file; the task looks while it waits. A body that tells nothing
-shows nothing, and costs nothing.
+the last it told lies in a small file; the task looks while it waits, or, where the body runs in
+the task itself, whenever it tells. A body that tells nothing shows nothing, and costs nothing.
 """
 
 import contextlib
@@ -14,18 +14,29 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefect import runtime
+
+from tasks.batches import BATCH_ROWS
 
 TELL_S = 0.2  # a body writes its file no more often
 PUBLISH_S = 5.0  # a call of the Prefect API each, so no more often
 
-_file: Path | None = None  # of the body that runs in this process
-_told_at = 0.0
+
+class _Telling(NamedTuple):
+    """Where what is told in this context goes."""
+
+    file: Path
+    on_tell: Callable[[], None]
+
+
+_telling: ContextVar[_Telling | None] = ContextVar("telling", default=None)
+_told_at: dict[Path, float] = {}
 
 
 @dataclass(frozen=True)
@@ -66,25 +77,40 @@ def tell(
     scores: Mapping[str, float] = MappingProxyType({}),
 ) -> None:
     """Say how far this step is (see `Told`); cheap, and without effect where nobody looks."""
-    global _told_at
-    now = time.monotonic()
-    if _file is None or (now - _told_at < TELL_S and done < of):
+    told = Told(done, of, unit, best, parts, dict(scores))
+    telling, now = _telling.get(), time.monotonic()
+    if telling is None or (now - _told_at[telling.file] < TELL_S and done < of):
         return
-    _told_at = now
-    beside = _file.with_suffix(".new")
-    beside.write_text(json.dumps(asdict(Told(done, of, unit, best, parts, dict(scores)))))
-    beside.replace(_file)
+    _told_at[telling.file] = now
+    beside = telling.file.with_suffix(".new")
+    beside.write_text(json.dumps(asdict(told)))
+    beside.replace(telling.file)
+    telling.on_tell()
+
+
+def tell_rows(rows: int, passes: int = 1) -> Callable[[int], None]:
+    """For `tasks.batches.work_batches`: says how far a step of so many rows and passes is."""
+    unit = "rows" if passes == 1 else f"rows in {passes} passes"
+    done = 0
+
+    def tell_next(_: int) -> None:
+        nonlocal done
+        done = min(done + BATCH_ROWS, rows * passes)
+        tell(done, rows * passes, unit)
+
+    return tell_next
 
 
 @contextlib.contextmanager
-def telling(file: Path | None) -> Iterator[None]:
-    """What is told inside goes to this file."""
-    global _file, _told_at
-    _file, _told_at = file, 0.0
+def telling(file: Path, on_tell: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """What is told inside goes to this file; a watch in the same process is called each time."""
+    _told_at[file] = 0.0
+    token = _telling.set(_Telling(file, on_tell))
     try:
         yield
     finally:
-        _file = None
+        _telling.reset(token)
+        del _told_at[file]
 
 
 # --- in the process of the task ---------------------------------------------------------------
@@ -143,12 +169,15 @@ class Watch:
         if self._last is None or self._begun is None:
             return ""
         seconds = time.monotonic() - self._begun
-        return in_words(self._last, seconds_left(self._last, self._first, seconds))
+        rate = (self._last.done - self._first) / seconds if seconds > 0 else None
+        return in_words(self._last, seconds_left(self._last, self._first, seconds), rate)
 
 
-def in_words(told: Told, left_s: float | None) -> str:
-    """One line: how far, how good, how long still."""
-    parts = [f"{told.done:g} of {told.of:g} {told.unit}"]
+def in_words(told: Told, left_s: float | None, rate: float | None = None) -> str:
+    """One line: how far, how fast (of rows, in `unit` a second), how good, how long still."""
+    parts = [f"{told.done:,.10g} of {told.of:,.10g} {told.unit}"]
+    if rate is not None and told.unit.startswith("rows"):
+        parts.append(f"{rate:,.0f} a second")
     if told.best is not None:
         parts.append(f"best {told.best:.4f}")
     parts += [f"{name} {value:.4f}" for name, value in told.scores.items()]
@@ -278,9 +307,9 @@ class _Line:
         done, scores = sum(one.done for one in told), told[-1].scores
         together = Told(done, round(whole), told[-1].unit, best, scores=scores)
         seconds = time.monotonic() - self._begun
-        return together, in_words(
-            together, seconds_left(together, sum(self._first.values()), seconds)
-        )
+        first = sum(self._first.values())
+        rate = (done - first) / seconds if seconds > 0 else None
+        return together, in_words(together, seconds_left(together, first, seconds), rate)
 
 
 _terminal = _Terminal()

@@ -32,6 +32,7 @@ from pydantic import (
 
 FORMAT = 1
 TIMING = "timing."
+UNFINISHED = ".unfinished"  # below the cache: what a step keeps until its record stands
 _RECORD = "record.json"
 _DAMAGE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EIO}
 
@@ -251,6 +252,8 @@ def recall(
                 )
             beside.rename(home)
             _sync(home.parent)
+            # what the step kept on its way, against a kill (`tasks.stores.unfinished`)
+            shutil.rmtree(cache / UNFINISHED / beside.name, ignore_errors=True)
         result = result_type.model_validate(
             result.model_dump(mode="json", context={"folder": beside}), context={"folder": home}
         )

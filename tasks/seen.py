@@ -5,13 +5,12 @@ each such text once.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from neural_classifiers import promoted
-from neural_classifiers.drift import hash_of
 from neural_classifiers.weights import weights_from_bytes
 from tasks import places
 
@@ -39,16 +38,14 @@ def seen_by(serving: "promoted.Classifier | promoted.DigitReader") -> np.ndarray
 
 def digests_of_texts(cleaned: Sequence[str]) -> np.ndarray:
     """64 bits of each cleaned text."""
-    return np.fromiter((hash_of(text) for text in cleaned), np.uint64, len(cleaned))
+    return _digests(text.encode() for text in cleaned)
 
 
 def digests_of_images(images: np.ndarray) -> np.ndarray:
     """64 bits of each image."""
-    return np.fromiter(
-        (
-            int.from_bytes(hashlib.blake2b(image.tobytes(), digest_size=8).digest(), "big")
-            for image in images
-        ),
-        np.uint64,
-        len(images),
-    )
+    return _digests(image.tobytes() for image in images)
+
+
+def _digests(contents: Iterable[bytes]) -> np.ndarray:
+    digests = (hashlib.blake2b(content, digest_size=8).digest() for content in contents)
+    return np.fromiter((int.from_bytes(digest, "big") for digest in digests), np.uint64)

@@ -1,15 +1,30 @@
 """Part comments into a training and a test set that share no text; say which texts nearly are."""
 
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
 
-from neural_classifiers.splits import check_folds
-from neural_classifiers.splits import split_comments as split_rows
-from tasks.clean import Cleaned
+from neural_classifiers import splits
+from neural_classifiers.splits import check_folds, split_keys
+from tasks.batches import BATCH_ROWS, Kept, useful_workers, work_batches
+from tasks.bodies import deal_batch, gather_batch, key_batch
+from tasks.clean import CLEANED, Cleaned
+from tasks.progress import tell_rows
 from tasks.records import File, Reference
 from tasks.steps import step
+from tasks.stores import unfinished
+from tasks.tables import TableWriter, read_batches, slices
+
+DROPPED = pa.schema(
+    [(name, CLEANED.field(name).type) for name in ("file", "line", "cat", "txt")]
+    + [("reason", pa.string())]
+)
 
 
 class Split(Reference):
@@ -69,36 +84,105 @@ def split_comments(
     ValueError
         If a category has fewer training rows than `folds`.
     """
-    comments = pd.read_parquet(cleaned.table.verified())
-    times = comments["time"].astype("int64").tolist() if by_time else None
-    texts, labels = comments["clean"].tolist(), comments["cat"].tolist()
-    split = split_rows(texts, labels, train_fraction, seed, times)
-    check_folds(comments["cat"].iloc[split.train].tolist(), folds)
-    sides = {"train.parquet": split.train, "test.parquet": split.test}
-    for name, rows in sides.items():
-        comments.iloc[rows].to_parquet(folder / name, index=False)
-    _dropped(comments, split).to_parquet(folder / "dropped.parquet", index=False)
-    train, test, dropped = (File.of(folder / f"{n}.parquet") for n in ("train", "test", "dropped"))
-    return Split(
-        train=train,
-        test=test,
-        dropped_rows=dropped,
-        rows=len(split.train) + len(split.test),
-        rows_train=len(split.train),
-        rows_test=len(split.test),
-        conflicting=len(split.conflicting),
-        counts=split.counts,
+    n_workers = useful_workers(cleaned.rows)
+    return split_table(
+        cleaned, train_fraction, seed, folds, by_time, folder, unfinished(folder), n_workers
     )
 
 
-def _dropped(comments: pd.DataFrame, split: Any) -> pd.DataFrame:
-    """Where the rows stood that the split leaves out, and why."""
-    reasons = {"clean: nothing left": split.empty, "clean: duplicate": split.duplicates}
-    parts = [
-        comments.iloc[rows][["file", "line", "cat", "txt"]].assign(reason=reason)
-        for reason, rows in reasons.items()
-    ]
-    return pd.concat(parts).sort_index()
+def split_table(
+    cleaned: Cleaned,
+    train_fraction: float,
+    seed: int,
+    folds: int,
+    by_time: bool,
+    folder: Path,
+    keep: Path,
+    n_workers: int = 0,
+    batch_rows: int = BATCH_ROWS,
+) -> Split:
+    """As `split_comments`; neither the workers nor the size of the batches matters.
+
+    Three passes, since rows come out in random order and never all of them are in memory. The
+    first takes what stands for each text; the second deals each batch of rows into one piece for
+    each batch that is to come out; the third puts the pieces together, in order. Batches
+    that are finished lie in `keep`.
+    """
+    rows, n_rows = cleaned.table.verified(), cleaned.rows
+    of_rows = slices(n_rows, batch_rows)
+    tell = tell_rows(n_rows, passes=3)
+    batches = ((rows, *s, by_time) for s in of_rows)
+    keys = _Keys(work_batches(key_batch, batches, keep / "keys", n_workers, tell), n_rows, by_time)
+    split = split_keys(
+        keys.texts, keys.is_empty, keys.codes, keys.labels, train_fraction, seed, keys.times
+    )
+    check_folds({label: n["train"] for label, n in split.counts.items()}, folds)
+    side, place = _places(split, n_rows)
+    rows_train, rows_test = len(split.train), len(split.test)
+    counts, conflicting = split.counts, split.conflicting
+    del keys, split
+
+    of_train, of_test = slices(rows_train, batch_rows), slices(rows_test, batch_rows)
+    n_pieces = (len(of_train), len(of_test))
+    to_deal = (
+        (rows, *s, side[slice(*s)], place[slice(*s)], n_pieces, batch_rows, DROPPED.names)
+        for s in of_rows
+    )
+    dealt = work_batches(deal_batch, to_deal, keep / "dealt", n_workers, tell)
+    paths = [folder / f"{name}.parquet" for name in ("train", "test", "dropped")]
+    with TableWriter(paths[2], DROPPED) as dropped:
+        for batch in dealt:
+            dropped.write(batch.read("dropped"))
+    pieces = ((keep / "dealt", len(of_rows), piece) for piece in range(sum(n_pieces)))
+    gathered = work_batches(gather_batch, pieces, keep / "gathered", n_workers, tell)
+    for path, n in zip(paths[:2], n_pieces, strict=True):
+        with TableWriter(path, CLEANED) as table:
+            for batch in islice(gathered, n):
+                table.write(batch.read("rows"))
+    train, test, dropped_rows = map(File.of, paths)
+    return Split(
+        train=train,
+        test=test,
+        dropped_rows=dropped_rows,
+        rows=rows_train + rows_test,
+        rows_train=rows_train,
+        rows_test=rows_test,
+        conflicting=conflicting,
+        counts=counts,
+    )
+
+
+class _Keys:
+    """What stands for all texts and labels, shape (n_rows,) each, in 10 to 18 bytes a row."""
+
+    def __init__(self, batches: Iterable[Kept], n_rows: int, by_time: bool) -> None:
+        self.texts = np.empty(n_rows, np.uint64)
+        self.is_empty = np.empty(n_rows, bool)
+        self.codes = np.empty(n_rows, np.int16)
+        self.times = np.empty(n_rows, np.int64) if by_time else None
+        known: dict[str, int] = {}
+        start = 0
+        for batch in batches:
+            table = batch.read("keys")
+            rows = slice(start, start := start + table.num_rows)
+            self.texts[rows] = table["text"].to_numpy()
+            self.is_empty[rows] = table["is_empty"].to_numpy()
+            codes = [known.setdefault(label, len(known)) for label in batch.told["labels"]]
+            self.codes[rows] = np.array(codes, np.int16)[table["code"].to_numpy()]
+            if self.times is not None:
+                self.times[rows] = table["time"].to_numpy()
+        self.labels = sorted(known)
+        ranks = np.array([self.labels.index(label) for label in known], np.int16)
+        self.codes = ranks[self.codes]
+
+
+def _places(split: "splits.Split", n_rows: int) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+    """Side of each row (0 training, 1 test, 2 empty, 3 duplicate) and its place there."""
+    side, place = np.empty(n_rows, np.int8), np.empty(n_rows, np.int64)
+    for number, rows in enumerate((split.train, split.test, split.empty, split.duplicates)):
+        side[rows] = number
+        place[rows] = np.arange(len(rows))
+    return side, place
 
 
 class NearDuplicates(Reference):
@@ -127,19 +211,23 @@ class NearDuplicates(Reference):
 @step()
 def find_near_duplicates(split: Split, seed: int, folder: Path) -> NearDuplicates:
     """Test comments that nearly repeat a training comment; a sample of them beyond 50,000 rows."""
-    from neural_classifiers.duplicates import near_duplicates
+    from neural_classifiers.duplicates import near_duplicates, rows_to_check
 
-    train, test = (pd.read_parquet(f.verified()) for f in (split.train, split.test))
-    found = near_duplicates(train["clean"].tolist(), test["clean"].tolist(), seed)
+    train, test = split.train.verified(), split.test.verified()
+    checked = rows_to_check(split.rows_train, split.rows_test, seed)
+    texts = dict(zip(checked.tolist(), _column(test, "clean", checked), strict=True))
+    batches = read_batches(train, BATCH_ROWS, ["clean"])
+    in_training = (text for batch in batches for text in batch["clean"].to_pylist())
+    found = near_duplicates(in_training, texts, split.rows_test)
+    rows = np.array([[t, m] for t, m, _ in found.pairs], np.int64).reshape(-1, 2)
     pairs = folder / "pairs.parquet"
-    matched = [(t, m, similarity) for t, m, similarity in found.pairs]
     pd.DataFrame(
         {
-            "similarity": [similarity for *_, similarity in matched],
-            "test": [test["txt"].iloc[t] for t, *_ in matched],
-            "train": [train["txt"].iloc[m] for _, m, _ in matched],
-            "test_cat": [test["cat"].iloc[t] for t, *_ in matched],
-            "train_cat": [train["cat"].iloc[m] for _, m, _ in matched],
+            "similarity": [similarity for *_, similarity in found.pairs],
+            "test": _column(test, "txt", rows[:, 0]),
+            "train": _column(train, "txt", rows[:, 1]),
+            "test_cat": _column(test, "cat", rows[:, 0]),
+            "train_cat": _column(train, "cat", rows[:, 1]),
         }
     ).to_parquet(pairs, index=False)
     return NearDuplicates(
@@ -151,3 +239,15 @@ def find_near_duplicates(split: Split, seed: int, folder: Path) -> NearDuplicate
         high=found.interval[1],
         threshold=found.threshold,
     )
+
+
+def _column(path: Path, name: str, rows: NDArray[np.int64]) -> list[str]:
+    """A column's values in some rows of a table, of which a batch is in memory at a time."""
+    values: dict[int, str] = {}
+    start = 0
+    for batch in read_batches(path, BATCH_ROWS, [name]):
+        here = np.unique(rows[(rows >= start) & (rows < start + batch.num_rows)])
+        taken = batch[name].take(pa.array(here - start)).to_pylist()
+        values |= zip(here.tolist(), taken, strict=True)
+        start += batch.num_rows
+    return [values[row] for row in rows.tolist()]

@@ -105,9 +105,10 @@ def _run(
     }
 
     def work(folder: Path) -> Reference:
-        if threads == 0:
-            return body(**arguments, folder=folder)
         with progress.Watch(name, runtime.task_run.name or name) as watch:
+            if threads == 0:
+                with progress.telling(watch.file, watch.look):
+                    return body(**arguments, folder=folder)
             meter.answer = workers.run(
                 call_body,
                 body.__module__,

@@ -9,9 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tasks.records import Key, locked, make_folder, write_durably
+from tasks import places
+from tasks.records import UNFINISHED, Key, locked, make_folder, write_durably
 
 FITS = ".fits"  # below the cache: a folder of single fits for each namespace
+
+
+def unfinished(folder: Path) -> Path:
+    """Where a step keeps what it has finished until its record, made in `folder`, stands."""
+    return places.cache() / UNFINISHED / folder.name
 
 
 def fits_namespace(key: Key, train: Any) -> str:

@@ -12,8 +12,6 @@ from types import TracebackType
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.records import File
-
 GROUP_ROWS = 16_384
 
 
@@ -60,11 +58,34 @@ class TableWriter:
                 self._flush(self._n_waiting)
 
 
+def slices(n_rows: int, size: int) -> list[tuple[int, int]]:
+    """First row, and the row after the last, of each batch of `size` rows."""
+    return [(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
+
+
+def read_slice(
+    path: Path, start: int, stop: int, columns: Sequence[str] | None = None
+) -> pa.RecordBatch:
+    """Some rows of a table that a `TableWriter` wrote; only their row groups are read."""
+    first, last = start // GROUP_ROWS, (stop - 1) // GROUP_ROWS
+    with pq.ParquetFile(path) as table:
+        groups = table.read_row_groups(
+            list(range(first, last + 1)), columns=None if columns is None else list(columns)
+        )
+    return one_batch(groups.slice(start - first * GROUP_ROWS, stop - start))
+
+
+def one_batch(table: pa.Table) -> pa.RecordBatch:
+    """All rows of a table in one piece."""
+    batches = table.combine_chunks().to_batches()
+    return batches[0] if batches else pa.RecordBatch.from_pylist([], table.schema)
+
+
 def read_batches(
-    file: File, batch_rows: int, columns: Sequence[str] | None = None
+    path: Path, batch_rows: int, columns: Sequence[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of a table in batches, its digest checked first."""
-    with pq.ParquetFile(file.verified()) as table:
+    """The rows of a table in batches."""
+    with pq.ParquetFile(path) as table:
         yield from table.iter_batches(
             batch_size=batch_rows, columns=None if columns is None else list(columns)
         )

@@ -14,11 +14,11 @@ from neural_classifiers.digits_scores import (
 )
 from neural_classifiers.digits_training import train
 from neural_classifiers.weights import weights_to_bytes
-from tasks import places, progress
+from tasks import progress
 from tasks.ingest_digits import Digits, read_digits
 from tasks.records import File, Reference, identity
 from tasks.steps import step
-from tasks.stores import FolderStore
+from tasks.stores import FolderStore, unfinished
 
 THREADS = 2  # part of the last bits of the weights, so fixed and not the machine's number
 
@@ -70,7 +70,7 @@ def train_digits(
 
     arrays = read_digits(digits)
     images_test, labels_test = arrays["images_test"], arrays["labels_test"]
-    unfinished = FolderStore(places.cache() / ".unfinished" / folder.name)
+    checkpoint = FolderStore(unfinished(folder))
 
     def tell(step: int, n_steps: int, scores: Mapping[str, float]) -> None:
         progress.tell(step, n_steps, "steps", scores=scores)
@@ -83,7 +83,7 @@ def train_digits(
         arrays["labels_validation"],
         seed=seed,
         threads=THREADS,
-        checkpoint=unfinished,
+        checkpoint=checkpoint,
         on_step=tell,
     )
     judged = judge(preset, trained.weights, images_test, labels_test, threads=THREADS)
@@ -127,7 +127,6 @@ def train_digits(
         path = folder / f"{part}.{endings.get(part, 'png')}"
         path.write_bytes(content)
         files[part] = File.of(path)
-    unfinished.clear()
     return TrainedDigits(
         name=name,
         seed=seed,

@@ -4,24 +4,23 @@ import json
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from prefect import get_run_logger, task
 
 from neural_classifiers.drift import Profile
 from tasks import places, runs
+from tasks.batches import BATCH_ROWS, useful_workers, work_batches
+from tasks.bodies import examine_batch
 from tasks.ingest import Ingested
+from tasks.progress import tell_rows
 from tasks.records import File, Reference
 from tasks.sources import Source
 from tasks.steps import UNRECORDED, step
-from tasks.tables import TableWriter, read_batches
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from tasks.stores import unfinished
+from tasks.tables import TableWriter, read_batches, slices
 
 DATA_DOCS, QUARANTINE_FILE = "data_docs.html", "quarantine.parquet"
 PROFILE = "profile.json"  # in the run's folder; the next run is held against it
-BATCH_ROWS = 50_000  # Great Expectations costs about 0.1 s a batch, whatever is in it
 
 
 class Accepted(Reference):
@@ -104,7 +103,18 @@ def validate_comments(
         If more than 5 % of the rows are faulty, the categories cannot be learned from, or the
         comments are no longer what they were in the last run.
     """
-    return validate_table(ingested, last, categories, folds, limits, stop_for_drift, name, folder)
+    return validate_table(
+        ingested,
+        last,
+        categories,
+        folds,
+        limits,
+        stop_for_drift,
+        name,
+        folder,
+        unfinished(folder),
+        useful_workers(ingested.rows),
+    )
 
 
 def validate_table(
@@ -116,9 +126,14 @@ def validate_table(
     stop_for_drift: bool,
     name: str,
     folder: Path,
+    keep: Path,
+    n_workers: int = 0,
     batch_rows: int = BATCH_ROWS,
 ) -> Accepted:
-    """As `validate_comments`; the size of the batches changes nothing."""
+    """As `validate_comments`; neither the workers nor the size of the batches matters.
+
+    Batches that are finished lie in `keep`.
+    """
     from neural_classifiers.data_docs import render_data_docs
     from neural_classifiers.expectations import (
         ACCEPTED,
@@ -130,8 +145,10 @@ def validate_table(
     from neural_classifiers.plots import plot_drift
 
     before = _read_profile(last.profile) if last.profile else None
+    rows = ingested.table.verified()
+    known = tuple(categories or _usual_categories(rows, batch_rows))
     validator = Validator(
-        categories or _usual_categories(ingested.table, batch_rows),
+        known,
         folds,
         limits=Limits.of(limits),
         n_rows=ingested.rows,
@@ -141,10 +158,12 @@ def validate_table(
     )
     table, quarantine = folder / "comments.parquet", folder / QUARANTINE_FILE
     with TableWriter(table, ACCEPTED) as good, TableWriter(quarantine, QUARANTINE) as bad:
-        for batch in read_batches(ingested.table, batch_rows):
-            accepted, quarantined = validator.check(batch)
-            good.write(accepted)
-            bad.write(quarantined)
+        batches = ((rows, *s, known, ingested.rows) for s in slices(ingested.rows, batch_rows))
+        tell = tell_rows(ingested.rows)
+        for batch in work_batches(examine_batch, batches, keep, n_workers, tell):
+            good.write(batch.read("accepted"))
+            bad.write(batch.read("quarantined"))
+            validator.add(batch.told, batch.read("hashes")["hash"].to_numpy())
     try:
         verdict = validator.verdict()
     except ValidationError as error:
@@ -186,14 +205,11 @@ def _read_profile(file: File) -> Profile:
     return Profile.of_dict(json.loads(file.verified().read_bytes()))
 
 
-def _usual_categories(table: File, batch_rows: int) -> list[str]:
+def _usual_categories(path: Path, batch_rows: int) -> list[str]:
     from neural_classifiers.expectations import usual_categories
 
     counts: Counter[str] = Counter()
-    for batch in read_batches(table, batch_rows, ["cat"]):
-        counts.update(_labels(batch))
+    for batch in read_batches(path, batch_rows, ["cat"]):
+        for label, n in zip(*batch["cat"].drop_null().value_counts().flatten(), strict=True):
+            counts[label.as_py()] += n.as_py()
     return usual_categories(counts)
-
-
-def _labels(batch: "pa.RecordBatch") -> list[str]:
-    return batch["cat"].drop_null().to_pylist()

@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent import futures
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
@@ -115,8 +116,7 @@ def _run(
             if timeout_s is not None and time.monotonic() - started > timeout_s:
                 raise StepTimeoutError(f"expected an end within {timeout_s:g} s, got none")
             meanwhile()
-            wait_s = POLL_S if time.monotonic() - started > 1 else POLL_S / 10
-            threading.Event().wait(wait_s)
+            futures.wait([future], POLL_S)
         try:
             return Answer(future.result(), time.monotonic() - started, peak / 1e6)
         except BrokenProcessPool:

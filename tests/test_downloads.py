@@ -208,7 +208,9 @@ def test_a_catalogued_source_of_many_files_becomes_comments(catalogue, home):
     source = find_source("posts", "comments")
     folder = home / "out"
     folder.mkdir()
-    ingested = read_source(source, layout_of(source, "txt", "cat", None), None, 34, folder)
+    ingested = read_source(
+        source, layout_of(source, "txt", "cat", None), None, 34, folder, folder / "keep"
+    )
 
     import pandas as pd
 

@@ -12,10 +12,12 @@ import pytest
 from neural_classifiers.comments import CommentFileError, Layout
 from neural_classifiers.dirty import dirty_lines
 from neural_classifiers.formats import KEPT_BYTES, MAX_ROW_BYTES
+from neural_classifiers.splits import split_comments
 from tasks.clean import clean_table
 from tasks.ingest import read_source
 from tasks.records import File
 from tasks.sources import SourceError, find_source
+from tasks.split import split_table
 from tasks.tables import TableWriter
 from tasks.validate import Last, last_profile, validate_table
 
@@ -25,12 +27,13 @@ CLASSES = ["science_and_technology", "sports", "video_games"]
 def ingest(path, folder, sample=None, layout=None, **options):
     folder.mkdir(parents=True, exist_ok=True)
     source = find_source(str(path), "comments")
-    return read_source(source, layout or Layout(), sample, 34, folder, **options)
+    return read_source(source, layout or Layout(), sample, 34, folder, folder / "keep", **options)
 
 
 def validate(ingested, folder, categories=None, limits=None, last=None, **options):
     folder.mkdir(parents=True, exist_ok=True)
-    told = (ingested, last or Last(), categories, 5, limits, True, "posts", folder)
+    keep = folder / "keep"
+    told = (ingested, last or Last(), categories, 5, limits, True, "posts", folder, keep)
     return validate_table(*told, **options)
 
 
@@ -115,19 +118,42 @@ def test_every_format_gives_the_same_accepted_rows(home, dirty, form):
     pd.testing.assert_frame_equal(plain, other)
 
 
-def test_neither_the_size_of_batches_nor_the_workers_change_a_byte(home, dirty):
-    def digests(name, n_workers, **options):
-        ingested = ingest(dirty, home / name, 3000, **options)
-        accepted = validate(ingested, home / f"{name}-ok", CLASSES, **options)
-        folder = home / f"{name}-clean"
-        folder.mkdir()
-        cleaned = clean_table(accepted.table, "default", folder, n_workers, **options)
-        files = [ingested.table, accepted.table, accepted.quarantine, accepted.findings]
-        files += [accepted.docs, accepted.profile, cleaned.table, cleaned.head]
-        return [file.sha256 for file in files], cleaned.rows_empty
+def first_steps(home, source, **options):
+    """What the first four steps write, by name."""
+    ingested = ingest(source, home / "ingested", 3000, **options)
+    accepted = validate(ingested, home / "accepted", CLASSES, **options)
+    (home / "cleaned").mkdir(exist_ok=True)
+    cleaned = clean_table(accepted, "default", home / "cleaned", home / "keep", **options)
+    (home / "split").mkdir(exist_ok=True)
+    told = (cleaned, 0.7, 34, 5, False, home / "split", home / "split" / "keep")
+    split = split_table(*told, **options)
+    files = {"rows": ingested.table, "accepted": accepted.table, "docs": accepted.docs}
+    files |= {"quarantine": accepted.quarantine, "findings": accepted.findings}
+    files |= {"profile": accepted.profile, "cleaned": cleaned.table, "head": cleaned.head}
+    files |= {"train": split.train, "test": split.test, "dropped": split.dropped_rows}
+    counts = {"empty": cleaned.rows_empty, "conflicting": split.conflicting, **split.counts}
+    return {name: file.sha256 for name, file in files.items()} | counts
 
-    first = digests("first", 0, batch_rows=50_000)
-    assert digests("second", 2, batch_rows=1301) == first
+
+def test_neither_the_size_of_batches_nor_the_workers_change_a_byte(home, dirty):
+    first = first_steps(home / "first", dirty)
+    assert first_steps(home / "second", dirty, n_workers=2, batch_rows=701) == first
+    assert first["empty"] > 0
+
+
+def test_the_split_is_that_of_its_definition(home, dirty):
+    first_steps(home, dirty, batch_rows=701)
+    cleaned = pd.read_parquet(home / "cleaned" / "cleaned.parquet")
+    split = split_comments(cleaned["clean"].tolist(), cleaned["cat"].tolist())
+
+    for name, rows in {"train": split.train, "test": split.test}.items():
+        expected = cleaned.iloc[rows].reset_index(drop=True)
+        pd.testing.assert_frame_equal(pd.read_parquet(home / "split" / f"{name}.parquet"), expected)
+    dropped = pd.read_parquet(home / "split" / "dropped.parquet")
+    reasons = dict.fromkeys(split.empty.tolist(), "clean: nothing left")
+    reasons |= dict.fromkeys(split.duplicates.tolist(), "clean: duplicate")
+    assert dropped["reason"].tolist() == [reasons[row] for row in sorted(reasons)]
+    assert dropped["line"].tolist() == cleaned["line"].iloc[sorted(reasons)].tolist()
 
 
 def test_row_groups_have_a_fixed_size_however_the_batches_come(home, monkeypatch):

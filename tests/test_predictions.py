@@ -20,6 +20,7 @@ from neural_classifiers.calibration import Calibrated
 from neural_classifiers.dirty import dirty_lines
 from neural_classifiers.formats import CommentFileError
 from neural_classifiers.promoted import NotPromotedError
+from neural_classifiers.text import clean_column, porter_stemmer
 from tasks import inbox, predictions, versions
 
 ROOT = Path(__file__).parents[1]
@@ -158,11 +159,10 @@ def test_a_manifest_that_was_written_anew_is_another_version(home, version):
 
 def test_features_of_prediction_are_those_of_training_byte_for_byte(home, tmp_path):
     """10,000 texts: by the steps of a run, and one by one, in batches and in a file."""
-    from tasks.clean import clean_texts
-
     texts = [json.loads(line)["txt"] for line in dirty_lines(10_000, faults={})]
     labels = (["a", "b", "c"] * 10_000)[:10_000]
-    cleaned = clean_texts(texts, "default")  # what the step of a run calls
+    column = clean_column(pa.array(texts), stem=porter_stemmer())  # what the step of a run calls
+    cleaned = column.to_pylist()
     pipeline = made_models.fitted(texts[:500], labels[:500])
     in_training = pipeline[:-1].transform(cleaned)
     made = made_models.candidate(home)
