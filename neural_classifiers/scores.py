@@ -4,6 +4,11 @@ All scores are fractions in [0, 1]; a score without a denominator (a class that 
 predicted has no precision) counts as 0. Whether a difference is real is decided by the exact
 McNemar test for accuracy and by a paired bootstrap for macro-F1, both at 5 %: the test rows are
 the same for every model, so comparing two intervals by eye would throw that pairing away.
+
+The macro-F1 of whoever answers at random is higher than that of whoever always gives the commonest
+answer. So it speaks for a model only if the model is better than guessing: more often right than
+its own answers, dealt out to the rows at random, would be. That is what Cohen's kappa measures, and
+its 95 % interval has to lie above 0.
 """
 
 import json
@@ -96,16 +101,27 @@ class Scores(Values):
 
 
 class Comparison(Values):
-    """One model against a rival on the same rows; positive differences favour the model."""
+    """One model against a rival on the same rows; positive differences favour the model.
+
+    `kappa_interval` and `rival_kappa_interval` bound Cohen's kappa of each of the two, which is 0
+    for whoever guesses, evenly, by class shares or always the same.
+    """
 
     n_rows: int
     accuracy_difference: float
     accuracy_interval: Interval
     f1_macro_difference: float
     f1_macro_interval: Interval
+    kappa_interval: Interval
+    rival_kappa_interval: Interval
     won: int
     lost: int
     p_value: float
+
+    @property
+    def is_beyond_guessing(self) -> bool:
+        """Whether the model is shown to know more than its own answers dealt out at random."""
+        return self.kappa_interval[0] > 0
 
     @property
     def accuracy_outcome(self) -> Outcome:
@@ -116,18 +132,11 @@ class Comparison(Values):
 
     @property
     def f1_macro_outcome(self) -> Outcome:
-        """What the bootstrap interval says about the score that counts classes alike."""
+        """What the score that counts classes alike says, for whom is better than guessing."""
         low, high = self.f1_macro_interval
-        if low > 0:
+        if low > 0 and self.is_beyond_guessing:
             return "better"
-        return "worse" if high < 0 else "unclear"
-
-    @property
-    def outcome(self) -> Outcome:
-        """The answer in one word: accuracy decides; where it cannot, macro-F1 does."""
-        if self.accuracy_outcome == "unclear":
-            return self.f1_macro_outcome
-        return self.accuracy_outcome
+        return "worse" if high < 0 and self.rival_kappa_interval[0] > 0 else "unclear"
 
 
 class ModelComparison(Comparison):
@@ -239,8 +248,9 @@ def compare_predictions(
     -------
     Comparison
         Differences a - b in accuracy and macro-F1 with 95 % percentile intervals of a paired
-        bootstrap; rows that only a (`won`) or only b (`lost`) has right; the two-sided p of the
-        exact McNemar test, 1.0 when no row tells them apart.
+        bootstrap, and such intervals of the kappa of each; rows that only a (`won`) or only b
+        (`lost`) has right; the two-sided p of the exact McNemar test, 1.0 when no row tells them
+        apart.
 
     Raises
     ------
@@ -273,6 +283,8 @@ def compare_predictions(
         accuracy_interval=_percentile_interval(accuracy[1:]),
         f1_macro_difference=float(f1_macro[0]),
         f1_macro_interval=_percentile_interval(f1_macro[1:]),
+        kappa_interval=_percentile_interval(_kappa(draws[1:], actual, a, len(classes))),
+        rival_kappa_interval=_percentile_interval(_kappa(draws[1:], actual, b, len(classes))),
         won=won,
         lost=lost,
         p_value=float(binomtest(won, won + lost).pvalue) if won + lost else 1.0,
@@ -302,10 +314,14 @@ def verdict(comparison: Comparison, unit: str = "comments") -> str:
     -------
     str
         "better", "worse" or "no difference that 900 comments could show" for accuracy; what
-        macro-F1 says of the rarer classes is added where that is another clear answer.
+        macro-F1 says of the rarer classes is added where that is another clear answer, and that
+        the model only guesses where that is why macro-F1 does not count.
     """
     accuracy, f1_macro = comparison.accuracy_outcome, comparison.f1_macro_outcome
     shown = f"that {comparison.n_rows:,} {unit} could show"
+    if f1_macro == "unclear" and comparison.f1_macro_interval[0] > 0:
+        begun = f"no difference {shown}" if accuracy == "unclear" else accuracy
+        return f"{begun}, and no better than guessing"
     if f1_macro in ("unclear", accuracy):
         return f"no difference {shown}" if accuracy == "unclear" else accuracy
     in_accuracy = f"no difference in accuracy {shown}" if accuracy == "unclear" else accuracy
@@ -322,6 +338,11 @@ def recommend_model(
     model too. Among networks the higher accuracy wins. The serving model is none of this run: it
     is not recommended, only compared with.
 
+    It must be shown better than guessing. Between two models the share of right answers then
+    decides; where it cannot, macro-F1 does. Against the constant answer it is the other way
+    round, since of unequal classes a useful model may be less often right than the commonest
+    answer. `verdict_sentences` then says for whom it is.
+
     Returns
     -------
     str or None
@@ -333,13 +354,18 @@ def recommend_model(
     )
     simple = [name for name in SIMPLE if name in models]
     chosen = simple[0] if simple else None
+
+    def is_better(name: str) -> bool:
+        rivals = {rival for rival in (CONSTANT, chosen) if rival and rival in models}
+        is_shown = all(_outcome(comparisons, name, rival) == "better" for rival in rivals)
+        return is_shown and not _only_guesses(comparisons, name)
+
     for name in simple[1:]:
-        if _outcome(comparisons, name, str(chosen)) == "better":
+        if is_better(name):
             chosen = name
     if chosen is None:
         return networks[0] if networks else None
-    better = [name for name in networks if _outcome(comparisons, name, chosen) == "better"]
-    return better[0] if better else chosen
+    return next(filter(is_better, networks), chosen)
 
 
 def verdict_sentences(
@@ -368,8 +394,8 @@ def verdict_sentences(
     -------
     tuple of str
         In this order and where they apply: which model to use, how it stands against the others,
-        what is worse than the constant answer, the weakest class, what could not be judged, and
-        the digits.
+        what is worse than the constant answer, what only guesses, the weakest class, what could
+        not be judged, and the digits.
     """
     sentences = [] if models is None else _comment_sentences(models, comparisons)
     if digits:
@@ -486,6 +512,21 @@ def _f1_macro(
     return (2 * hits / np.maximum(named, 1)).mean(axis=1)
 
 
+def _kappa(
+    draws: NDArray[Any], actual: NDArray[Any], predicted: NDArray[Any], n_classes: int
+) -> NDArray[np.float64]:
+    """Cohen's kappa of each resample; 0 where one class is all there is."""
+    classes = np.arange(n_classes)
+    n = draws.sum(axis=1)
+    right = draws @ (actual == predicted) / n
+    share_actual = draws @ (actual[:, None] == classes) / n[:, None]
+    share_predicted = draws @ (predicted[:, None] == classes) / n[:, None]
+    # counts are whole numbers: what is not exactly 0 for a constant answer is rounding
+    by_chance = (share_actual * share_predicted).sum(axis=1)
+    beyond = np.where(np.isclose(right, by_chance, rtol=0, atol=1e-12), 0.0, right - by_chance)
+    return beyond / np.where(by_chance < 1, 1 - by_chance, 1.0)
+
+
 def _percentile_interval(differences: NDArray[np.float64]) -> Interval:
     low, high = np.quantile(differences, [ALPHA / 2, 1 - ALPHA / 2])
     return float(low), float(high)
@@ -504,12 +545,19 @@ def _find(
 
 
 def _outcome(comparisons: Sequence[ModelComparison], model: str, rival: str) -> Outcome | None:
-    """`Comparison.outcome` of model against rival, either way round."""
+    """Which of the two `recommend_model` holds for better."""
     known = _find(comparisons, model, rival)
     if known is None:
         return None
-    accuracy, f1_macro = known
-    return f1_macro if accuracy == "unclear" else accuracy
+    first, second = known[::-1] if CONSTANT in (model, rival) else known
+    return second if first == "unclear" else first
+
+
+def _only_guesses(comparisons: Sequence[ModelComparison], model: str) -> bool:
+    """Whether a model is not shown to be better than guessing."""
+    kappas = [c.kappa_interval for c in comparisons if c.model == model]
+    kappas += [c.rival_kappa_interval for c in comparisons if c.rival == model]
+    return bool(kappas) and kappas[0][0] <= 0
 
 
 def _standing(comparisons: Sequence[ModelComparison], model: str, rivals: Mapping[str, str]) -> str:
@@ -568,7 +616,11 @@ def _comment_sentences(
             f"of {unit}{tail}."
         )
     else:
-        sentences.append(f"Use {named(chosen)}: it is right for {figure(chosen)} of {unit}.")
+        against = _find(comparisons, chosen, CONSTANT)
+        condition = " if every class matters to you" if against == ("worse", "better") else ""
+        sentences.append(
+            f"Use {named(chosen)}{condition}: it is right for {figure(chosen)} of {unit}."
+        )
         others = [name for name in models if name not in (chosen, SERVING)]
         rivals = sorted(others, key=_simplest_first)
         if rivals:
@@ -583,6 +635,15 @@ def _comment_sentences(
         verb = "are" if len(below) > 1 else "is"
         losers = _listed([f"{named(name)} ({figure(name)})" for name in below])
         sentences.append(_sentence(f"{losers} {verb} worse than {named(CONSTANT)}."))
+    if guess := [n for n in trained if n not in below and _only_guesses(comparisons, n)]:
+        verb, whose = ("are", "their") if len(guess) > 1 else ("is", "its")
+        guessers = _listed([f"{named(name)} ({figure(name)})" for name in guess])
+        sentences.append(
+            _sentence(
+                f"{guessers} {verb} not shown to be better than guessing: {whose} answers, dealt "
+                "out at random, might be right as often."
+            )
+        )
     if trained:
         sentences.append(_weakness_sentence({name: models[name] for name in trained}))
     if missing := [MODEL_TITLES[name] for name in EXPECTED if name not in models]:

@@ -51,7 +51,23 @@ def test_noise_is_no_better_than_the_constant_answer():
     gate = judged(right_about(0.5), CONSTANT)["better than constant"]
 
     assert not gate.passed
-    assert gate.found.startswith("no difference that these could show: 400 texts")
+    assert gate.found.startswith(
+        "no difference that these could show, not shown to be better than guessing: 400 texts"
+    )
+
+
+def test_a_useful_model_of_unequal_classes_may_be_less_often_right_than_the_commonest_answer():
+    actual = np.repeat(["rare", "common"], [60, 340])
+    constant = Rival(CONSTANT.name, np.full(N, "common"))
+    useful, coin = actual.copy(), np.random.default_rng(1).permutation(actual)
+    useful[np.r_[0:10, 60:140]] = ["common"] * 10 + ["rare"] * 80  # 50 of 60 rare ones found
+
+    gate, *_ = judge_candidate(actual, useful, [constant])
+    assert gate.passed
+    assert gate.found.startswith("worse, but better at the rarer classes: 400 texts, ")
+    gate, *_ = judge_candidate(actual, coin, [constant])
+    assert not gate.passed
+    assert gate.found.startswith("worse, not shown to be better than guessing: 400 texts, ")
 
 
 def test_a_slice_that_falls_behind_speaks_against_a_model_that_is_better_in_all():

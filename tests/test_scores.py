@@ -60,13 +60,17 @@ def sentences(**matrices):
     return verdict_sentences(*judged(**matrices))
 
 
-def comparison(p_value=1.0, won=0, lost=0, f1_macro_interval=(-0.1, 0.1)):
+def comparison(
+    p_value=1.0, won=0, lost=0, f1_macro_interval=(-0.1, 0.1), kappa=(0.3, 0.4), rival=(0.3, 0.4)
+):
     return Comparison(
         n_rows=900,
         accuracy_difference=(won - lost) / 900,
         accuracy_interval=(-0.1, 0.1),
         f1_macro_difference=sum(f1_macro_interval) / 2,
         f1_macro_interval=f1_macro_interval,
+        kappa_interval=kappa,
+        rival_kappa_interval=rival,
         won=won,
         lost=lost,
         p_value=p_value,
@@ -206,7 +210,7 @@ def test_equal_predictions_are_no_difference_at_all():
 
     assert (found.won, found.lost, found.p_value) == (0, 0, 1.0)
     assert found.accuracy_interval == found.f1_macro_interval == (0, 0)
-    assert found.outcome == "unclear"
+    assert (found.accuracy_outcome, found.f1_macro_outcome) == ("unclear", "unclear")
 
 
 def test_rows_that_do_not_pair_are_refused():
@@ -228,10 +232,118 @@ def test_rows_that_do_not_pair_are_refused():
         ),
         (comparison(0.03, 40, 63, (0.1, 0.2)), "worse, but better at the rarer classes"),
         (comparison(0.03, 63, 40, (-0.2, -0.1)), "better, but worse at the rarer classes"),
+        (comparison(0.03, 63, 40, (-0.2, -0.1), rival=(-0.1, 0.1)), "better"),  # than a coin
+        (
+            comparison(0.5, 50, 45, (0.1, 0.2), kappa=(-0.1, 0.1)),
+            "no difference that 900 comments could show, and no better than guessing",
+        ),
+        (
+            comparison(0.03, 40, 63, (0.1, 0.2), kappa=(-0.1, 0.1)),
+            "worse, and no better than guessing",
+        ),
     ],
 )
 def test_the_verdict_says_what_the_two_tests_allow(found, words):
     assert verdict(found) == words
+
+
+def drawn(shares, n, seed):
+    """Labels with these shares of CLASSES, the commonest always, and coins that answer them."""
+    rng = np.random.default_rng(seed)
+    actual = rng.choice(CLASSES, n, p=shares)
+    constant = np.full(n, CLASSES[2])
+    coins = {
+        "uniform": rng.choice(CLASSES, n),
+        "by class shares": rng.choice(CLASSES, n, p=shares),
+        "mostly the commonest": np.where(rng.random(n) < 0.05, rng.choice(CLASSES, n), constant),
+    }
+    return actual, constant, coins
+
+
+@pytest.mark.parametrize("shares", [(1 / 3, 1 / 3, 1 / 3), (0.1, 0.3, 0.6), (0.04, 0.236, 0.724)])
+def test_a_coin_is_neither_recommended_nor_called_better_than_the_constant_answer(shares):
+    recommended, called_better = [], []
+    for seed in range(100):
+        actual, constant, coins = drawn(shares, 900, seed)
+        models = {"constant": score_predictions(actual, constant, CLASSES)}
+        for coin in coins.values():
+            models["scikit"] = score_predictions(actual, coin, CLASSES)
+            found = compare_predictions(actual, coin, constant, seed=0, n_resamples=400)
+            named = ModelComparison(model="scikit", rival="constant", **found.model_dump())
+            recommended.append(recommend_model(models, [named]) == "scikit")
+            called_better.append("better" in verdict(found).replace("no better", ""))
+
+    # Of 300 coins, each mistaken once in 40 times by a test, 12 or fewer are in 95 % of cases;
+    # the table calls better what either of two tests does
+    assert sum(recommended) <= 12
+    assert sum(called_better) <= 22
+
+
+def test_a_coin_beats_no_model_that_hardly_knows_more():
+    # the linear model is right for 37 % where a third is by chance, and never answers one class
+    actual, constant, coins = drawn((1 / 3, 1 / 3, 1 / 3), 900, seed=2)
+    rng = np.random.default_rng(3)
+    linear = np.where(rng.random(900) < 0.1, actual, rng.choice(CLASSES[1:], 900))
+    answered = {"constant": constant, "linear": linear, "scikit": coins["uniform"]}
+    models = {name: score_predictions(actual, a, CLASSES) for name, a in answered.items()}
+    comparisons = [
+        ModelComparison(
+            model=model,
+            rival=rival,
+            **compare_predictions(actual, answered[model], answered[rival], seed=0).model_dump(),
+        )
+        for model, rival in [("linear", "constant"), ("scikit", "constant"), ("scikit", "linear")]
+    ]
+
+    assert recommend_model(models, comparisons) == "linear"
+    told = verdict_sentences(models, comparisons)
+    assert any(
+        sentence.startswith("The scikit-learn network (")
+        and "is not shown to be better than guessing" in sentence
+        for sentence in told
+    )
+
+
+BALANCED = [[26, 5, 5], [20, 150, 42], [85, 117, 450]]  # 626 of 900 right, the constant 652
+
+
+def test_of_unequal_classes_a_model_may_be_less_often_right_and_still_be_of_use():
+    models, comparisons = judged(constant=CONSTANT, linear=BALANCED, scikit=CONSTANT)
+
+    assert comparisons[0].accuracy_difference < 0
+    assert recommend_model(models, comparisons) == "linear"
+    told = verdict_sentences(models, comparisons)
+    assert told[0].startswith("Use the linear model: it is right for 69.6")
+    assert "as often right as always answering “video_games” (72.4" in told[1]
+    assert "but better at the rarer classes" in told[1]
+
+
+def test_of_a_model_that_is_clearly_less_often_right_it_is_said_for_whom_it_is():
+    worse = [[26, 5, 5], [30, 140, 42], [105, 117, 430]]  # 596 of 900 right
+    models, comparisons = judged(constant=CONSTANT, linear=worse)
+
+    assert comparisons[0].accuracy_outcome == "worse"
+    assert recommend_model(models, comparisons) == "linear"
+    told = verdict_sentences(models, comparisons)
+    assert told[0].startswith("Use the linear model if every class matters to you: it is right")
+    assert told[1].startswith("It is less often right than always answering “video_games” (72.4")
+
+
+def test_kappa_is_scikit_learns():
+    from sklearn.metrics import cohen_kappa_score
+
+    actual, a = answers(GOOD)
+    _, b = answers(KERAS)
+    found = compare_predictions(actual, a, b, seed=1)
+    for (low, high), said in ((found.kappa_interval, a), (found.rival_kappa_interval, b)):
+        assert low < cohen_kappa_score(actual, said) < high
+    rng = np.random.default_rng(5)
+    resampled = [
+        cohen_kappa_score(actual[rows], a[rows]) for rows in rng.integers(0, 900, (200, 900))
+    ]
+    assert found.kappa_interval == pytest.approx(np.quantile(resampled, [0.025, 0.975]), abs=0.015)
+    constant = compare_predictions(actual, a, answers(CONSTANT)[1], seed=1)
+    assert constant.rival_kappa_interval == (0, 0)
 
 
 def test_a_network_that_is_better_for_real_is_recommended():
