@@ -53,6 +53,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("what", nargs="?", choices=FLOWS, default="all", help="default: all")
     run.add_argument("--source", help="name in data/catalog.yaml, or path (all: of the comments)")
     run.add_argument("--sample", type=_count, help="comments to draw (digits: training images)")
+    run.add_argument(
+        "--search-sample", type=_count, metavar="N", help="comments: choose parameters on so many"
+    )
     run.add_argument("--categories", nargs="+", help="known categories of the comments")
     run.add_argument("--seeds", nargs="+", type=_count, help="digits: one training for each")
     for column in ("text", "label", "time"):
@@ -134,7 +137,7 @@ def _asked(parsed: argparse.Namespace) -> tuple[Callable[..., Any], dict[str, An
     if parsed.what == "comments":
         from flows.comments import classify_comments
 
-        names = ("text_column", "label_column", "time_column", "cleaning")
+        names = ("text_column", "label_column", "time_column", "cleaning", "search_sample")
         common |= {name: told for name in names if (told := getattr(parsed, name)) is not None}
         common["stop_for_drift"] = not parsed.despite_drift
         common["promote"] = parsed.promote

@@ -23,6 +23,7 @@ from tasks.ingest import ingest_comments
 from tasks.promote import promote_best
 from tasks.report import failures, finish, report_comments, succeeded
 from tasks.runs import FLOW
+from tasks.sample import draw_sample
 from tasks.score import score_model
 from tasks.search_keras import fit_keras, search_keras, search_keras_improved
 from tasks.search_scikit import fit_scikit, search_scikit, search_scikit_improved
@@ -49,6 +50,7 @@ def classify_comments(
     train_fraction: float = 0.7,
     seed: int = SEED,
     folds: int = 5,
+    search_sample: int | None = None,
     scikit_grid: Grid = SCIKIT_GRID,
     keras_grid: Grid = KERAS_GRID,
     improved_grids: dict[str, Grid] = IMPROVED_GRIDS,
@@ -83,6 +85,9 @@ def classify_comments(
         Of the sample, the split and every network.
     folds : int
         Of the cross-validation.
+    search_sample : int, optional
+        Training comments to choose parameters on, drawn by class; by default, or if there are
+        fewer, all. The chosen models are fitted on all either way.
     scikit_grid, keras_grid : dict of str to list
         Values to try; the notebook's by default.
     improved_grids : dict of str to dict of str to list
@@ -108,26 +113,30 @@ def classify_comments(
     cleaned = clean_comments(accepted, cleaning)
     split = split_comments(cleaned, train_fraction, seed, folds, time_column is not None)
     near = find_near_duplicates.submit(split, seed)
+    drawn = draw_sample(split, search_sample, seed, folds) if search_sample is not None else None
+    searched = drawn or split
 
     scikit_fits, keras_fits = [], []  # a task a fold, both searches side by side
     for fold in range(folds if search == "grid" else 0):
-        scikit_fits.append(fit_scikit.submit(split, scikit_grid, fold, folds, seed))
-        keras_fits.append(fit_keras.submit(split, keras_grid, fold, folds, seed))
+        scikit_fits.append(fit_scikit.submit(searched, scikit_grid, fold, folds, seed))
+        keras_fits.append(fit_keras.submit(searched, keras_grid, fold, folds, seed))
     models = {
-        "constant": fit_constant.submit(split, folds, seed),
-        "linear": search_linear.submit("linear", split, folds, seed, scoring),
+        "constant": fit_constant.submit(split, folds, seed, drawn),
+        "linear": search_linear.submit("linear", split, folds, seed, scoring, drawn),
         "scikit": search_scikit.submit(
-            split, scikit_grid, folds, seed, scikit_fits, scoring, search
+            split, scikit_grid, folds, seed, scikit_fits, scoring, search, drawn
         ),
-        "keras": search_keras.submit(split, keras_grid, folds, seed, keras_fits, scoring, search),
+        "keras": search_keras.submit(
+            split, keras_grid, folds, seed, keras_fits, scoring, search, drawn
+        ),
     }
     if improved_grids:  # what a linear model gains by the same means
         models["linear_improved"] = search_linear.submit(
-            "linear_improved", split, folds, seed, "f1_macro"
+            "linear_improved", split, folds, seed, "f1_macro", drawn
         )
     improved = {"scikit": search_scikit_improved, "keras": search_keras_improved}
     for name, grid in improved_grids.items():
-        models[f"{name}_improved"] = improved[name].submit(split, grid, folds, seed)
+        models[f"{name}_improved"] = improved[name].submit(split, grid, folds, seed, drawn)
     scores = {name: score_model.submit(name, model, split) for name, model in models.items()}
     if serving := find_serving(split):  # the model promoted last, on texts new to it
         scores["serving"] = score_serving.submit(serving, split)
@@ -138,7 +147,7 @@ def classify_comments(
         *models.values(),
         *scores.values(),
     ]
-    examined = examine_training.submit(split, models["linear"], folds, seed)
+    examined = examine_training.submit(searched, models["linear"], folds, seed)
     branches.append(examined)
     wait(branches)  # one failing never stops another
 

@@ -7,7 +7,7 @@ and parameters come out of files: they are hostile input, neutralised as in the 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from neural_classifiers.pages import plain
+from neural_classifiers.pages import plain, searched_in_words
 from neural_classifiers.scores import Scores, model_title, percent
 
 __all__ = ["render_card"]
@@ -77,6 +77,7 @@ def render_card(
         "",
         f"- by {plain(told.get('scoring', 'accuracy'))} over {card.get('folds')} folds of the "
         f"training comments: {_or_none(told['best_cv_score'])}",
+        *([f"- {plain(searched)}"] if (searched := searched_in_words(rows)) else []),
         f"- parameters: {chosen or 'none'}; seed {card.get('seed')}",
         f"- temperature of its probabilities: {_or_none(told.get('temperature'))}",
         "",

@@ -292,8 +292,12 @@ def learning_curve(
     return curve
 
 
-def more_data(curve: Sequence[Mapping[str, Any]]) -> str:
-    """What the learning curve says of more data, in a sentence; "" if it is too short."""
+def more_data(curve: Sequence[Mapping[str, Any]], fitted_on: int) -> str:
+    """What the learning curve says of more data, in a sentence; "" if it is too short.
+
+    `fitted_on` are the training comments that there are: where the curve was drawn on a sample of
+    them it does not reach so far.
+    """
     if len(curve) < 3:
         return ""
     before, last = curve[-3], curve[-1]
@@ -305,6 +309,12 @@ def more_data(curve: Sequence[Mapping[str, Any]]) -> str:
         f"From {before['rows']:,} to {last['rows']:,} training comments the macro-F1 of the linear "
         f"model went from {before['f1_macro']:.3f} to {last['f1_macro']:.3f}"
     )
+    if fitted_on > 2 * last["rows"]:
+        told += "" if gain > 2 * error else ", which may be chance"
+        return (
+            f"{told}. The models were fitted on all {fitted_on:,}: what more than those would "
+            "bring, this does not show."
+        )
     if gain > 2 * error:
         return f"{told}: twice as many comments may bring another {gain:.2f}."
     return f"{told}, which may be chance: more comments of this kind would hardly help."

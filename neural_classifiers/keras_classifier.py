@@ -48,7 +48,7 @@ __all__ = [
     "weights",
 ]
 
-DENSE_BYTES_MAX = 2**30  # larger inputs stay sparse: slower, same bits, far less memory
+DENSE_BYTES_MAX = 2**28  # larger inputs stay sparse: slower, same bits, far less memory
 PREDICT_ROWS = 1024  # rows per prediction batch, whatever the batch size of the training
 
 _TRAINING = threading.Lock()
@@ -91,7 +91,7 @@ class KerasClassifier(wrappers.KerasClassifier):
 
     - is a classifier for scikit-learn 1.9: stratified folds, `VotingClassifier`;
     - takes and predicts two classes like any other number, and a single row;
-    - computes in float32 whatever comes, dense up to 1 GiB and sparse beyond;
+    - computes in float32 whatever comes, dense up to 256 MiB and sparse beyond;
     - predicts in batches of its own, so that the training's batch size decides nothing else;
     - offers `fit_staged`: one training that answers for several epoch counts.
     """

@@ -153,7 +153,18 @@ def warnings_of(section: Mapping[str, Any]) -> list[str]:
         recommend_model(scores, _compared(section)),
         section["comparisons"],
         section.get("near_duplicates"),
-        examined["n_suspected"] / section["rows"]["train"] if examined else 0.0,
+        examined["n_suspected"] / examined["rows"] if examined else 0.0,
+    )
+
+
+def searched_in_words(rows: Mapping[str, int]) -> str:
+    """What parameters were chosen on, where that was a sample; "" where it was all."""
+    searched, train = rows["searched"], rows["train"]
+    if searched == train:
+        return ""
+    return (
+        f"Parameters were chosen on {searched:,} of the {train:,} training comments, and so were "
+        "temperatures and shifts of answers; the models were fitted on all."
     )
 
 
@@ -208,6 +219,7 @@ def _comments_in_markdown(comments: Mapping[str, Any]) -> list[str]:
         _table(
             ("model", "accuracy", "95 % interval", "macro-F1", "weighted F1", "over folds"), models
         ),
+        plain(comments["searched"]),
         "\n".join(chosen),
         _table(("model", "against", "in words", "points", "won / lost", "p"), comparisons),
         "\n".join(f"- {plain(warning)}" for warning in comments["warnings"]),
@@ -430,7 +442,8 @@ def _comments(section: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "titles": titles,
         "explained": section.get("explained"),
         "examined": examined,
-        "more_data": judgement.more_data(examined["curve"]) if examined else "",
+        "more_data": judgement.more_data(examined["curve"], rows["train"]) if examined else "",
+        "searched": searched_in_words(rows),
         "data_docs": section.get("data_docs"),
         "drift": section.get("drift") or {"drift": [], "moved_words": [], "drifted": []},
     }

@@ -704,8 +704,15 @@ def _with_best(plan: SearchPlan, results: SearchResults) -> SearchResults:
     )
 
 
-def refit(plan: SearchPlan, results: SearchResults) -> Any:
+def refit(plan: SearchPlan, results: SearchResults, instead: tuple[Any, Any] | None = None) -> Any:
     """The best candidate's estimator, fitted on all rows.
+
+    Parameters
+    ----------
+    plan, results
+        Of the search.
+    instead : tuple of (X, y), optional
+        What to fit it on, where the search had only a sample of that.
 
     Raises
     ------
@@ -714,7 +721,8 @@ def refit(plan: SearchPlan, results: SearchResults) -> Any:
     """
     if results.best_index_ is None:
         raise ValueError("refit: expected a search with a best candidate, got refit=False")
-    return plan.build(results.best_index_).fit(plan.X, plan.y)
+    X, y = instead or (plan.X, plan.y)
+    return plan.build(results.best_index_).fit(X, y)
 
 
 def held_out_answers(

@@ -4,28 +4,44 @@ from pathlib import Path
 
 from neural_classifiers.grids import CONSTANT_GRID, Scoring
 from tasks.models import Model
+from tasks.sample import Sample
 from tasks.searches import Search, search_at_once
 from tasks.split import Split
 from tasks.steps import step
 
 
 @step(threads=1)
-def fit_constant(split: Split, folds: int, seed: int, folder: Path) -> Model:
+def fit_constant(split: Split, folds: int, seed: int, sample: Sample | None, folder: Path) -> Model:
     """The commonest category, whatever the comment says."""
     from neural_classifiers.pipelines import constant_pipeline
 
-    wanted = Search("constant", constant_pipeline(), CONSTANT_GRID, split, folds, seed)
+    pipeline = constant_pipeline()
+    wanted = Search("constant", pipeline, CONSTANT_GRID, split, folds, seed, sample=sample)
     return search_at_once(wanted, folder)
 
 
 @step(threads=1, task_run_name="search_{name}")
 def search_linear(
-    name: str, split: Split, folds: int, seed: int, scoring: Scoring, folder: Path
+    name: str,
+    split: Split,
+    folds: int,
+    seed: int,
+    scoring: Scoring,
+    sample: Sample | None,
+    folder: Path,
 ) -> Model:
     """The best of the linear models, over words and n-grams of characters."""
     from neural_classifiers.pipelines import linear_grid, linear_pipeline
 
     wanted = Search(
-        name, linear_pipeline(), linear_grid(), split, folds, seed, scoring, is_calibrated=True
+        name=name,
+        pipeline=linear_pipeline(),
+        grid=linear_grid(),
+        split=split,
+        folds=folds,
+        seed=seed,
+        scoring=scoring,
+        is_calibrated=True,
+        sample=sample,
     )
     return search_at_once(wanted, folder)

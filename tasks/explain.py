@@ -10,6 +10,7 @@ import pandas as pd
 from neural_classifiers.scores import CONSTANT, SERVING, SIMPLE
 from tasks.models import Model, load_pipeline
 from tasks.records import File, Reference
+from tasks.sample import Sample
 from tasks.score import Scored
 from tasks.split import Split, read_comments
 from tasks.steps import step
@@ -33,7 +34,7 @@ class Explained(Reference):
 
 
 class Examined(Reference):
-    """What the linear model says of the training set: its learning curve, labels in doubt.
+    """What the linear model says of the training comments searched on: learning curve, doubts.
 
     `curve` is JSON, ``figure`` its picture; `suspected` has ``txt``, ``cat`` and the probability
     of the label and of the likelier class, by which the linear model (not fitted on the comment)
@@ -44,10 +45,11 @@ class Examined(Reference):
     figure: File
     suspected: File
     n_suspected: int
+    rows: int
 
     def in_words(self) -> str:
         """How many labels are in doubt."""
-        return f"{self.n_suspected:,} training comments whose label is in doubt"
+        return f"{self.n_suspected:,} of {self.rows:,} training comments have a label in doubt"
 
 
 @step(threads=1)
@@ -88,12 +90,17 @@ def explain_models(
 
 
 @step(threads=1)
-def examine_training(split: Split, linear: Model, folds: int, seed: int, folder: Path) -> Examined:
-    """The learning curve of the linear model, and the labels that it contradicts."""
+def examine_training(
+    searched: Split | Sample, linear: Model, folds: int, seed: int, folder: Path
+) -> Examined:
+    """The learning curve of the linear model, and the labels that it contradicts.
+
+    Both of the comments that its parameters were chosen on: it was fitted on parts of them.
+    """
     from neural_classifiers import judgement
     from neural_classifiers.plots import plot_sizes
 
-    train, comments = pd.read_parquet(split.train.verified()), read_comments(split.train)
+    train, comments = pd.read_parquet(searched.train.verified()), read_comments(searched.train)
     pipeline = load_pipeline(linear)
     curve = judgement.learning_curve(pipeline, comments.X, comments.y, folds, seed)
     (folder / "curve.json").write_text(json.dumps(curve, indent=2) + "\n", encoding="utf-8")
@@ -105,6 +112,7 @@ def examine_training(split: Split, linear: Model, folds: int, seed: int, folder:
         figure=File.of(folder / "curve.png"),
         suspected=File.of(suspected),
         n_suspected=len(pd.read_parquet(suspected)),
+        rows=len(train),
     )
 
 

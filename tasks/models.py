@@ -42,7 +42,10 @@ class Model(Reference):
     temperature : float or None
         By which its probabilities are calibrated; None where they are as the library gives them.
     held_out : File or None
-        What it said of each training row that it was not fitted on: ``actual`` and ``p_<class>``.
+        What it said of each row searched on that it was not fitted on: ``actual``, ``p_<class>``.
+    searched_rows : int or None
+        Training comments that its parameters were chosen on; None where an older run did not tell.
+        It was fitted on all.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Model(Reference):
     scoring: str = "accuracy"
     temperature: float | None = None
     held_out: File | None = None
+    searched_rows: int | None = None
 
     def in_words(self) -> str:
         """What was chosen, and how it did in cross-validation."""

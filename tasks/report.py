@@ -136,6 +136,9 @@ def report_comments(
             "duplicates": split.dropped("duplicates"),
             "conflicting": split.conflicting,
             "train": split.rows_train,
+            "searched": next(
+                (m.searched_rows for m in models.values() if m.searched_rows), split.rows_train
+            ),
             "test": split.rows_test,
         },
         "account": account,
@@ -150,6 +153,7 @@ def report_comments(
         and {
             "curve": _json(examined.curve),
             "n_suspected": examined.n_suspected,
+            "rows": examined.rows,
             "suspected": _rows_of(examined.suspected, LISTED),
         },
         "data_docs": DATA_DOCS,

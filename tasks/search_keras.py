@@ -5,6 +5,7 @@ from pathlib import Path
 from neural_classifiers.grids import Grid, Method, Scoring
 from neural_classifiers.threads import set_tensorflow_threads
 from tasks.models import Model, save_keras_pipeline
+from tasks.sample import Sample
 from tasks.searches import (
     KERAS_LIBRARIES,
     Fits,
@@ -19,7 +20,9 @@ from tasks.steps import step
 
 
 @step(threads=1, attempts=3, task_run_name="fit_keras-{fold}")
-def fit_keras(split: Split, grid: Grid, fold: int, folds: int, seed: int, folder: Path) -> Fits:
+def fit_keras(
+    split: Split | Sample, grid: Grid, fold: int, folds: int, seed: int, folder: Path
+) -> Fits:
     """Every candidate on one fold; one training a batch size serves all its epoch counts."""
     return fit_fold(fit_keras, _search(split, grid, folds, seed), fold, folder)
 
@@ -33,17 +36,20 @@ def search_keras(
     fits: list[Fits],
     scoring: Scoring,
     method: Method,
+    sample: Sample | None,
     folder: Path,
 ) -> Model:
     """The best candidate over the folds, fitted on the whole training set."""
-    wanted = _search(split, grid, folds, seed, scoring)
+    wanted = _search(split, grid, folds, seed, scoring, sample)
     if method == "halving":
         return choose_by_halving(search_keras, wanted, folder)
     return choose_model(wanted, fits, folder)
 
 
 @step(threads=1)
-def search_keras_improved(split: Split, grid: Grid, folds: int, seed: int, folder: Path) -> Model:
+def search_keras_improved(
+    split: Split, grid: Grid, folds: int, seed: int, sample: Sample | None, folder: Path
+) -> Model:
     """A network made for unequal classes, chosen by macro-F1, its probabilities calibrated."""
     from neural_classifiers.pipelines import improved_keras_pipeline
 
@@ -57,6 +63,7 @@ def search_keras_improved(split: Split, grid: Grid, folds: int, seed: int, folde
         seed=seed,
         scoring="f1_macro",
         is_calibrated=True,
+        sample=sample,
         save=save_keras_pipeline,
         libraries=KERAS_LIBRARIES,
     )
@@ -64,7 +71,12 @@ def search_keras_improved(split: Split, grid: Grid, folds: int, seed: int, folde
 
 
 def _search(
-    split: Split, grid: Grid, folds: int, seed: int, scoring: Scoring = "accuracy"
+    split: Split | Sample,
+    grid: Grid,
+    folds: int,
+    seed: int,
+    scoring: Scoring = "accuracy",
+    sample: Sample | None = None,
 ) -> Search:
     from neural_classifiers.pipelines import keras_pipeline
 
@@ -77,6 +89,7 @@ def _search(
         folds=folds,
         seed=seed,
         scoring=scoring,
+        sample=sample,
         save=save_keras_pipeline,
         libraries=KERAS_LIBRARIES,
     )

@@ -4,13 +4,16 @@ from pathlib import Path
 
 from neural_classifiers.grids import Grid, Method, Scoring
 from tasks.models import Model
+from tasks.sample import Sample
 from tasks.searches import Fits, Search, choose_by_halving, choose_model, fit_fold, search_at_once
 from tasks.split import Split
 from tasks.steps import step
 
 
 @step(threads=1, attempts=3, task_run_name="fit_scikit-{fold}")
-def fit_scikit(split: Split, grid: Grid, fold: int, folds: int, seed: int, folder: Path) -> Fits:
+def fit_scikit(
+    split: Split | Sample, grid: Grid, fold: int, folds: int, seed: int, folder: Path
+) -> Fits:
     """Every candidate fitted on one fold; candidates that cannot differ once."""
     return fit_fold(fit_scikit, _search(split, grid, folds, seed), fold, folder)
 
@@ -24,17 +27,20 @@ def search_scikit(
     fits: list[Fits],
     scoring: Scoring,
     method: Method,
+    sample: Sample | None,
     folder: Path,
 ) -> Model:
     """The best candidate over the folds, fitted on the whole training set."""
-    wanted = _search(split, grid, folds, seed, scoring)
+    wanted = _search(split, grid, folds, seed, scoring, sample)
     if method == "halving":
         return choose_by_halving(search_scikit, wanted, folder)
     return choose_model(wanted, fits, folder)
 
 
 @step(threads=1)
-def search_scikit_improved(split: Split, grid: Grid, folds: int, seed: int, folder: Path) -> Model:
+def search_scikit_improved(
+    split: Split, grid: Grid, folds: int, seed: int, sample: Sample | None, folder: Path
+) -> Model:
     """A network made for unequal classes, chosen by macro-F1, its probabilities calibrated."""
     from neural_classifiers.pipelines import improved_scikit_pipeline
 
@@ -47,13 +53,20 @@ def search_scikit_improved(split: Split, grid: Grid, folds: int, seed: int, fold
         seed=seed,
         scoring="f1_macro",
         is_calibrated=True,
+        sample=sample,
     )
     return search_at_once(wanted, folder)
 
 
 def _search(
-    split: Split, grid: Grid, folds: int, seed: int, scoring: Scoring = "accuracy"
+    split: Split | Sample,
+    grid: Grid,
+    folds: int,
+    seed: int,
+    scoring: Scoring = "accuracy",
+    sample: Sample | None = None,
 ) -> Search:
     from neural_classifiers.pipelines import scikit_pipeline
 
-    return Search("scikit", scikit_pipeline(seed), grid, split, folds, seed, scoring)
+    pipeline = scikit_pipeline(seed)
+    return Search("scikit", pipeline, grid, split, folds, seed, scoring, sample=sample)

@@ -22,6 +22,7 @@ from neural_classifiers.grids import Grid
 from tasks import places, progress
 from tasks.models import Model, save_pipeline
 from tasks.records import File, Reference
+from tasks.sample import Sample
 from tasks.split import Split, read_comments
 from tasks.steps import body_of, key_of
 from tasks.stores import FITS, FolderStore, fits_namespace
@@ -40,7 +41,7 @@ DASK = "NEURAL_CLASSIFIERS_DASK"
 
 @dataclass(frozen=True)
 class Search:
-    """A search on the training set.
+    """A search on the training set, or on a sample of it; what it finds is fitted on all of it.
 
     Attributes
     ----------
@@ -49,7 +50,8 @@ class Search:
     pipeline : Pipeline
         Unfitted.
     grid : dict of str to list
-    split : Split
+    split : Split or Sample
+        For the fits of a fold the comments searched on; for a whole search the split.
     folds, seed : int
     scoring : str
         scikit-learn's name of the score that chooses.
@@ -57,6 +59,10 @@ class Search:
         Whether a temperature, fitted on the answers for the rows held out, makes the
         probabilities mean what they say; of searches at once. If macro-F1 chooses, the answers
         are shifted towards rare classes too, and candidates are judged by shifted answers.
+        Both are learnt on the comments searched on, so that a model fitted on more of them may
+        be surer than its probabilities say.
+    sample : Sample or None
+        The comments to search on; all training comments where there is none.
     save : callable
         Writes a fitted pipeline. A parameter, so that only the search of the Keras network
         reaches TensorFlow and runs again with another version of it.
@@ -67,11 +73,12 @@ class Search:
     name: str
     pipeline: Any
     grid: Grid | list[Grid]
-    split: Split
+    split: Split | Sample
     folds: int
     seed: int
     scoring: str = "accuracy"
     is_calibrated: bool = False
+    sample: Sample | None = None
     save: Save = save_pipeline
     libraries: tuple[str, ...] = SCIKIT_LIBRARIES
 
@@ -80,7 +87,7 @@ class Search:
         from neural_classifiers import search
         from neural_classifiers.calibration import shifted_f1_macro
 
-        comments = read_comments(self.split.train)
+        comments = read_comments(self.searched)
         return search.plan(
             self.pipeline,
             self.grid,
@@ -90,6 +97,11 @@ class Search:
             cv=self.folds,
             scoring=shifted_f1_macro if self.is_shifted else self.scoring,
         )
+
+    @property
+    def searched(self) -> File:
+        """The table of the comments that candidates are tried on."""
+        return (self.sample or self.split).train
 
     @property
     def is_shifted(self) -> bool:
@@ -221,7 +233,7 @@ def _held_out(
 
 
 def _plan_and_store(step: Task[..., Any], wanted: Search) -> "tuple[SearchPlan, FolderStore]":
-    namespace = fits_namespace(key_of(body_of(step), {}), wanted.split.train)
+    namespace = fits_namespace(key_of(body_of(step), {}), wanted.searched)
     return wanted.plan(namespace), FolderStore(places.cache() / FITS / namespace)
 
 
@@ -259,7 +271,8 @@ def keep_model(
     from neural_classifiers.pipelines import in_names
     from neural_classifiers.plots import plot_grid, plot_grid_effects
 
-    fitted = search.refit(plan, results)
+    every = read_comments(wanted.split.train) if wanted.sample else None
+    fitted = search.refit(plan, results, every)
     if held_out:
         from neural_classifiers.calibration import Calibrated
 
@@ -293,6 +306,7 @@ def keep_model(
         "seed": wanted.seed,
         "training_file_sha256": wanted.split.train.sha256,
         "training_rows": wanted.split.rows_train,
+        "searched_rows": len(plan.y),
         "libraries": {name: importlib.metadata.version(name) for name in wanted.libraries},
         "python": platform.python_version(),
     }
@@ -309,6 +323,7 @@ def keep_model(
         scoring=wanted.scoring,
         temperature=held_out and held_out.temperature,
         held_out=File.of(folder / "held_out.parquet") if held_out else None,
+        searched_rows=len(plan.y),
     )
 
 

@@ -134,9 +134,12 @@ def test_whether_more_data_would_help_is_said_in_words():
     rising = [point(100, 0.40), point(200, 0.50), point(400, 0.60)]
     flat = [point(100, 0.590), point(200, 0.601), point(400, 0.600)]
 
-    assert "twice as many comments may bring another 0.10" in judgement.more_data(rising)
-    assert "would hardly help" in judgement.more_data(flat)
-    assert judgement.more_data(rising[:2]) == ""
+    assert "twice as many comments may bring another 0.10" in judgement.more_data(rising, 500)
+    assert "would hardly help" in judgement.more_data(flat, 500)
+    of_sample = judgement.more_data(rising, 105_000)
+    assert "what more than those would bring, this does not show" in of_sample
+    assert "all 105,000" in of_sample
+    assert judgement.more_data(rising[:2], 500) == ""
 
 
 def scores(accuracy, matrix=((50, 10), (10, 30)), **more):

@@ -82,6 +82,7 @@ def comments(a="sports", b="games", models=("constant", "linear", "scikit"), **c
             "empty": 2,
             "conflicting": 1,
             "train": 240,
+            "searched": 240,
             "test": 100,
         },
         "counts": {
@@ -138,6 +139,7 @@ def beside(text="The boss was beaten", label="sports"):
                 for n, f1 in ((60, 0.4), (120, 0.5), (240, 0.6))
             ],
             "n_suspected": 24,
+            "rows": 240,
             "suspected": [
                 {"txt": text, "cat": label, "p_cat": 0.05, "likelier": label, "p_likelier": 0.93}
             ],
@@ -398,6 +400,17 @@ def test_the_page_says_where_models_are_weak_why_and_what_would_help():
     markdown = render_markdown(run(), sections, {})
     assert "The boss was beaten" in markdown
     assert "A simpler model is as good" in markdown
+
+
+def test_a_sample_that_chose_parameters_is_told_of_and_all_comments_are_not():
+    section = comments(**beside())
+    assert "Parameters were chosen on" not in render_report(run(), {"comments": section}, {})
+    section["rows"] = section["rows"] | {"train": 105_000, "searched": 3000}
+    told = "Parameters were chosen on 3,000 of the 105,000 training comments"
+
+    assert told in render_report(run(), {"comments": section}, {})
+    assert told in render_markdown(run(), {"comments": section}, {}).replace("\\", "")
+    assert told in render_card("linear", section, run(), {}).replace("\\", "")
 
 
 def test_every_model_has_a_card_that_hostile_text_cannot_break():

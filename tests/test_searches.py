@@ -50,7 +50,7 @@ def fold_fits(split, home):
 def chosen(split, home, fits, scoring="accuracy", method="grid"):
     folder = home / f"{scoring}-{method}"
     folder.mkdir(exist_ok=True)
-    return body_of(search_scikit)(split, GRID, FOLDS, 34, fits, scoring, method, folder)
+    return body_of(search_scikit)(split, GRID, FOLDS, 34, fits, scoring, method, None, folder)
 
 
 def test_another_scoring_chooses_among_the_same_fits(split, home, monkeypatch):

@@ -1,0 +1,42 @@
+"""Draw the training comments that the searches try their candidates on, where there are many."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from neural_classifiers.samples import draw_stratified
+from neural_classifiers.splits import check_folds
+from tasks.records import File, Reference
+from tasks.split import Split
+from tasks.steps import step
+
+
+class Sample(Reference):
+    """Some of the training comments: columns and order are those of the training set."""
+
+    train: File
+    rows_train: int
+
+    def in_words(self) -> str:
+        """How many."""
+        return f"parameters are chosen on {self.rows_train:,} training comments"
+
+
+@step()
+def draw_sample(split: Split, rows: int, seed: int, folds: int, folder: Path) -> Sample:
+    """Training comments drawn at random, of each class its share; all, if there are not so many.
+
+    Raises
+    ------
+    ValueError
+        If a class would have fewer rows than `folds`.
+    """
+    train = pd.read_parquet(split.train.verified())
+    drawn = train.iloc[draw_stratified(train["cat"].tolist(), min(rows, len(train)), seed)]
+    try:
+        check_folds(drawn["cat"].tolist(), folds, split.labels)
+    except ValueError as error:
+        raise ValueError(f"search_sample of {rows:,} training comments: {error}") from None
+    path = folder / "train.parquet"
+    drawn.to_parquet(path, index=False)
+    return Sample(train=File.of(path), rows_train=len(drawn))
