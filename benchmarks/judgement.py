@@ -1,6 +1,7 @@
-"""Constant, best linear model, the notebook's two networks and the improved two, on real posts.
+"""Constant, best linear model, the notebook's two networks and the improved two, on real texts.
 
     python benchmarks/judgement.py small posts.jsonl.gz            # 3,000 posts, five seeds
+    python benchmarks/judgement.py default artifacts/runs/...      # the default data, five seeds
     python benchmarks/judgement.py large posts.jsonl.gz            # 150,000, parameters of `small`
     python benchmarks/judgement.py run artifacts/runs/...          # the same table of a run
     python benchmarks/judgement.py tables
@@ -8,11 +9,13 @@
 Posts are lines of ``{"cat": ..., "txt": ...}``, gzipped or not. Everything is chosen by
 cross-validation on training rows; the test rows are predicted once. The whole grids of the notebook
 are searched for the first seed only (minutes a network); the other seeds and the large
-data take what that search chose. Each model's test predictions go at once into a file, so that a
-comparison can be continued.
+data take what that search chose. Of the default data the first seed is that of the run named,
+whose texts lie in data/raw/short-texts beside it. Each model's test predictions go at once into a
+file, so that a comparison can be continued.
 """
 
 import argparse
+import csv
 import gzip
 import json
 import random
@@ -28,6 +31,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 
 SEEDS = (34, 35, 36, 37, 38)
+WITHOUT_SEARCH = ("scikit", "keras")  # after the first seed
 SHARES = {"science_and_technology": 0.040, "sports": 0.236, "video_games": 0.724}  # notebook
 LARGE = 150_000
 RESULTS = ROOT / "artifacts" / "benchmarks" / "judgement"  # a file a model and seed
@@ -48,8 +52,7 @@ def draw(path: Path, n: int, seed: int, shares: Mapping[str, float] | None) -> d
     from neural_classifiers.text import clean_comments
 
     rng = random.Random(seed)
-    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    posts = [(post["txt"], post["cat"]) for post in map(json.loads, content.splitlines())]
+    posts = short_texts(path) if path.is_dir() else posts_of(path)
     if shares is None:
         drawn = rng.sample(posts, n)
     else:
@@ -64,6 +67,24 @@ def draw(path: Path, n: int, seed: int, shares: Mapping[str, float] | None) -> d
         side: {"X": [cleaned[i] for i in rows], "y": [labels[i] for i in rows]}
         for side, rows in (("train", split.train.tolist()), ("test", split.test.tolist()))
     }
+
+
+def posts_of(path: Path) -> list[tuple[str, str]]:
+    """Text and label of each line."""
+    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    return [(post["txt"], post["cat"]) for post in map(json.loads, content.splitlines())]
+
+
+def short_texts(folder: Path) -> list[tuple[str, str]]:
+    """The default data: a file a class, tab-separated, the text last."""
+    import yaml
+
+    catalogue = yaml.safe_load((ROOT / "data" / "catalog.yaml").read_bytes())
+    return [
+        (line.split("\t", 2)[2], told["category"])
+        for name, told in catalogue["short-texts"]["files"].items()
+        for line in (folder / name).read_text(encoding="utf-8").splitlines()[1:]
+    ]
 
 
 def search_of(model: str, seed: int) -> tuple[Any, Any, str]:
@@ -138,15 +159,15 @@ def measure(name: str, posts: Path, only: Sequence[str]) -> None:
 
     set_tensorflow_threads(1)
     RESULTS.mkdir(parents=True, exist_ok=True)
-    for seed in SEEDS if name == "small" else SEEDS[:1]:
+    for seed in SEEDS[:1] if name == "large" else SEEDS:
         missing = [model for model in only if read(name, seed, model) is None]
         if not missing:
             continue
-        shares, n = (SHARES, 3000) if name == "small" else (None, LARGE)
+        shares, n = (SHARES if name == "small" else None), (LARGE if name == "large" else 3000)
         data = draw(posts, n, seed, shares)
         for model in missing:
-            first = read("small", SEEDS[0], model)
-            is_fixed = name == "large" or (model in ("scikit", "keras") and seed != SEEDS[0])
+            first = read("small" if name == "large" else name, SEEDS[0], model)
+            is_fixed = name == "large" or (model in WITHOUT_SEARCH and seed != SEEDS[0])
             if is_fixed and first is None:
                 raise SystemExit(f"expected {model} to be searched on {SEEDS[0]} first: run small")
             told = judge(model, data, seed, first if is_fixed else None)
@@ -233,28 +254,48 @@ def _signed(interval: tuple[float, float]) -> str:
 
 def print_tables() -> None:
     """Whatever has been measured."""
-    small = {model: [read("small", seed, model) for seed in SEEDS] for model in MODELS}
-    whole = {m: [t for t in told if t] for m, told in small.items() if None not in told}
-    if "linear" in whole:
-        print(f"3,000 posts with the notebook's class shares, {len(SEEDS)} seeds\n")
-        print(table_of_seeds(whole) + "\n")
-    large = {m: told for m in MODELS if (told := read("large", SEEDS[0], m)) is not None}
+    of_data = {
+        "small": "3,000 posts with the notebook's class shares",
+        "default": "3,000 short texts",
+    }
+    for name, title in of_data.items():
+        told = {model: [read(name, seed, model) for seed in SEEDS] for model in MODELS}
+        whole = {m: [t for t in seeds if t] for m, seeds in told.items() if None not in seeds}
+        if "linear" in whole:
+            print(f"{title}, {len(SEEDS)} seeds\n")
+            print(table_of_seeds(whole) + "\n")
+    large = {m: t for m in MODELS if (t := read("large", SEEDS[0], m)) is not None}
     if "linear" in large:
         actual = large["linear"]["actual"]
         print(f"{LARGE:,} posts, {len(actual):,} of them in the test set\n")
-        print(table_of_one(actual, {m: told["predicted"] for m, told in large.items()}))
+        print(table_of_one(actual, {m: t["predicted"] for m, t in large.items()}))
+
+
+def predictions_of(run: Path) -> dict[str, Any]:
+    """Of each model of a run the table of its answers to the test set."""
+    import pandas as pd
+
+    files = json.loads((run / "report.json").read_bytes())["comments"]["files"]
+    wanted = {model: f"predictions {model}" for model in MODELS}
+    return {m: pd.read_parquet(files[name]["path"]) for m, name in wanted.items() if name in files}
+
+
+def keep_run(run: Path) -> Path:
+    """Take a run on the default data for the first seed; the folder of its texts."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    for model, table in predictions_of(run).items():
+        told = {"actual": table["actual"].tolist(), "predicted": table["predicted"].tolist()}
+        if model in WITHOUT_SEARCH:
+            with (run / "grids" / f"{model}.csv").open(encoding="utf-8") as grid:
+                ranks = [int(row["rank_test_score"]) for row in csv.DictReader(grid)]
+            told |= {"candidate": ranks.index(1), "temperature": None, "shift": None}
+        file_of("default", SEEDS[0], model).write_text(json.dumps(told))
+    return run.resolve().parents[2] / "data" / "raw" / "short-texts"
 
 
 def print_run(folder: Path) -> None:
     """The table of a run's comments."""
-    import pandas as pd
-
-    section = json.loads((folder / "report.json").read_bytes())["comments"]
-    tables = {
-        model: pd.read_parquet(section["files"][f"predictions {model}"]["path"])
-        for model in MODELS
-        if f"predictions {model}" in section["files"]
-    }
+    tables = predictions_of(folder)
     actual = tables["linear"]["actual"].tolist()
     print(table_of_one(actual, {m: t["predicted"].tolist() for m, t in tables.items()}))
 
@@ -262,7 +303,7 @@ def print_run(folder: Path) -> None:
 def main() -> None:
     """Measure, or print what was measured."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["small", "large", "run", "tables"])
+    parser.add_argument("what", choices=["small", "default", "large", "run", "tables"])
     parser.add_argument("path", nargs="?", type=Path)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     asked = parser.parse_args()
@@ -270,7 +311,8 @@ def main() -> None:
         print_run(asked.path)
         return
     if asked.what != "tables":
-        measure(asked.what, asked.path, asked.models)
+        path = keep_run(asked.path) if asked.what == "default" else asked.path
+        measure(asked.what, path, asked.models)
     print_tables()
 
 
