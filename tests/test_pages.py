@@ -356,6 +356,16 @@ def test_the_model_to_use_is_marked_in_words():
     assert "recommended</span>" not in only_constant
 
 
+def test_the_page_says_how_to_use_the_model_and_what_a_first_run_cannot_know():
+    text = Page(render_report(run(), WHOLE, {})).text
+    assert "neural-classifiers promote tidy-tapir --model linear" in text
+    assert "models/linear.md" in text
+    assert "no earlier run of this flow completed here" in text
+
+    nothing_to_use = {"comments": comments(models=["constant"])}
+    assert "neural-classifiers promote" not in Page(render_report(run(), nothing_to_use, {})).text
+
+
 def test_the_page_shows_the_numbers_that_a_reader_asks_for():
     text = Page(render_report(run(versions={"keras": "3.15.1"}), WHOLE, {})).text
 
