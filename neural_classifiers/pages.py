@@ -163,8 +163,8 @@ def searched_in_words(rows: Mapping[str, int]) -> str:
     if searched == train:
         return ""
     return (
-        f"Parameters were chosen on {searched:,} of the {train:,} training comments, and so were "
-        "temperatures and shifts of answers; the models were fitted on all."
+        f"Parameters were chosen on {searched:,} of the {train:,} training comments; the "
+        "models were fitted on all, and so were temperatures and shifts of answers."
     )
 
 
