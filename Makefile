@@ -48,7 +48,7 @@ test: install ## the tests, one process a core
 faults: install ## kill the small flow N times at random moments; writes docs/faults.md
 	$(BIN)/python benchmarks/faults.py $(if $(N),--kills $(N))
 
-bench: install ## our search against GridSearchCV, on a file of posts: POSTS=posts.jsonl; hours
+bench: install ## searches and large files against their peers: POSTS=posts.jsonl; hours
 	@test -n "$(POSTS)" || { echo "expected POSTS=posts.jsonl, lines of {\"cat\": ..., \"txt\": ...}" >&2; exit 1; }
 	$(BIN)/python benchmarks/search.py '$(POSTS)' --repetitions 3 $(foreach part,$(ONLY),--only $(part))
 

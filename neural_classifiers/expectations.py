@@ -14,6 +14,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -320,7 +321,7 @@ class Validator:
         self._categories, self._folds, self._min_rows = sorted(set(categories)), folds, min_rows
         self._limits, self._last = limits or Limits(), last
         self._stop_for_drift, self._name = stop_for_drift, name
-        self._judge = _Judge(comment_suite(self._categories).rows)
+        self._findings: list[list[_Outcome]] = []
         self._n_expected = n_rows
         self._profiler = Profiler(english_stop_words(), n_rows)
         self._every = max(math.ceil(n_rows / TEXTS_COMPARED), 1)
@@ -363,7 +364,7 @@ class Validator:
 
     def add(self, told: Mapping[str, Any], hashes: np.ndarray) -> None:
         """Remember what a batch was found to hold: `Examined.told` and `Examined.hashes`."""
-        self._judge.add(_Outcome(*finding) for finding in told["findings"])
+        self._findings.append([_Outcome(*finding) for finding in told["findings"]])
         self._profiler.add_told(told["profile"])
         self._hashes.append(hashes)
         self._n_rows += told["rows"]
@@ -399,6 +400,8 @@ class Validator:
             outcomes = gate.look(table)
             gate.reasons(outcomes, self._name)
             gate.add(outcomes)
+        for outcomes in self._findings:
+            self._judge.add(outcomes)
         judges = [self._judge, *gates]
         report["expectations"] = [told for judge in judges for told in judge.summaries()]
         drifts = {m.name for m in measures}
@@ -414,6 +417,11 @@ class Validator:
             raise ValidationError(message, report, _merged(judges, success=False))
         report["success"] = True
         return Verdict(shares, profile, report, _merged(judges, success=True))
+
+    @cached_property
+    def _judge(self) -> "_Judge":
+        """Great Expectations takes 200 MB: who only adds up needs it at the end."""
+        return _Judge(comment_suite(self._categories).rows)
 
     def _profile_of(self, accepted: pa.RecordBatch) -> list[Any]:
         profiler = Profiler(english_stop_words(), self._n_expected)

@@ -8,7 +8,7 @@ from pathlib import Path
 from prefect import get_run_logger, task
 
 from neural_classifiers.drift import Profile
-from tasks import places, runs
+from tasks import places, runs, workers
 from tasks.batches import BATCH_ROWS, useful_workers, work_batches
 from tasks.bodies import examine_batch
 from tasks.ingest import Ingested
@@ -164,6 +164,7 @@ def validate_table(
             good.write(batch.read("accepted"))
             bad.write(batch.read("quarantined"))
             validator.add(batch.told, batch.read("hashes")["hash"].to_numpy())
+    workers.stop_idle()  # each holds Great Expectations, which the verdict needs here
     try:
         verdict = validator.verdict()
     except ValidationError as error:

@@ -198,12 +198,13 @@ def _end_of(said: Path) -> str:
 
 
 @atexit.register
-def stop_all() -> None:
-    """End the idle workers; called when the process exits."""
+def stop_idle() -> None:
+    """End the idle workers, and with them the memory that they hold."""
     with _idle_lock:
         for workers in _idle.values():
             for worker in workers:
-                _end(worker)
+                worker.executor.shutdown()
+                worker.said.unlink(missing_ok=True)
             workers.clear()
 
 
@@ -211,6 +212,7 @@ def _begin(threads: int, said: str) -> None:
     """In a new worker, before any library loads: its threads, its words, its end."""
     os.environ.update(dict.fromkeys(_THREAD_SETTINGS, str(threads)))
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # the default one holds 40 to 80 MB more
     handle = os.open(said, os.O_WRONLY | os.O_APPEND)
     os.dup2(handle, 2)
     os.close(handle)

@@ -44,6 +44,14 @@ def test_a_worker_is_used_again():
     assert first == second
 
 
+def test_idle_workers_can_be_ended_and_the_next_body_gets_a_new_one():
+    (first, _), *_ = workers.run(pid_and_threads)
+    workers.stop_idle()
+    assert not psutil.pid_exists(first)
+    (second, _), *_ = workers.run(pid_and_threads)
+    assert first != second
+
+
 def test_two_bodies_at_once_never_share_a_process():
     pids: list[int] = []
     threads = [
