@@ -259,11 +259,12 @@ def print_tables() -> None:
         "default": "3,000 short texts",
     }
     for name, title in of_data.items():
-        told = {model: [read(name, seed, model) for seed in SEEDS] for model in MODELS}
-        whole = {m: [t for t in seeds if t] for m, seeds in told.items() if None not in seeds}
-        if "linear" in whole:
-            print(f"{title}, {len(SEEDS)} seeds\n")
-            print(table_of_seeds(whole) + "\n")
+        told = {(m, s): t for m in MODELS for s in SEEDS if (t := read(name, s, m))}
+        models = [m for m in MODELS if any(model == m for model, _ in told)]
+        seeds = [s for s in SEEDS if all((m, s) in told for m in models)]
+        if "linear" in models and len(seeds) > 1:
+            print(f"{title}, seeds {', '.join(map(str, seeds))}\n")
+            print(table_of_seeds({m: [told[m, s] for s in seeds] for m in models}) + "\n")
     large = {m: t for m in MODELS if (t := read("large", SEEDS[0], m)) is not None}
     if "linear" in large:
         actual = large["linear"]["actual"]
