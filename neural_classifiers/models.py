@@ -22,6 +22,7 @@ from sklearn.base import BaseEstimator
 TRUSTED = (
     "neural_classifiers.balanced.BalancedMLPClassifier",
     "neural_classifiers.calibration.Calibrated",
+    "neural_classifiers.selection.SelectByRows",
     "sklearn.feature_selection._univariate_selection.chi2",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",

@@ -126,7 +126,7 @@ def test_the_pipelines_take_words_and_characters_of_few_texts(make):
     X = [f"no{i} {word}" for text in words.values() for i, word in enumerate(4 * text.split())]
     y = np.repeat(list(words), 12)
 
-    fitted = make(1).set_params(best__k=40).fit(X, y)
+    fitted = make(1).set_params(best__at_least=40).fit(X, y)
     assert fitted[:-1].transform(X).shape == (24, 40)
     kinds = {name.split("__")[0] for name in fitted[:-1].get_feature_names_out()}
     assert kinds == {"words", "characters"}
