@@ -18,6 +18,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import pyarrow as pa
@@ -294,7 +296,9 @@ class _Parquet:
     def rows(self) -> Iterator[Row | None]:
         number = 0
         with self._opened() as file:
-            for batch in file.iter_batches(batch_size=4096, columns=self._columns):
+            groups = range(file.num_row_groups)  # one call would keep a buffer for each of them
+            read = partial(file.iter_batches, batch_size=4096, columns=self._columns)
+            for batch in chain.from_iterable(read(row_groups=[number]) for number in groups):
                 columns = {name: _values(batch.column(name)) for name in self._columns}
                 for values in zip(*columns.values(), strict=True):
                     number += 1

@@ -19,7 +19,7 @@ from tasks.progress import tell_rows
 from tasks.records import File, Reference
 from tasks.steps import step
 from tasks.stores import unfinished
-from tasks.tables import TableWriter, read_batches, slices
+from tasks.tables import TableWriter, read_groups, slices
 
 DROPPED = pa.schema(
     [(name, CLEANED.field(name).type) for name in ("file", "line", "cat", "txt")]
@@ -216,8 +216,8 @@ def find_near_duplicates(split: Split, seed: int, folder: Path) -> NearDuplicate
     train, test = split.train.verified(), split.test.verified()
     checked = rows_to_check(split.rows_train, split.rows_test, seed)
     texts = dict(zip(checked.tolist(), _column(test, "clean", checked), strict=True))
-    batches = read_batches(train, BATCH_ROWS, ["clean"])
-    in_training = (text for batch in batches for text in batch["clean"].to_pylist())
+    groups = read_groups(train, ["clean"])
+    in_training = (text for group in groups for text in group["clean"].to_pylist())
     found = near_duplicates(in_training, texts, split.rows_test)
     rows = np.array([[t, m] for t, m, _ in found.pairs], np.int64).reshape(-1, 2)
     pairs = folder / "pairs.parquet"
@@ -242,12 +242,12 @@ def find_near_duplicates(split: Split, seed: int, folder: Path) -> NearDuplicate
 
 
 def _column(path: Path, name: str, rows: NDArray[np.int64]) -> list[str]:
-    """A column's values in some rows of a table, of which a batch is in memory at a time."""
+    """A column's values in some rows of a table, of which a row group is in memory at a time."""
     values: dict[int, str] = {}
     start = 0
-    for batch in read_batches(path, BATCH_ROWS, [name]):
-        here = np.unique(rows[(rows >= start) & (rows < start + batch.num_rows)])
-        taken = batch[name].take(pa.array(here - start)).to_pylist()
+    for group in read_groups(path, [name]):
+        here = np.unique(rows[(rows >= start) & (rows < start + group.num_rows)])
+        taken = group[name].take(pa.array(here - start)).to_pylist()
         values |= zip(here.tolist(), taken, strict=True)
-        start += batch.num_rows
+        start += group.num_rows
     return [values[row] for row in rows.tolist()]

@@ -81,11 +81,12 @@ def one_batch(table: pa.Table) -> pa.RecordBatch:
     return batches[0] if batches else pa.RecordBatch.from_pylist([], table.schema)
 
 
-def read_batches(
-    path: Path, batch_rows: int, columns: Sequence[str] | None = None
-) -> Iterator[pa.RecordBatch]:
-    """The rows of a table in batches."""
+def read_groups(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of a table, a row group at a time.
+
+    Not by `ParquetFile.iter_batches`, which keeps a buffer for each row group that it has read:
+    0.8 GB by the end of ten million texts.
+    """
     with pq.ParquetFile(path) as table:
-        yield from table.iter_batches(
-            batch_size=batch_rows, columns=None if columns is None else list(columns)
-        )
+        for number in range(table.num_row_groups):
+            yield one_batch(table.read_row_group(number, columns=list(columns)))

@@ -17,7 +17,7 @@ from tasks.records import File, Reference
 from tasks.sources import Source
 from tasks.steps import UNRECORDED, step
 from tasks.stores import unfinished
-from tasks.tables import TableWriter, read_batches, slices
+from tasks.tables import TableWriter, read_groups, slices
 
 DATA_DOCS, QUARANTINE_FILE = "data_docs.html", "quarantine.parquet"
 PROFILE = "profile.json"  # in the run's folder; the next run is held against it
@@ -146,7 +146,7 @@ def validate_table(
 
     before = _read_profile(last.profile) if last.profile else None
     rows = ingested.table.verified()
-    known = tuple(categories or _usual_categories(rows, batch_rows))
+    known = tuple(categories or _usual_categories(rows))
     validator = Validator(
         known,
         folds,
@@ -206,11 +206,11 @@ def _read_profile(file: File) -> Profile:
     return Profile.of_dict(json.loads(file.verified().read_bytes()))
 
 
-def _usual_categories(path: Path, batch_rows: int) -> list[str]:
+def _usual_categories(path: Path) -> list[str]:
     from neural_classifiers.expectations import usual_categories
 
     counts: Counter[str] = Counter()
-    for batch in read_batches(path, batch_rows, ["cat"]):
-        for label, n in zip(*batch["cat"].drop_null().value_counts().flatten(), strict=True):
+    for group in read_groups(path, ["cat"]):
+        for label, n in zip(*group["cat"].drop_null().value_counts().flatten(), strict=True):
             counts[label.as_py()] += n.as_py()
     return usual_categories(counts)
