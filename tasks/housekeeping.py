@@ -151,7 +151,8 @@ def _namespaces(named: Iterable[tuple[str, str]]) -> Iterator[str]:
     """Names of the stores of single fits from which the records of a search were made."""
     for step, key in named:
         record = read_record(step, key)
-        train = ((record or {}).get("inputs", {}).get("split") or {}).get("train")
+        inputs = (record or {}).get("inputs", {})
+        train = (inputs.get("sample") or inputs.get("split") or {}).get("train")
         if record and train:
             made = Key(step, {}, {}, record["code"], record["libraries"])
             yield fits_namespace(made, train)

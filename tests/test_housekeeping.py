@@ -148,7 +148,7 @@ def test_the_store_of_a_searchs_fits_is_found_from_its_record(home, monkeypatch)
 
     (home / "train").write_text("rows")
     split = Split(train=File.of(home / "train"))
-    wanted = SimpleNamespace(split=split, plan=lambda namespace: None)
+    wanted = SimpleNamespace(searched=split.train, plan=lambda namespace: None)
     monkeypatch.setattr(searches, "FolderStore", ask)
     with pytest.raises(AskedError):
         searches.fit_fold(fit_scikit, wanted, 0, home)  # type: ignore[arg-type]
@@ -156,6 +156,12 @@ def test_the_store_of_a_searchs_fits_is_found_from_its_record(home, monkeypatch)
     monkeypatch.setenv("NEURAL_CLASSIFIERS_HOME", str(home))
 
     key = key_of(body_of(fit_scikit), {"split": split, "fold": 0})
+    record(key)
+    assert list(_namespaces([("fit_scikit", key.digest)])) == [made[0].name]
+
+    (home / "all").write_text("more rows")  # a search on a sample of them
+    whole = Split(train=File.of(home / "all"))
+    key = key_of(body_of(fit_scikit), {"split": whole, "sample": split})
     record(key)
     assert list(_namespaces([("fit_scikit", key.digest)])) == [made[0].name]
 
