@@ -68,9 +68,14 @@ class Comments(NamedTuple):
 
 
 def read_comments(file: File) -> Comments:
-    """One of the two sets, its digest checked."""
-    table = pd.read_parquet(file.verified(), columns=["clean", "cat"])
-    return Comments(table["clean"].tolist(), table["cat"].tolist())
+    """One of the two sets, its digest checked; a row group is in memory beside what comes out."""
+    comments = Comments([], [])
+    for group in read_groups(file.verified(), ["clean", "cat"]):
+        comments.X.extend(group["clean"].to_pylist())
+        labels = group["cat"].dictionary_encode()  # a label once a group, not once a row
+        names = labels.dictionary.to_pylist()
+        comments.y.extend(names[code] for code in labels.indices.to_pylist())
+    return comments
 
 
 @step()

@@ -13,11 +13,11 @@ from neural_classifiers.comments import CommentFileError, Layout
 from neural_classifiers.dirty import dirty_lines
 from neural_classifiers.formats import KEPT_BYTES, MAX_ROW_BYTES
 from neural_classifiers.splits import split_comments
-from tasks.clean import clean_table
+from tasks.clean import CLEANED, clean_table
 from tasks.ingest import read_source
 from tasks.records import File
 from tasks.sources import SourceError, find_source
-from tasks.split import split_table
+from tasks.split import read_comments, split_table
 from tasks.tables import TableWriter
 from tasks.validate import Last, last_profile, validate_table
 
@@ -139,6 +139,15 @@ def test_neither_the_size_of_batches_nor_the_workers_change_a_byte(home, dirty):
     first = first_steps(home / "first", dirty)
     assert first_steps(home / "second", dirty, n_workers=2, batch_rows=701) == first
     assert first["empty"] > 0
+
+
+def test_comments_are_read_back_as_they_were_written_over_row_groups(home):
+    clean = [f"word{n}" for n in range(20_000)]
+    cat = ["games" if n % 3 else "news" for n in range(20_000)]
+    nothing = {name: [None] * 20_000 for name in CLEANED.names}
+    with TableWriter(home / "train.parquet", CLEANED) as table:
+        table.write(pa.table(nothing | {"clean": clean, "cat": cat}, CLEANED))
+    assert read_comments(File.of(home / "train.parquet")) == (clean, cat)
 
 
 def test_the_split_is_that_of_its_definition(home, dirty):
