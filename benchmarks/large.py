@@ -128,7 +128,7 @@ def step(name: str, source: str, folder: Path) -> str:
         result = split.split_table(cleaned, 0.7, SEED, 5, False, own, keep, cores())
     else:
         result = body_of(split.find_near_duplicates)(before("split", split.Split), SEED, own)
-    n_batches = sum(1 for _ in keep.glob("**/*-told.json"))
+    n_batches = sum(1 for _ in keep.glob("**/*-told"))
     (folder / f"{name}.batches").write_text(str(n_batches))
     shutil.rmtree(keep, ignore_errors=True)  # as when its record stands
     (folder / f"{name}.json").write_text(result.model_dump_json())
@@ -332,7 +332,7 @@ def measure_kills(source: Path, folder: Path, n: int) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
         psutil.wait_procs(victims, timeout=30)
-        kept = sum(1 for _ in killed.glob(f"{name}.keep/**/*-told.json"))
+        kept = sum(1 for _ in killed.glob(f"{name}.keep/**/*-told"))
         shutil.rmtree(killed / name, ignore_errors=True)  # what a record in the making loses
         again = measure("step", name, source, killed)
         entry = {

@@ -1,10 +1,12 @@
 """Many rows, batch by batch: on all cores, in flat memory, and after a kill from where it stopped.
 
+Memory is that of some batches of `BATCH_ROWS` rows, so it grows with the size of a row only.
 What a batch gave lies at once in files of its own, whole or absent. A step that is done again finds
 them and works the other batches only; once its record stands they are removed
 (`tasks.records.recall`).
 """
 
+import contextlib
 import hashlib
 import json
 from collections import deque
@@ -17,17 +19,28 @@ from typing import Any
 import pyarrow as pa
 
 from tasks import workers
-from tasks.records import digest_of, make_folder, write_durably
+from tasks.records import canonical, digest_of, make_folder, write_durably
 
 BATCH_ROWS = 16_384
 ROWS_WORTH_A_WORKER = 60_000  # below, starting a worker takes longer than the work
-_TOLD = "told.json"
+_TOLD = "told"
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a batch gave: tables by name, each in one piece or more, and plain JSON."""
+    """What a batch gave.
 
+    Attributes
+    ----------
+    rows : int
+        Rows of the batch, as they went in.
+    tables : mapping of str to list of RecordBatch
+        By name, each in one piece or more.
+    told : mapping of str to object
+        Plain JSON.
+    """
+
+    rows: int
     tables: Mapping[str, list[pa.RecordBatch]]
     told: Mapping[str, Any] = field(default_factory=dict)
 
@@ -38,21 +51,26 @@ class Kept:
 
     folder: Path
     number: int
+    rows: int
     told: Mapping[str, Any]
-
-    def path(self, table: str) -> Path:
-        """An Arrow file; its record batches are the pieces."""
-        return _path(self.folder, self.number, f"{table}.arrow")
 
     def read(self, table: str) -> pa.Table:
         """A table with all its pieces."""
-        with pa.OSFile(str(self.path(table))) as file, pa.ipc.open_file(file) as reader:
+        with _open(self.folder, self.number, table) as reader:
             return reader.read_all()
 
-    def read_piece(self, table: str, number: int) -> pa.RecordBatch:
-        """One piece of a table."""
-        with pa.OSFile(str(self.path(table))) as file, pa.ipc.open_file(file) as reader:
-            return reader.get_batch(number)
+
+def read_piece(keep: Path, number: int, table: str, piece: int) -> pa.RecordBatch:
+    """One piece of a table that a batch gave, out of the folder where batches are kept."""
+    with _open(keep, number, table) as reader:
+        return reader.get_batch(piece)
+
+
+@contextlib.contextmanager
+def _open(keep: Path, number: int, table: str) -> Iterator[pa.ipc.RecordBatchFileReader]:
+    path = _path(keep, number, f"{table}.arrow")
+    with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
+        yield reader
 
 
 def useful_workers(rows: int) -> int:
@@ -81,14 +99,14 @@ def work_batches(
     n_workers : int
         Processes; 0: this one.
     tell : callable, optional
-        Called with the number of each batch that is done.
+        Called with the rows of each batch that is done.
     """
     make_folder(keep)
     waiting: deque[tuple[int, Future[Any] | None]] = deque()
     with ThreadPoolExecutor(max(n_workers, 1)) as threads:  # each waits for a worker process
         try:
             for number, arguments in enumerate(batches):
-                if _find(keep, number) is not None:
+                if _is_kept(keep, number):
                     waiting.append((number, None))
                 elif n_workers:
                     told = (work, arguments, keep, number)
@@ -111,9 +129,9 @@ def _taken(
 ) -> Kept:
     if future is not None:
         future.result()
-    tell(number)
-    told = json.loads(_path(keep, number, _TOLD).read_bytes())["told"]
-    return Kept(keep, number, told)
+    told = _read(keep, number)
+    tell(told["rows"])
+    return Kept(keep, number, told["rows"], told["told"])
 
 
 def _work(work: Callable[..., Result], arguments: tuple[Any, ...], keep: Path, number: int) -> None:
@@ -129,20 +147,29 @@ def _work(work: Callable[..., Result], arguments: tuple[Any, ...], keep: Path, n
         content = sink.getvalue()
         digests[name] = hashlib.sha256(content).hexdigest()
         write_durably(_path(keep, number, f"{name}.arrow"), content)
-    told = {"tables": digests, "told": result.told}
-    write_durably(_path(keep, number, _TOLD), json.dumps(told).encode())
+    told = canonical({"rows": result.rows, "tables": digests, "told": result.told})
+    digest = hashlib.sha256(told).hexdigest().encode()
+    write_durably(_path(keep, number, _TOLD), digest + b"\n" + told)
 
 
-def _find(keep: Path, number: int) -> Kept | None:
-    """What an earlier process kept of a batch, if it is whole."""
+def _is_kept(keep: Path, number: int) -> bool:
+    """Whether an earlier process kept what a batch gave, whole."""
     try:
-        found = json.loads(_path(keep, number, _TOLD).read_bytes())
-        for name, digest in found["tables"].items():
-            if digest_of(_path(keep, number, f"{name}.arrow")) != digest:
-                return None
-        return Kept(keep, number, found["told"])
-    except (OSError, ValueError, KeyError):
-        return None
+        return all(
+            digest_of(_path(keep, number, f"{name}.arrow")) == digest
+            for name, digest in _read(keep, number)["tables"].items()
+        )
+    except (OSError, ValueError):
+        return False
+
+
+def _read(keep: Path, number: int) -> Any:
+    """What was told of a batch, behind its own digest; ValueError where it is damaged."""
+    path = _path(keep, number, _TOLD)
+    digest, _, told = path.read_bytes().partition(b"\n")
+    if hashlib.sha256(told).hexdigest().encode() != digest:
+        raise ValueError(f"{path}: expected what its digest says, got other bytes")
+    return json.loads(told)
 
 
 def _path(keep: Path, number: int, name: str) -> Path:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from neural_classifiers.comments import Layout, Segment, parse_rows
-from tasks.batches import Kept, Result
+from tasks.batches import Result, read_piece
 from tasks.tables import one_batch, read_slice
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ REASONS = {2: "clean: nothing left", 3: "clean: duplicate"}  # by the side that 
 def parse_batch(segments: list[Segment], layout: Layout) -> Result:
     """What the rows hold, in a worker or here."""
     rows, parsed = parse_rows(segments, layout)
-    return Result({"rows": [rows]}, asdict(parsed))
+    return Result(rows.num_rows, {"rows": [rows]}, asdict(parsed))
 
 
 def examine_batch(
@@ -41,7 +41,7 @@ def examine_batch(
         "quarantined": [examined.quarantined],
         "hashes": [pa.record_batch({"hash": examined.hashes})],
     }
-    return Result(tables, examined.told)
+    return Result(stop - start, tables, examined.told)
 
 
 @lru_cache(1)
@@ -59,7 +59,8 @@ def clean_batch(path: Path, start: int, stop: int, cleaning: str | dict[str, boo
     rows = read_slice(path, start, stop)
     clean = clean_column(rows["txt"], stem=_stemmer(), cleaning=cleaning_of(cleaning))
     n_empty = pc.sum(pc.equal(clean, "")).as_py()
-    return Result({"cleaned": [rows.append_column("clean", clean)]}, {"empty": n_empty})
+    tables = {"cleaned": [rows.append_column("clean", clean)]}
+    return Result(stop - start, tables, {"empty": n_empty})
 
 
 @cache
@@ -84,7 +85,8 @@ def key_batch(path: Path, start: int, stop: int, by_time: bool) -> Result:
     }
     if by_time:
         keys["time"] = rows["time"].cast(pa.int64())
-    return Result({"keys": [pa.record_batch(keys)]}, {"labels": labels.dictionary.to_pylist()})
+    tables = {"keys": [pa.record_batch(keys)]}
+    return Result(stop - start, tables, {"labels": labels.dictionary.to_pylist()})
 
 
 def deal_batch(
@@ -109,12 +111,12 @@ def deal_batch(
     dropped = np.flatnonzero(side > 1)
     reasons = pa.array([REASONS[n] for n in side[dropped].tolist()], pa.string())
     told = rows.take(pa.array(dropped)).append_column("reason", reasons).select(columns)
-    return Result({"rows": pieces, "dropped": [told]})
+    return Result(stop - start, {"rows": pieces, "dropped": [told]})
 
 
 def gather_batch(dealt: Path, n_batches: int, piece: int) -> Result:
     """Some rows of a side, in order, from the pieces that all batches have for them."""
-    pieces = [Kept(dealt, n, {}).read_piece("rows", piece) for n in range(n_batches)]
+    pieces = [read_piece(dealt, n, "rows", piece) for n in range(n_batches)]
     rows = one_batch(pa.Table.from_batches(pieces))
     rows = rows.take(pa.array(np.argsort(rows["place"].to_numpy())))
-    return Result({"rows": [rows.drop_columns("place")]})
+    return Result(rows.num_rows, {"rows": [rows.drop_columns("place")]})

@@ -11,7 +11,7 @@ from tasks.progress import tell_rows
 from tasks.records import File, Reference
 from tasks.steps import step
 from tasks.stores import unfinished
-from tasks.tables import TableWriter, slices
+from tasks.tables import TableWriter, check_rows, slices
 from tasks.validate import Accepted
 
 HEAD_ROWS = 5  # notebook, the first rows of its table
@@ -76,6 +76,7 @@ def clean_table(
             n_empty += batch.told["empty"]
             first += _rows(rows.slice(0, HEAD_ROWS - len(first)))
             cleaned.write(rows)
+    check_rows("comments cleaned", cleaned.rows, accepted.rows)
     head.write_bytes(plot_table_head(["cat", "txt", "clean"], first))
     return Cleaned(table=File.of(table), head=File.of(head), rows=cleaned.rows, rows_empty=n_empty)
 

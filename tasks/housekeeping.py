@@ -97,9 +97,9 @@ def prune(keep_runs: int, dry_run: bool = False) -> dict[str, Any]:
     Notes
     -----
     Beside the records themselves: what was set aside goes when no kept run names its key; what
-    a kill left half-written goes when its lock is free; single fits and unfinished trainings
-    stay when a kept record was made of them, or when they were touched since the oldest kept
-    run began, which may be continued.
+    a kill left half-written goes when its lock is free; single fits, unfinished trainings and
+    batches of rows stay when a kept record was made of them, or when they were touched since
+    the oldest kept run began, which may be continued.
     """
     lock = None if dry_run else _alone()
     try:

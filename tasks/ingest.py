@@ -20,9 +20,7 @@ from tasks.records import File, Reference
 from tasks.sources import Source
 from tasks.steps import step
 from tasks.stores import unfinished
-from tasks.tables import TableWriter
-
-SMALL_ROW_BYTES = 100  # of a row in a file, to guess from its size whether workers are worth it
+from tasks.tables import TableWriter, check_rows
 
 
 class Ingested(Reference):
@@ -62,8 +60,7 @@ def ingest_comments(
         If a file is empty or damaged, or lacks a column, or there are fewer rows than `sample`.
     """
     layout = layout_of(raw, text_column, label_column, time_column)
-    n_workers = useful_workers(sum(f.size for f in raw.files.values()) // SMALL_ROW_BYTES)
-    return read_source(raw, layout, sample, seed, folder, unfinished(folder), n_workers)
+    return read_source(raw, layout, sample, seed, folder, unfinished(folder))
 
 
 def read_source(
@@ -73,17 +70,19 @@ def read_source(
     seed: int,
     folder: Path,
     keep: Path,
-    n_workers: int = 0,
+    n_workers: int | None = None,
     batch_rows: int = BATCH_ROWS,
 ) -> Ingested:
     """As `ingest_comments`; neither the workers nor the size of the batches matters.
 
-    Batches that are finished lie in `keep`.
+    Batches that are finished lie in `keep`. By default there are as many workers as the rows
+    drawn are worth.
     """
     parts = parts_of(raw)
     counted = count_rows(parts, layout)
     drawn = draw_rows(counted.total, raw.name, sample, seed)
     expected = counted.total if drawn is None else len(drawn)
+    n_workers = useful_workers(expected) if n_workers is None else n_workers
     path, parsed = folder / "rows.parquet", Parsed()
     batches = ((segments, layout) for segments in read_rows(parts, layout, drawn, batch_rows))
     with TableWriter(path, SCHEMA) as table:
@@ -91,8 +90,7 @@ def read_source(
             table.write(batch.read("rows"))
             parsed.add(Parsed(**batch.told))
     parsed.check(parts[0].name, layout)
-    if table.rows != expected:
-        raise RuntimeError(f"{raw.name}: expected {expected:,} rows, got {table.rows:,}")
+    check_rows(raw.name, table.rows, expected)
     return Ingested(
         table=File.of(path),
         rows=table.rows,

@@ -22,8 +22,6 @@ from typing import Any, NamedTuple
 
 from prefect import runtime
 
-from tasks.batches import BATCH_ROWS
-
 TELL_S = 0.2  # a body writes its file no more often
 PUBLISH_S = 5.0  # a call of the Prefect API each, so no more often
 
@@ -89,13 +87,16 @@ def tell(
 
 
 def tell_rows(rows: int, passes: int = 1) -> Callable[[int], None]:
-    """For `tasks.batches.work_batches`: says how far a step of so many rows and passes is."""
+    """For `tasks.batches.work_batches`: says how far a step of so many rows and passes is.
+
+    What it gives is called with the rows of each batch that is done.
+    """
     unit = "rows" if passes == 1 else f"rows in {passes} passes"
     done = 0
 
-    def tell_next(_: int) -> None:
+    def tell_next(n: int) -> None:
         nonlocal done
-        done = min(done + BATCH_ROWS, rows * passes)
+        done += n
         tell(done, rows * passes, unit)
 
     return tell_next

@@ -218,8 +218,8 @@ def recall(
     timing : callable, optional
         Called after the work; what it returns is written to ``timing.json``.
     refresh : bool
-        Compute even if there is a record. An equal output keeps the record; a different one
-        sets it aside and is reported.
+        Compute even if there is a record, and from the start. An equal output keeps the record; a
+        different one sets it aside and is reported.
 
     Raises
     ------
@@ -234,6 +234,8 @@ def recall(
     with _turn(cache, key):
         home = folder_of(cache, key)
         found, warning = _find(home, key, result_type)
+        if found is not None or refresh:
+            _forget(cache, key)
         if found is not None and not refresh:
             return Outcome(found, hit=True)
         if warning:
@@ -244,6 +246,7 @@ def recall(
             _seal(beside, key, result)
             write_durably(beside / f"{TIMING}json", _pretty(dict(timing())))
             if found is not None and identity(result) == identity(found):
+                _forget(cache, key)
                 return Outcome(found, hit=False)
             if found is not None:
                 warning = (
@@ -252,12 +255,16 @@ def recall(
                 )
             beside.rename(home)
             _sync(home.parent)
-            # what the step kept on its way, against a kill (`tasks.stores.unfinished`)
-            shutil.rmtree(cache / UNFINISHED / beside.name, ignore_errors=True)
+            _forget(cache, key)
         result = result_type.model_validate(
             result.model_dump(mode="json", context={"folder": beside}), context={"folder": home}
         )
         return Outcome(result, hit=False, warning=warning)
+
+
+def _forget(cache: Path, key: Key) -> None:
+    """Remove what the step kept on its way, against a kill (`tasks.stores.unfinished`)."""
+    shutil.rmtree(cache / UNFINISHED / f"{key.step}-{key.digest}", ignore_errors=True)
 
 
 def faults_of(home: Path) -> str | None:

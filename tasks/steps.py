@@ -194,8 +194,9 @@ def _in_words(error: BaseException) -> str:
 class Meter:
     """Seconds and peak memory of what runs inside it.
 
-    Of the worker where the body runs in one. Else of this process, sampled every 50 ms; then
-    ``shared`` tells that other steps ran here at the same time.
+    Of the worker where the body runs in one. Else of this process and the workers that work on
+    its batches, together, sampled every 50 ms; then ``shared`` tells that other steps ran here at
+    the same time.
     """
 
     _running = 0
@@ -233,5 +234,5 @@ class Meter:
             self._look()
 
     def _look(self) -> None:
-        self._peak = max(self._peak, psutil.Process().memory_info().rss)
+        self._peak = max(self._peak, psutil.Process().memory_info().rss + workers.busy_rss())
         self._shared = self._shared or Meter._running > 1

@@ -1,7 +1,8 @@
 """Work in progress, kept as it comes: a mapping of names to bytes in a folder of small files.
 
 A search keeps every finished fit in one, a training its last epoch, so that a kill costs no more
-than what was under way. Values are whole or absent.
+than what was under way. Values are whole or absent. Batches of rows (`tasks.batches`) lie in the
+same place, `unfinished`, as files that are read piece by piece.
 """
 
 from collections.abc import Iterator, MutableMapping

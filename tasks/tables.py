@@ -58,6 +58,12 @@ class TableWriter:
                 self._flush(self._n_waiting)
 
 
+def check_rows(what: str, got: int, expected: int) -> None:
+    """Raise a RuntimeError unless as many rows came out as went in."""
+    if got != expected:
+        raise RuntimeError(f"{what}: expected {expected:,} rows, got {got:,}")
+
+
 def slices(n_rows: int, size: int) -> list[tuple[int, int]]:
     """First row, and the row after the last, of each batch of `size` rows."""
     return [(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
@@ -76,8 +82,19 @@ def read_slice(
 
 
 def one_batch(table: pa.Table) -> pa.RecordBatch:
-    """All rows of a table in one piece."""
+    """All rows of a table in one piece.
+
+    Raises
+    ------
+    ValueError
+        If a column holds 2 GiB of text or more, which Arrow does not put in one piece.
+    """
     batches = table.combine_chunks().to_batches()
+    if len(batches) > 1:
+        raise ValueError(
+            f"expected less than 2 GiB of text in each column of {table.num_rows:,} rows, got "
+            f"{table.nbytes / 2**30:.1f} GiB in all; set aside rows that are no comments"
+        )
     return batches[0] if batches else pa.RecordBatch.from_pylist([], table.schema)
 
 

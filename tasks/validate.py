@@ -17,7 +17,7 @@ from tasks.records import File, Reference
 from tasks.sources import Source
 from tasks.steps import UNRECORDED, step
 from tasks.stores import unfinished
-from tasks.tables import TableWriter, read_groups, slices
+from tasks.tables import TableWriter, check_rows, read_groups, slices
 
 DATA_DOCS, QUARANTINE_FILE = "data_docs.html", "quarantine.parquet"
 PROFILE = "profile.json"  # in the run's folder; the next run is held against it
@@ -171,8 +171,7 @@ def validate_table(
         if error.result is not None:
             _leave(render_data_docs(error.result), quarantine)
         raise
-    if good.rows + bad.rows != ingested.rows:
-        raise RuntimeError(f"{name}: expected {ingested.rows:,} rows, got {good.rows + bad.rows:,}")
+    check_rows(name, good.rows + bad.rows, ingested.rows)
     findings, docs, profile = (folder / n for n in ("findings.json", DATA_DOCS, PROFILE))
     findings.write_text(json.dumps(verdict.report, indent=2) + "\n", encoding="utf-8")
     docs.write_text(render_data_docs(verdict.result), encoding="utf-8")

@@ -1,17 +1,18 @@
-"""Worker processes for the steps that train: each to its own, within the cores of the machine.
+"""Worker processes, for trainings and batches of rows: each to its own, within the machine's cores.
 
 A Prefect task in a thread costs 5 ms and passes everything on; a training wants a process of its
-own (two Keras trainings in one process lose their seeds' reproducibility silently). So tasks run
-in threads and the bodies of heavy steps in here. Workers are spawned, kept for the next step, die
-with the process that started them (even by kill -9), and can be killed alone when a step passes
-its time limit. What they write to standard error (TensorFlow alone writes a dozen lines when it
-starts) goes to a file, whose end is told when a worker dies.
+own (two Keras trainings in one process lose their seeds' reproducibility silently), and rows are
+worked in Python, on one core a process. So tasks run in threads and what is heavy in here. Workers
+are spawned, kept for the next step, die with the process that started them (even by kill -9), and
+can be killed alone when a step passes its time limit. What they write to standard error (TensorFlow
+alone writes a dozen lines when it starts) goes to a file, whose end is told when a worker dies.
 """
 
 import atexit
 import contextlib
 import multiprocessing
 import os
+import pickle
 import tempfile
 import threading
 import time
@@ -87,7 +88,7 @@ def run(
     StepTimeoutError
     WorkerDiedError
     Exception
-        Whatever the function raises.
+        Whatever the function raises; a RuntimeError in its words if it cannot be passed on.
     """
     for left in reversed(range(attempts)):
         try:
@@ -108,22 +109,47 @@ def _run(
 ) -> Answer:
     with _cores_taken(threads), _worker(threads) as (executor, process, said):
         on_start()
-        future = executor.submit(function, *args)
         started, peak = time.monotonic(), 0
-        while not future.done():
-            with contextlib.suppress(psutil.Error):
-                peak = max(peak, process.memory_info().rss)
-            if timeout_s is not None and time.monotonic() - started > timeout_s:
-                raise StepTimeoutError(f"expected an end within {timeout_s:g} s, got none")
-            meanwhile()
-            futures.wait([future], POLL_S)
         try:
+            future = executor.submit(_answer, function, *args)
+            while not future.done():
+                peak = max(peak, _rss(process))
+                if timeout_s is not None and time.monotonic() - started > timeout_s:
+                    raise StepTimeoutError(f"expected an end within {timeout_s:g} s, got none")
+                meanwhile()
+                futures.wait([future], POLL_S)
             return Answer(future.result(), time.monotonic() - started, peak / 1e6)
         except BrokenProcessPool:
             raise WorkerDiedError(
                 "expected an answer from a worker process, got its death (killed, out of memory "
                 f"or a crash in a library); the last it said: {_end_of(said)}"
             ) from None
+
+
+def _answer(function: Callable[..., Any], *args: Any) -> Any:
+    """In the worker: what a function returns. An error that cannot be read elsewhere is worded."""
+    try:
+        return function(*args)
+    except Exception as error:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error
+        raise
+
+
+def busy_rss() -> int:
+    """Bytes of memory that the workers at work now hold."""
+    with _idle_lock:
+        processes = [worker.process for worker in _busy]
+    return sum(map(_rss, processes))
+
+
+def _rss(process: psutil.Process) -> int:
+    try:
+        return process.memory_info().rss
+    except psutil.Error:  # it has just ended
+        return 0
 
 
 class _Worker(NamedTuple):
@@ -137,7 +163,8 @@ class _Worker(NamedTuple):
 _free_cores = cores()
 _cores_changed = threading.Condition()
 _idle: dict[int, list[_Worker]] = {}  # by their number of threads
-_idle_lock = threading.Lock()
+_busy: list[_Worker] = []
+_idle_lock = threading.Lock()  # of both lists
 
 
 @contextlib.contextmanager
@@ -157,10 +184,9 @@ def _cores_taken(n: int) -> Iterator[None]:
 @contextlib.contextmanager
 def _worker(threads: int) -> Iterator[_Worker]:
     """A worker that is kept when all went well, and killed otherwise."""
+    worker = _take_idle(threads) or _start(threads)
     with _idle_lock:
-        ready = _idle.setdefault(threads, [])
-        worker = ready.pop() if ready else None
-    worker = worker or _start(threads)
+        _busy.append(worker)
     try:
         yield worker
     except (StepTimeoutError, WorkerDiedError, KeyboardInterrupt):
@@ -170,6 +196,19 @@ def _worker(threads: int) -> Iterator[_Worker]:
         _keep(threads, worker)
         raise
     _keep(threads, worker)
+
+
+def _take_idle(threads: int) -> _Worker | None:
+    """A worker that waits, if there is one; those that have died meanwhile are cleared away."""
+    with _idle_lock:
+        ready = _idle.setdefault(threads, [])
+        while ready:
+            worker = ready.pop()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if worker.process.status() != psutil.STATUS_ZOMBIE:
+                    return worker
+            _clear(worker)
+    return None
 
 
 def _start(threads: int) -> _Worker:
@@ -182,12 +221,19 @@ def _start(threads: int) -> _Worker:
 
 def _keep(threads: int, worker: _Worker) -> None:
     with _idle_lock:
+        _busy.remove(worker)
         _idle[threads].append(worker)
 
 
 def _end(worker: _Worker) -> None:
+    with _idle_lock:
+        _busy.remove(worker)
     with contextlib.suppress(psutil.NoSuchProcess):
         worker.process.kill()
+    _clear(worker)
+
+
+def _clear(worker: _Worker) -> None:
     worker.executor.shutdown(wait=False, cancel_futures=True)
     worker.said.unlink(missing_ok=True)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from tasks.batches import Result, useful_workers, work_batches
+from tasks.batches import Result, read_piece, useful_workers, work_batches
 from tasks.records import Key, Reference, recall
 
 
@@ -17,7 +17,7 @@ def double(number: int, log: Path) -> Result:
     with log.open("a") as file:
         file.write(f"{number}\n")
     rows = pa.record_batch({"n": [number, 2 * number]})
-    return Result({"rows": [rows, rows.slice(1)]}, {"number": number})
+    return Result(2, {"rows": [rows, rows.slice(1)]}, {"number": number})
 
 
 def fail_at_3(number: int, log: Path) -> Result:
@@ -45,20 +45,21 @@ def test_what_batches_give_comes_in_their_order_and_is_worked_once(home, n_worke
         found = [(b.told["number"], b.read("rows")["n"].to_pylist()) for b in batches]
         assert found == [(n, [n, 2 * n, 2 * n]) for n in range(7)]
     assert worked(log) == list(range(7))
-    assert told == [*range(7), *range(7)]
+    assert told == [2] * 14
 
 
 def test_a_piece_is_read_alone(home):
-    [batch] = work_batches(double, [(5, home / "log")], home / "keep")
-    assert batch.read_piece("rows", 1).to_pydict() == {"n": [10]}
+    list(work_batches(double, [(4, home / "log"), (5, home / "log")], home / "keep"))
+    assert read_piece(home / "keep", 1, "rows", 1).to_pydict() == {"n": [10]}
 
 
-@pytest.mark.parametrize("file", ["000002-told.json", "000002-rows.arrow"])
+@pytest.mark.parametrize("file", ["000002-told", "000002-rows.arrow"])
 def test_what_is_damaged_or_gone_is_worked_again(home, file):
     log, keep = home / "log", home / "keep"
     list(work_batches(double, [(n, log) for n in range(4)], keep))
     content = (keep / file).read_bytes()
-    for damage in (content[:-1], content[:20] + b"?" + content[21:], None):
+    changed = [content[:n] + b"?" + content[n + 1 :] for n in range(len(content))]
+    for damage in (content[:-1], b"null", b"", *changed[:: len(changed) // 9], None):
         log.unlink()
         if damage is None:
             (keep / file).unlink()
@@ -138,6 +139,23 @@ def test_what_was_kept_goes_when_the_record_stands(home):
     recall(cache, key, Nothing, work)
     assert not keep.exists()
     assert worked(home / "log") == [1]
+
+
+def test_a_refresh_works_every_batch_each_time(home):
+    cache = home / "cache"
+    key = Key(step="clean", parameters={})
+    keep = cache / ".unfinished" / f"clean-{key.digest}"
+
+    def work(folder):
+        list(work_batches(double, [(1, home / "log")], keep))
+        return Nothing()
+
+    recall(cache, key, Nothing, work)
+    list(work_batches(double, [(1, home / "log")], keep))  # as a failed attempt leaves it
+    for n in (3, 4, 5):
+        recall(cache, key, Nothing, work, refresh=True)
+        assert worked(home / "log") == [1] * n
+        assert not keep.exists()
 
 
 def test_a_worker_does_not_import_what_it_does_not_need():

@@ -3,6 +3,7 @@
 import gzip
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pyarrow as pa
@@ -18,7 +19,7 @@ from tasks.ingest import read_source
 from tasks.records import File
 from tasks.sources import SourceError, find_source
 from tasks.split import read_comments, split_table
-from tasks.tables import TableWriter
+from tasks.tables import TableWriter, one_batch
 from tasks.validate import Last, last_profile, validate_table
 
 CLASSES = ["science_and_technology", "sports", "video_games"]
@@ -181,6 +182,33 @@ def test_row_groups_have_a_fixed_size_however_the_batches_come(home, monkeypatch
     assert pq.ParquetFile(home / "99.parquet").metadata.num_row_groups == 11
 
 
+def test_rows_that_are_lost_on_the_way_are_noticed(home, dirty):
+    first_steps(home, dirty)
+    accepted, cleaned = (
+        SimpleNamespace(table=File.of(path), rows=pq.read_metadata(path).num_rows + 1)
+        for path in (home / "accepted" / "comments.parquet", home / "cleaned" / "cleaned.parquet")
+    )
+    with pytest.raises(RuntimeError, match=rf"expected {accepted.rows:,} rows, got"):
+        clean_table(accepted, "default", home, home / "keep")
+    with pytest.raises(RuntimeError, match=rf"expected {cleaned.rows:,} rows, got"):
+        split_table(cleaned, 0.7, 34, 2, False, home, home / "keep-split")
+
+
+def test_text_too_large_for_one_piece_is_an_error_and_no_row_is_lost():
+    pieces = pa.table({"txt": pa.chunked_array([["a"], ["b"]])})
+    two = SimpleNamespace(combine_chunks=lambda: pieces, num_rows=2, nbytes=3 * 2**30)
+    with pytest.raises(ValueError, match=r"less than 2 GiB of text .* 2 rows, got 3\.0 GiB"):
+        one_batch(two)
+    assert one_batch(pieces).num_rows == 2
+
+
+def test_workers_are_started_for_the_rows_drawn_not_for_those_in_the_file(home, dirty, monkeypatch):
+    asked = []
+    monkeypatch.setattr("tasks.ingest.useful_workers", lambda rows: asked.append(rows) or 0)
+    ingest(dirty, home / "drawn", 100)
+    assert asked == [100]
+
+
 def test_a_folder_and_a_glob_are_one_data_set(home):
     folder = home / "posts"
     (folder / "2020").mkdir(parents=True)
@@ -258,8 +286,6 @@ def test_the_last_profile_is_that_of_the_last_completed_run_on_other_rows(home):
 
 
 def test_rows_that_do_not_add_up_end_the_report():
-    from types import SimpleNamespace
-
     from tasks.report import account_of
 
     dropped = {"empty": 2, "duplicates": 3}

@@ -34,6 +34,16 @@ def test_telling_without_anyone_who_looks_is_no_error():
     progress.tell(1, 2, "fits")
 
 
+def test_rows_are_told_as_they_are_batches_are_not_of_one_size(home, monkeypatch):
+    monkeypatch.setattr(progress, "TELL_S", 0)
+    told = []
+    with progress.telling(home / "told", lambda: told.append(progress._read(home / "told").done)):
+        tell = progress.tell_rows(50, passes=2)
+        for n in (30, 20, 1, 49):
+            tell(n)
+    assert told == [30, 50, 51, 100]
+
+
 def test_the_api_is_called_no_more_often_than_it_should(monkeypatch):
     now, published = [100.0], []
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])

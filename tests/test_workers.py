@@ -82,6 +82,52 @@ def test_a_worker_that_dies_is_told_and_the_next_body_gets_a_new_one():
     assert workers.run(pid_and_threads)[0][0] != os.getpid()
 
 
+def test_a_worker_that_dies_while_it_waits_is_replaced():
+    (first, _), *_ = workers.run(pid_and_threads)
+    idle = psutil.Process(first)
+    idle.kill()
+    idle.wait(10)
+    (second, _), *_ = workers.run(pid_and_threads)
+    assert second != first
+    assert workers.run(pid_and_threads)[0][0] == second
+
+
+def test_a_worker_that_dies_before_it_is_asked_is_told_and_the_next_body_gets_a_new_one():
+    def kill_it() -> None:
+        pid = next(worker.process.pid for worker in workers._busy)
+        os.kill(pid, 9)
+        time.sleep(0.5)
+
+    with pytest.raises(workers.WorkerDiedError, match="got its death"):
+        workers.run(pid_and_threads, on_start=kill_it)
+    assert workers.run(pid_and_threads)[0][1] == "1"
+
+
+class TwoWordsError(Exception):
+    """Pickled, it cannot be made again."""
+
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(f"{one} {two}")
+
+
+def fail_in_two_words() -> None:
+    raise TwoWordsError("no", "fish")
+
+
+def test_an_error_that_cannot_be_passed_on_comes_back_in_words():
+    (first, _), *_ = workers.run(pid_and_threads)
+    with pytest.raises(RuntimeError, match="TwoWordsError: no fish"):
+        workers.run(fail_in_two_words)
+    assert workers.run(pid_and_threads)[0][0] == first
+
+
+def test_the_memory_of_workers_at_work_is_known_while_they_work():
+    seen: list[int] = []
+    workers.run(hold_memory, meanwhile=lambda: seen.append(workers.busy_rss()))
+    assert max(seen) > 200e6
+    assert workers.busy_rss() == 0
+
+
 def test_a_body_that_is_late_is_killed():
     with pytest.raises(workers.StepTimeoutError, match=r"expected an end within 0\.5 s"):
         workers.run(time.sleep, 60, timeout_s=0.5)
