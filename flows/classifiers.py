@@ -5,6 +5,7 @@ from prefect.states import State
 
 from flows.comments import SEED, classify_comments
 from flows.digits import classify_digits
+from neural_classifiers.comments import Sample
 from tasks.forms import with_form
 from tasks.report import finish
 from tasks.runs import FLOW
@@ -15,7 +16,7 @@ from tasks.runs import FLOW
 def train_classifiers(
     comments: str = "short-texts",
     digits: str = "mnist",
-    sample: int | None = None,
+    sample: Sample | None = None,
     categories: list[str] | None = None,
     seed: int = SEED,
     refresh: list[str] | None = None,
@@ -28,7 +29,7 @@ def train_classifiers(
         Name in data/catalog.yaml, path of a JSON Lines file, or pattern such as data/*.jsonl.
     digits : str
         Name in data/catalog.yaml, or a folder with the four IDX files of MNIST's names.
-    sample : int, optional
+    sample : int or "all", optional
         Comments to draw; by default 3,000. The digits are always taken whole.
     categories : list of str, optional
         Known categories of the comments.

@@ -52,7 +52,9 @@ def parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="train and report, without a running server")
     run.add_argument("what", nargs="?", choices=FLOWS, default="all", help="default: all")
     run.add_argument("--source", help="name in data/catalog.yaml, or path (all: of the comments)")
-    run.add_argument("--sample", type=_count, help="comments to draw (digits: training images)")
+    run.add_argument(
+        "--sample", type=_sample, metavar="N|all", help="comments to draw (digits: training images)"
+    )
     run.add_argument(
         "--search-sample", type=_count, metavar="N", help="comments: choose parameters on so many"
     )
@@ -102,6 +104,10 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _sample(text: str) -> int | str:
+    return text if text == "all" else _count(text)
+
+
 def _run(parsed: argparse.Namespace) -> int:
     ready = server.start()
     flow, parameters = _asked(parsed)  # the imports, while the server starts
@@ -131,6 +137,8 @@ def _asked(parsed: argparse.Namespace) -> tuple[Callable[..., Any], dict[str, An
         from flows.digits import classify_digits
 
         more = {"source": parsed.source or "mnist", "seeds": parsed.seeds}
+        if parsed.sample == "all":  # which is their default
+            common["sample"] = None
         return classify_digits, common | more
     source = parsed.source or "short-texts"
     common["categories"] = parsed.categories

@@ -6,6 +6,7 @@ from prefect import flow
 from prefect.futures import PrefectFuture, wait
 from prefect.states import State
 
+from neural_classifiers.comments import Sample
 from neural_classifiers.grids import (
     IMPROVED_GRIDS,
     KERAS_GRID,
@@ -39,7 +40,7 @@ SEED = 34  # notebook, "Load and Clean Comment Data"
 @with_form
 def classify_comments(
     source: str = "short-texts",
-    sample: int | None = None,
+    sample: Sample | None = None,
     categories: list[str] | None = None,
     text_column: str = "txt",
     label_column: str = "cat",
@@ -65,7 +66,7 @@ def classify_comments(
     ----------
     source : str
         Name in data/catalog.yaml, or a file, folder or glob of JSON Lines, CSV, TSV or Parquet.
-    sample : int, optional
+    sample : int or "all", optional
         Comments to draw; by default 3,000, or all if there are fewer.
     categories : list of str, optional
         Known categories; by default the catalogue's, or those the file shows.

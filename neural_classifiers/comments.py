@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -32,7 +32,18 @@ from neural_classifiers.formats import (
 )
 from neural_classifiers.strict_json import OBJECT, type_of
 
-__all__ = ["SCHEMA", "CommentFileError", "Counted", "Layout", "Part", "count_rows", "read_comments"]
+__all__ = [
+    "SCHEMA",
+    "CommentFileError",
+    "Counted",
+    "Layout",
+    "Part",
+    "Sample",
+    "count_rows",
+    "read_comments",
+]
+
+Sample = int | Literal["all"]
 
 SAMPLE = 3000  # notebook, "Load and Clean Comment Data"
 SEED = 34  # notebook, "Load and Clean Comment Data"
@@ -104,7 +115,7 @@ def count_rows(parts: Sequence[Part], layout: Layout) -> Counted:
 
 
 def draw_rows(
-    n_rows: int, name: str, sample: int | None = None, seed: int = SEED
+    n_rows: int, name: str, sample: Sample | None = None, seed: int = SEED
 ) -> NDArray[np.int64] | None:
     """Positions of the rows to read, drawn without replacement, rising; None for every row.
 
@@ -117,7 +128,7 @@ def draw_rows(
         Rows that there are.
     name : str
         Names the data in messages.
-    sample : int, optional
+    sample : int or "all", optional
         How many to draw; unless given, 3,000, or all where there are fewer.
     seed : int
         The same rows, sample and seed give the same draw: ``choice`` without replacement by
@@ -134,6 +145,8 @@ def draw_rows(
     -----
     The notebook shuffles with pandas' older generator, so its 3,000 rows are others than ours.
     """
+    if sample == "all":
+        return None
     wanted = min(SAMPLE, n_rows) if sample is None else sample
     if wanted < 1:
         raise ValueError(f"sample: expected at least 1 row, got {wanted}")

@@ -9,6 +9,7 @@ from neural_classifiers.comments import (
     Layout,
     Parsed,
     Part,
+    Sample,
     count_rows,
     draw_rows,
     read_rows,
@@ -43,7 +44,7 @@ class Ingested(Reference):
 @step()
 def ingest_comments(
     raw: Source,
-    sample: int | None,
+    sample: Sample | None,
     seed: int,
     text_column: str,
     label_column: str,
@@ -66,7 +67,7 @@ def ingest_comments(
 def read_source(
     raw: Source,
     layout: Layout,
-    sample: int | None,
+    sample: Sample | None,
     seed: int,
     folder: Path,
     keep: Path,

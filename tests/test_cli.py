@@ -171,3 +171,19 @@ def test_prune_wants_to_know_how_many_runs_to_keep(count, capsys):
     with pytest.raises(SystemExit) as end:
         cli.main(["prune", "--keep-runs", count])
     assert end.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("what", "told", "expected"),
+    [
+        ("comments", "all", "all"),
+        ("comments", "9", 9),
+        ("all", "all", "all"),
+        ("digits", "all", None),
+    ],
+)
+def test_everything_can_be_taken_without_counting_it(what, told, expected):
+    asked = cli.parser().parse_args(["run", what, "--sample", told])
+    assert cli._asked(asked)[1]["sample"] == expected
+    with pytest.raises(SystemExit):
+        cli.parser().parse_args(["run", what, "--sample", "every"])

@@ -375,6 +375,7 @@ def test_a_sample_of_3000_or_of_all_is_drawn_unless_one_is_named():
     assert draw_rows(3000, "posts") is None
     assert len(draw_rows(3001, "posts")) == 3000
     assert len(draw_rows(3001, "posts", 5)) == 5
+    assert draw_rows(3001, "posts", "all") is None
 
 
 def test_rows_are_drawn_across_files_and_come_in_their_order():
