@@ -229,7 +229,8 @@ def clean_column(
     -----
     From white space to white space no option looks further (those that do are applied to each
     comment first), so each distinct piece of text is cleaned once, and Arrow puts the comments
-    together again. Arrow's white space is Python's: all 29 characters.
+    together again. Arrow's white space is Python's: all 29 characters. Where punctuation separates
+    words, it goes before, so that pieces are words, of which half as many differ.
     """
     import numpy as np
     import pyarrow as pa
@@ -240,6 +241,8 @@ def clean_column(
     if cleaning.is_prepared:
         prepared = [_prepared(comment, cleaning) for comment in comments.to_pylist()]
         comments = pa.array(prepared, pa.string())
+    if cleaning.punctuation == "separate":
+        comments = pa.array(_separated(comments.to_pylist()), pa.string())
     pieces = pc.utf8_split_whitespace(comments)
     distinct = pieces.flatten().dictionary_encode()
     cleaned = list(_clean_pieces(distinct.dictionary.to_pylist(), stop_words, stem, cleaning))
@@ -252,6 +255,21 @@ def clean_column(
     if cleaning.stem == "whole comment":
         return pa.array([stem(text) for text in joined.to_pylist()], pa.string())
     return joined
+
+
+def _separated(texts: list[str]) -> list[str]:
+    """In the texts that are ASCII: lower case, and spaces for punctuation, in all of them at once.
+
+    Python translates ASCII at the speed of memory and any other text a character at a time, which
+    is left to its distinct pieces.
+    """
+    rows = [row for row, text in enumerate(texts) if text.isascii()]
+    if rows:
+        together = "\n".join(texts[row].replace("\n", " ") for row in rows)
+        together = together.lower().translate(_punctuation_to_spaces())
+        for row, text in zip(rows, together.split("\n"), strict=True):
+            texts[row] = text
+    return texts
 
 
 def _prepared(text: str, cleaning: Cleaning) -> str:
