@@ -34,7 +34,7 @@ class _Telling(NamedTuple):
 
 
 _telling: ContextVar[_Telling | None] = ContextVar("telling", default=None)
-_told_at: dict[Path, float] = {}
+_told: dict[Path, tuple[float, str]] = {}  # when, and in which unit, the last was written
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Told:
     done, of : float
         In `unit`; `done` counts what was found finished at the start, too.
     unit : str
-        What is counted, in the plural: ``"fits"``, ``"epochs"``.
+        What is counted, in the plural: ``"fits"``, ``"epochs"``. Another one begins a new count.
     best : float or None
         The best score so far, where more is better.
     parts : int
@@ -77,9 +77,12 @@ def tell(
     """Say how far this step is (see `Told`); cheap, and without effect where nobody looks."""
     told = Told(done, of, unit, best, parts, dict(scores))
     telling, now = _telling.get(), time.monotonic()
-    if telling is None or (now - _told_at[telling.file] < TELL_S and done < of):
+    if telling is None:
         return
-    _told_at[telling.file] = now
+    at, last_unit = _told[telling.file]
+    if now - at < TELL_S and done < of and unit == last_unit:
+        return
+    _told[telling.file] = now, unit
     beside = telling.file.with_suffix(".new")
     beside.write_text(json.dumps(asdict(told)))
     beside.replace(telling.file)
@@ -105,13 +108,13 @@ def tell_rows(rows: int, passes: int = 1) -> Callable[[int], None]:
 @contextlib.contextmanager
 def telling(file: Path, on_tell: Callable[[], None] = lambda: None) -> Iterator[None]:
     """What is told inside goes to this file; a watch in the same process is called each time."""
-    _told_at[file] = 0.0
+    _told[file] = 0.0, ""
     token = _telling.set(_Telling(file, on_tell))
     try:
         yield
     finally:
         _telling.reset(token)
-        del _told_at[file]
+        del _told[file]
 
 
 # --- in the process of the task ---------------------------------------------------------------
@@ -157,7 +160,7 @@ class Watch:
         if told is None or (told == self._last and not is_last):
             return
         now = time.monotonic()
-        if self._begun is None:
+        if self._begun is None or self._last is None or told.unit != self._last.unit:
             self._begun, self._first = now, told.done
         self._last = told
         _terminal.show(self, told)
@@ -296,7 +299,10 @@ class _Line:
         self._last: dict[Watch, Told] = {}
 
     def note(self, watch: Watch, told: Told) -> None:
-        self._first.setdefault(watch, told.done)
+        if watch not in self._last:
+            self._first[watch] = told.done
+        elif told.unit != self._last[watch].unit:
+            self._begun, self._first[watch] = time.monotonic(), told.done
         self._last[watch] = told
 
     def together(self) -> tuple[Told, str]:

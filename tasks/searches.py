@@ -220,6 +220,7 @@ def _held_out_of_all(wanted: Search, candidate: Mapping[str, Any]) -> HeldOut:
 
     from neural_classifiers import search
 
+    _tell_final(wanted, 0)
     every = read_comments(wanted.split.train)
     fold = next(StratifiedKFold(wanted.folds).split(every.X, every.y))
     grid = {name: [value] for name, value in candidate.items()}
@@ -283,6 +284,13 @@ def _tell_progress(fit: "FinishedFit", parts: int = 1) -> None:
     progress.tell(now.done, now.total, "fits", now.best_score, parts=parts)
 
 
+def _tell_final(wanted: Search, done: int) -> None:
+    """Say how many fits on all comments are done, where the search was on fewer."""
+    if wanted.sample:
+        unit = f"fits on all {wanted.split.rows_train:,} training comments"
+        progress.tell(done, 2 if wanted.is_calibrated else 1, unit)
+
+
 def keep_model(
     wanted: Search,
     plan: "SearchPlan",
@@ -296,7 +304,9 @@ def keep_model(
     from neural_classifiers.plots import plot_grid, plot_grid_effects
 
     every = read_comments(wanted.split.train) if wanted.sample else None
+    _tell_final(wanted, 1 if held_out else 0)
     fitted = search.refit(plan, results, every)
+    _tell_final(wanted, 2 if held_out else 1)
     if held_out:
         from neural_classifiers.calibration import Calibrated
 

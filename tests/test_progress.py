@@ -85,6 +85,27 @@ def test_parts_that_have_not_begun_count_in_what_is_to_do():
     assert words.startswith("40 of 300 fits, best 0.8000")
 
 
+def test_another_unit_begins_a_new_count(monkeypatch, home):
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    watch = progress.Watch("fit", "fit-0", lambda *told: None)
+    story = [(0, 5, 10, "fits"), (60, 10, 10, "fits")]
+    story += [(60.1, 0, 4, "fits on all rows"), (180.1, 1, 4, "fits on all rows")]
+    words = []
+    with watch, progress.telling(watch.file):
+        for seconds, *told in story:
+            now[0] = 100 + seconds
+            progress.tell(*told)
+            watch.look()
+            words.append(watch.words())
+
+    assert words[1:] == [
+        "10 of 10 fits",
+        "0 of 4 fits on all rows",
+        "1 of 4 fits on all rows, about 6 min left",
+    ]
+
+
 @task(task_run_name="fit-{fold}")
 def watched(fold: int) -> None:
     with progress.Watch("fit", f"fit-{fold}") as watch:

@@ -9,6 +9,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from flows import cli
 from neural_classifiers.samples import draw_stratified
+from tasks import progress
 from tasks.baselines import fit_constant, search_linear
 from tasks.explain import examine_training
 from tasks.models import load_pipeline
@@ -152,11 +153,17 @@ def test_too_few_for_the_folds_end_before_any_fit(split, home, rows):
     "name", ["constant", "linear", "scikit", "halving", "scikit_improved", "keras_improved"]
 )
 def test_what_the_sample_chose_is_fitted_on_all_training_comments(name, split, sample, home):
-    model = searched(name, split, sample, home)
+    told = []
+    with progress.telling(home / "told", lambda: told.append(progress._read(home / "told"))):
+        model = searched(name, split, sample, home)
     alone = searched(name, split.model_copy(update={**dict(sample)}), None, home)
 
-    for told in ("best_params", "best_cv_score"):
-        assert getattr(model, told) == getattr(alone, told)
+    if name != "constant":  # no search: it has no parameters
+        assert told[-1].unit == "fits on all 120 training comments"
+        assert told[-1].done == told[-1].of == (2 if model.held_out else 1)
+
+    for value in ("best_params", "best_cv_score"):
+        assert getattr(model, value) == getattr(alone, value)
     if model.held_out:
         assert model.held_out.sha256 == alone.held_out.sha256
         assert model.temperature != alone.temperature  # learnt on a fold of all
