@@ -1,7 +1,7 @@
 """Change the core one place at a time: which steps rerun, and which had to.
 
     python benchmarks/mutations.py                               # traces DEFAULT_RUN, below
-    python benchmarks/mutations.py -- -m flows.cli run digits    # traces this instead
+    python benchmarks/mutations.py run digits                    # traces this command instead
     python benchmarks/mutations.py path/of/script.py             # or this
 
 In a copy of the project a run is traced, then every function, method, constant and data file of
@@ -39,7 +39,8 @@ from types import CodeType, FrameType, ModuleType
 from typing import Any
 
 CORE, OWN = "neural_classifiers", ("neural_classifiers", "tasks")
-DEFAULT_RUN = ["-m", "flows.cli", "run", "all", "--sample", "300"]
+DEFAULT_RUN = ["run", "all", "--sample", "300"]
+COMMAND = "import sys; from flows.cli import main; sys.exit(main())"
 PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -399,15 +400,19 @@ def found_steps(copy: Path) -> list[dict[str, str]]:
 def main() -> int:
     """Print false hits and unnecessary reruns; 1 if there is a false hit."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
-    parser.add_argument("run", nargs="*", default=DEFAULT_RUN, help="arguments for python")
-    run: list[str] = parser.parse_args().run
-    run = [str(Path(word).resolve()) if Path(word).is_file() else word for word in run]
+    about = "of neural-classifiers, or a script and its own"
+    parser.add_argument("run", nargs=argparse.REMAINDER, help=f"arguments {about}")
+    run: list[str] = parser.parse_args().run or DEFAULT_RUN
+    script = Path(run[0])
+    run = [str(script.resolve()), *run[1:]] if script.is_file() else ["-c", COMMAND, *run]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary).resolve()
         copy = copy_of_project(folder)
         found = found_steps(copy)
         uses = Uses(copy, traced(copy, folder, found, run))
         used = {step["step"]: uses.of(step["step"]) for step in found}
+        if not any(used.values()):
+            raise SystemExit("expected the traced run to execute steps, got none")
         return report(judged(copy, found), used)
 
 
