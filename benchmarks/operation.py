@@ -1,6 +1,6 @@
 """What a user of ``neural-classifiers up`` waits for, pays and survives, counted from outside.
 
-    python benchmarks/operation.py [--only idle kill ...]
+    python benchmarks/operation.py [--only idle hurt ...]
 
 brings a server and a worker up on a folder and port of their own, and prints Markdown: seconds
 until they are ready and from a trigger to the first step, the idle cost, listening sockets, what a

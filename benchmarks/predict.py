@@ -38,7 +38,7 @@ def posts_of(path: Path) -> list[dict[str, str]]:
     return [{"cat": row["cat"], "txt": row["txt"]} for row in rows if row["txt"]]
 
 
-def serve_linear(home: Path, posts: list[dict[str, str]]) -> str:
+def serve_linear(posts: list[dict[str, str]]) -> str:
     """Train the pipeline's linear model and let it serve; its version."""
     from neural_classifiers import promoted
     from neural_classifiers.models import model_to_bytes, parameters_digest
@@ -154,7 +154,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         os.environ["NEURAL_CLASSIFIERS_HOME"] = str(home)
-        serve_linear(home, posts[: told.train])
+        serve_linear(posts[: told.train])
         comments = home / "comments.jsonl"
         write_comments(comments, posts[told.train :], told.rows)
         size = comments.stat().st_size / 1e6

@@ -2,7 +2,7 @@
 
     make bench POSTS=posts.jsonl                          # everything, then the tables
     python benchmarks/search.py posts.jsonl --only scikit # one comparison, one repetition
-    python benchmarks/search.py --tables                  # the tables of what was measured
+    python benchmarks/search.py --tables                  # only the tables, printed and in docs
 
 Posts are lines of ``{"cat": ..., "txt": ...}``, gzipped or not. Every measurement is a process of
 its own from its start (imports, workers and refit included) to its end, ours and the peer's by
@@ -549,7 +549,9 @@ def main() -> None:
     parser.add_argument("--only", choices=COMPARISONS, action="append")
     parser.add_argument("--repetitions", type=int, default=1)
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--tables", action="store_true", help="measure nothing, only print")
+    parser.add_argument(
+        "--tables", action="store_true", help="measure nothing; print the tables, and into docs"
+    )
     parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.measure:

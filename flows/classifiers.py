@@ -26,9 +26,10 @@ def train_classifiers(
     Parameters
     ----------
     comments : str
-        Name in data/catalog.yaml, path of a JSON Lines file, or pattern such as data/*.jsonl.
+        Name in data/catalog.yaml, or a file, folder or glob of JSON Lines, CSV, TSV or Parquet.
     digits : str
-        Name in data/catalog.yaml, or a folder with the four IDX files of MNIST's names.
+        Name in data/catalog.yaml, or a path: a folder with the four IDX files of MNIST's names,
+        a folder of PNGs in ten folders named for their labels, or an ``.npz``.
     sample : int or "all", optional
         Comments to draw; by default 3,000. The digits are always taken whole.
     categories : list of str, optional

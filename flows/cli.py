@@ -109,6 +109,7 @@ def _sample(text: str) -> int | str:
 
 
 def _run(parsed: argparse.Namespace) -> int:
+    _check_fits(parsed)
     ready = server.start()
     flow, parameters = _asked(parsed)  # the imports, while the server starts
     ready()
@@ -153,6 +154,20 @@ def _asked(parsed: argparse.Namespace) -> tuple[Callable[..., Any], dict[str, An
     from flows.classifiers import train_classifiers
 
     return train_classifiers, common | {"comments": source}
+
+
+def _check_fits(parsed: argparse.Namespace) -> None:
+    """End with status 2 where an option says something that the flow would not hear."""
+    of_comments = ["text_column", "label_column", "time_column", "cleaning", "search_sample"]
+    of_comments += ["despite_drift", "promote"]
+    deaf = {
+        "all": [*of_comments, "seeds"],
+        "comments": ["seeds"],
+        "digits": [*of_comments, "categories"],
+    }
+    if told := [name for name in deaf[parsed.what] if getattr(parsed, name)]:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in told)
+        parser().error(f"run {parsed.what}: expected options that it knows, got {options}")
 
 
 def _result(state: Any, folder: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Comments made up for sizes and faults: any number of them, each decided by its number alone.
 
-For tests and benchmarks of reading, cleaning and memory. Their words mean nothing, so they say
+For tests of reading and cleaning. Their words mean nothing, so they say
 nothing about the quality of a model and are never used for it.
 
 The vocabulary grows with the number of comments as that of real ones does (Heaps' law): comment

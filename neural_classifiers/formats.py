@@ -166,7 +166,7 @@ def open_reader(part: Part, layout: Layout) -> Reader:
         if packing == "parquet":
             return _Parquet(part, layout)
         first, number = b"", 0
-        for line in _lines(stream, part.name):
+        for line in _lines(stream):
             first, number = line.raw, line.line
             if first.startswith(_UTF16):
                 raise CommentFileError(f"{part.name}: expected UTF-8, got the mark of UTF-16")
@@ -200,7 +200,7 @@ class _JsonLines:
 
     def rows(self) -> Iterator[Row | None]:
         with _unpacked(self._part) as (stream, _):
-            for line in _lines(stream, self._part.name):
+            for line in _lines(stream):
                 yield line if _without_mark(line).strip(_BLANK) else None
 
     def count(self) -> tuple[int, int]:
@@ -219,7 +219,7 @@ class _Delimited:
     def rows(self) -> Iterator[Row | None]:
         with _unpacked(self._part) as (stream, _):
             seen_header = False
-            for row in self._records(_lines(stream, self._part.name)):
+            for row in self._records(_lines(stream)):
                 if not seen_header and row is not None:
                     seen_header = True
                 else:
@@ -399,7 +399,7 @@ def _damage_told(name: str, what: str) -> Iterator[None]:
         raise CommentFileError(f"{name}: expected a whole {what}, got: {error}") from error
 
 
-def _lines(stream: Any, name: str) -> Iterator[Row]:
+def _lines(stream: Any) -> Iterator[Row]:
     """Every line as a row of its bytes; one that is too long keeps its beginning only."""
     number = offset = 0
     while line := stream.readline(MAX_ROW_BYTES + 1):

@@ -26,7 +26,7 @@ __all__ = [
 
 LINK = re.compile(r"https?://|www\.|\]\(", re.IGNORECASE)
 N_FILES = 8  # of the source that are told apart
-N_WORDS, N_MISTAKES, N_SUSPECTED = 10, 10, 20
+N_WORDS, N_MISTAKES = 10, 10
 SHARES = (0.1, 0.2, 0.4, 0.7, 1.0)  # of the learning curve
 TOO_GOOD = 0.99  # no model sorts people's comments so well without a leak
 NEAR_DUPLICATES = 0.05  # of the test comments, beyond which they make a score look better

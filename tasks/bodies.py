@@ -16,13 +16,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from neural_classifiers.comments import Layout, Segment, parse_rows
+from neural_classifiers.rules import EMPTIED
 from tasks.batches import Result, read_piece
 from tasks.tables import one_batch, read_slice
 
 if TYPE_CHECKING:
     from neural_classifiers.expectations import Validator
 
-REASONS = {2: "clean: nothing left", 3: "clean: duplicate"}  # by the side that a row went to
+REASONS = {2: EMPTIED, 3: "clean: duplicate"}  # by the side that a row went to
 
 
 def parse_batch(segments: list[Segment], layout: Layout) -> Result:

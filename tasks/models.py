@@ -22,7 +22,8 @@ class Model(Reference):
     Attributes
     ----------
     name : str
-        ``constant``, ``linear``, ``scikit`` or ``keras``, as in ``metrics.json``.
+        ``constant``, ``linear``, ``scikit``, ``keras`` or one of these ``_improved``, as in
+        ``metrics.json``.
     pipeline : File
         skops: the pipeline; for Keras the steps before the network.
     weights : File or None

@@ -29,10 +29,10 @@ from neural_classifiers import load, promoted
 from neural_classifiers.promoted import Classifier, DigitReader, NotPromotedError
 from neural_classifiers.rules import EMPTIED, faults, row_rules
 from tasks import places
+from tasks.batches import useful_workers
 from tasks.records import make_folder, write_durably
 
 BATCH_ROWS = 8192
-ROWS_WORTH_A_WORKER = 60_000  # below, starting a worker takes longer than the work
 FORMATS = (".jsonl", ".csv", ".parquet")
 
 
@@ -172,9 +172,7 @@ def predict_file(
     layout = Layout((text_column,), None)
     n_rows = count_rows(parts, layout).total
     if n_workers is None:
-        from tasks.workers import cores
-
-        n_workers = min(cores(), n_rows // ROWS_WORTH_A_WORKER)
+        n_workers = useful_workers(n_rows)
     profiler = Profiler(english_stop_words(), n_rows)
     account = Account(str(source), str(out), classifier.version)
     labels: Counter[str] = Counter()

@@ -15,7 +15,7 @@ import platform
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -90,9 +90,18 @@ def note_step(entry: dict[str, Any]) -> None:
             run["steps"].append({**entry, "attempt": run["attempts"]})
 
 
-def wants_fresh(step: str, key: str) -> bool:
-    """Whether the flow's ``refresh`` names a step that this run has not yet refreshed."""
-    if step not in ((prefect.runtime.flow_run.parameters or {}).get("refresh") or ()):
+def wants_fresh(step: str, key: str, known: Collection[str]) -> bool:
+    """Whether the flow's ``refresh`` names a step that this run has not yet refreshed.
+
+    Raises
+    ------
+    ValueError
+        If it names anything else than `known` steps.
+    """
+    asked = (prefect.runtime.flow_run.parameters or {}).get("refresh") or ()
+    if unknown := sorted(set(asked) - set(known)):
+        raise ValueError(f"refresh: expected names of steps ({sorted(known)}), got {unknown}")
+    if step not in asked:
         return False
     folder = current()
     done = read(folder)["steps"] if folder else []

@@ -1,8 +1,9 @@
 """Where data comes from: a name in ``data/catalog.yaml``, or a path.
 
 Catalogued files are got by package clients, checked against the digests of the catalogue whatever
-the way, and moved into ``data/raw/<name>/`` only then. What lies there already is checked and not
-got again. This is the one step that touches the network, so the one step that retries.
+the way, and moved into ``data/raw/<name>/`` only then (``reddit`` comes over HTTPS and has none:
+what came first counts from then on). What lies there already is checked and not got again. This is
+the one step that touches the network, so the one step that retries.
 """
 
 import contextlib

@@ -30,7 +30,8 @@ DROPPED = pa.schema(
 class Split(Reference):
     """Training and test set: the columns of the cleaned comments, in random order.
 
-    `dropped_rows` names each row that is in neither: ``file``, ``line`` and ``reason``.
+    `dropped_rows` names each row that is in neither: ``file``, ``line``, ``cat``, ``txt`` and
+    ``reason``.
     `counts` holds for each category ``rows``, ``empty``, ``duplicates``, ``train``, ``test``.
     """
 

@@ -30,6 +30,7 @@ from tasks.settings import read_settings
 R = TypeVar("R", bound=Reference)
 
 _names: dict[str, str] = {}  # of the task runs in this process, by id
+_known: set[str] = set()  # every step that this process has imported
 
 UNRECORDED: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 """Options of every Prefect task here: no second cache beside the records, no pickled result."""
@@ -78,6 +79,7 @@ def step(
             name=body.__name__, task_run_name=task_run_name or body.__name__, **UNRECORDED
         )(run)
         made.step = body.__name__  # type: ignore[attr-defined]
+        _known.add(body.__name__)
         return cast(Task[..., R], made)
 
     return decorate
@@ -94,7 +96,7 @@ def _run(
     result_type = get_type_hints(body)["return"]
     key = key_of(body, arguments)
     meter = Meter()
-    refresh = runs.wants_fresh(name, key.digest)
+    refresh = runs.wants_fresh(name, key.digest, _known)
     _names[str(runtime.task_run.id)] = runtime.task_run.name or name
     entry: dict[str, Any] = {
         "step": name,

@@ -86,7 +86,7 @@ def fault_of(version: str) -> str | None:
 
 
 def all_versions() -> list[dict[str, Any]]:
-    """Every version: its manifest, ``serves``, and ``promoted`` (when, or None if never)."""
+    """Every version: its manifest, ``serves``, and ``promoted`` (when; None if rolled back)."""
     pointer = _read_pointer()
     when = {
         told["version"]: told["since"] for kind in pointer.values() for told in kind["versions"]

@@ -12,7 +12,6 @@ import atexit
 import contextlib
 import multiprocessing
 import os
-import pickle
 import tempfile
 import threading
 import time
@@ -21,6 +20,7 @@ from concurrent import futures
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -132,7 +132,7 @@ def _answer(function: Callable[..., Any], *args: Any) -> Any:
         return function(*args)
     except Exception as error:
         try:
-            pickle.loads(pickle.dumps(error))
+            ForkingPickler.loads(ForkingPickler.dumps(error))
         except Exception:
             raise RuntimeError(f"{type(error).__name__}: {error}") from error
         raise

@@ -187,3 +187,21 @@ def test_everything_can_be_taken_without_counting_it(what, told, expected):
     assert cli._asked(asked)[1]["sample"] == expected
     with pytest.raises(SystemExit):
         cli.parser().parse_args(["run", what, "--sample", "every"])
+
+
+@pytest.mark.parametrize(
+    ("what", "option"),
+    [
+        ("all", "--promote"),
+        ("all", "--cleaning notebook"),
+        ("comments", "--seeds 1 2"),
+        ("digits", "--time-column when"),
+        ("digits", "--categories sports"),
+    ],
+)
+def test_an_option_that_the_flow_would_not_hear_is_refused(what, option, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["run", what, *option.split()])
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert f"run {what}: expected options that it knows, got {option.split()[0]}" in told

@@ -80,6 +80,11 @@ def test_a_step_refreshed_on_purpose_is_computed_once_and_its_dependents_if_it_c
     ]
     assert not (places.cache() / ".aside").exists()
 
+    misspelt = run_numbers(34, refresh=["draw_nubmer"])
+    assert misspelt.is_failed()
+    with pytest.raises(ValueError, match=r"expected names of steps .*, got \['draw_nubmer'\]"):
+        misspelt.result()
+
     # another output, and a run that fails: its retry does not refresh again
     (home / "draw").write_text("2")
     (home / "broken").touch()
@@ -97,7 +102,7 @@ def test_a_step_refreshed_on_purpose_is_computed_once_and_its_dependents_if_it_c
         ("draw_number", "cached"),
         ("double_number", "computed"),
     ]
-    assert len(history.all_runs()) == 3
+    assert len(history.all_runs()) == 4
 
     told = describe(find_run("last"))
     assert (told["status"], told["attempts"]) == ("completed", 2)
