@@ -36,9 +36,9 @@ from unittest import mock
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
 
-from tasks import records  # noqa: E402
-from tasks.records import File, Key, Reference, digest_of, folder_of  # noqa: E402
-from tasks.stores import FolderStore  # noqa: E402
+from neural_classifiers.engine import records  # noqa: E402
+from neural_classifiers.engine.folder_store import FolderStore  # noqa: E402
+from neural_classifiers.engine.records import File, Key, Reference, digest_of, folder_of  # noqa: E402
 
 
 @dataclass

@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-from neural_classifiers.grids import CONSTANT_GRID, Scoring
-from tasks.models import Model
+from neural_classifiers.comments.models.grids import CONSTANT_GRID, Scoring
+from neural_classifiers.engine.step import step
+from tasks.model_files import Model
 from tasks.sample import Sample
 from tasks.searches import Search, search_at_once
 from tasks.split import Split
-from tasks.steps import step
 
 
 @step(threads=1)
 def fit_constant(split: Split, folds: int, seed: int, sample: Sample | None, folder: Path) -> Model:
     """The commonest category, whatever the comment says."""
-    from neural_classifiers.pipelines import constant_pipeline
+    from neural_classifiers.comments.models.pipelines import constant_pipeline
 
     pipeline = constant_pipeline()
     wanted = Search("constant", pipeline, CONSTANT_GRID, split, folds, seed, sample=sample)
@@ -31,7 +31,7 @@ def search_linear(
     folder: Path,
 ) -> Model:
     """The best of the linear models, over words and n-grams of characters."""
-    from neural_classifiers.pipelines import linear_grid, linear_pipeline
+    from neural_classifiers.comments.models.pipelines import linear_grid, linear_pipeline
 
     wanted = Search(
         name=name,

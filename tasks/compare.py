@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from neural_classifiers.scores import (
+from neural_classifiers.engine.records import File, Reference
+from neural_classifiers.engine.step import step
+from neural_classifiers.judgement.scores import (
     SERVING,
     SIMPLE,
     ModelComparison,
     compare_predictions,
 )
-from tasks.records import File, Reference
 from tasks.score import Scored
-from tasks.steps import step
 
 RIVALS = (*SIMPLE, SERVING)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from neural_classifiers.comments import (
+from neural_classifiers.comments.rows import (
     SCHEMA,
     Layout,
     Parsed,
@@ -14,14 +14,14 @@ from neural_classifiers.comments import (
     draw_rows,
     read_rows,
 )
-from tasks.batches import BATCH_ROWS, useful_workers, work_batches
-from tasks.bodies import parse_batch
-from tasks.progress import tell_rows
-from tasks.records import File, Reference
+from neural_classifiers.engine.folder_store import unfinished
+from neural_classifiers.engine.progress import tell_rows
+from neural_classifiers.engine.records import File, Reference
+from neural_classifiers.engine.rows.batches import BATCH_ROWS, useful_workers, work_batches
+from neural_classifiers.engine.rows.parquet import TableWriter, check_rows
+from neural_classifiers.engine.step import step
+from tasks.row_work import parse_batch
 from tasks.sources import Source
-from tasks.steps import step
-from tasks.stores import unfinished
-from tasks.tables import TableWriter, check_rows
 
 
 class Ingested(Reference):

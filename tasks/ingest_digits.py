@@ -7,13 +7,13 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from neural_classifiers.digits import validation_split
-from neural_classifiers.digits_files import read_npz, read_png
-from neural_classifiers.idx import read_idx
-from neural_classifiers.weights import weights_from_bytes, weights_to_bytes
-from tasks.records import File, Reference
+from neural_classifiers.arrays.weights import weights_from_bytes, weights_to_bytes
+from neural_classifiers.digits.files import read_npz, read_png
+from neural_classifiers.digits.idx import read_idx
+from neural_classifiers.digits.networks import validation_split
+from neural_classifiers.engine.records import File, Reference
+from neural_classifiers.engine.step import step
 from tasks.sources import Source, SourceError
-from tasks.steps import step
 
 TEST_FRACTION = 0.2  # of a source that has no test images of its own
 
@@ -65,8 +65,8 @@ def ingest_digits(raw: Source, sample: int | None, seed: int, folder: Path) -> D
         If a file is damaged, or images and labels do not belong together, or `sample` is more
         than there is.
     """
-    from neural_classifiers.digits_expectations import check_digits
-    from neural_classifiers.plots import plot_digits
+    from neural_classifiers.digits.expectations import check_digits
+    from neural_classifiers.report.plots import plot_digits
 
     train, test = _read(raw, seed)
     found = check_digits(train, test, raw.name)

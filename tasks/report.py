@@ -18,24 +18,24 @@ from prefect.client.orchestration import get_client
 from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed, State
 
-from neural_classifiers.cards import render_card
-from neural_classifiers.digits_scores import best_seed, spread_of_seeds
-from neural_classifiers.pages import render_markdown, render_report, warnings_of
-from neural_classifiers.scores import rank_candidates
-from neural_classifiers.summary import render_summary
-from tasks import history, places, runs
+from neural_classifiers.digits.scores import best_seed, spread_of_seeds
+from neural_classifiers.engine import history, paths, runs
+from neural_classifiers.engine.records import File, write_durably
+from neural_classifiers.engine.step import UNRECORDED, name_of
+from neural_classifiers.judgement.scores import rank_candidates
+from neural_classifiers.report.cards import render_card
+from neural_classifiers.report.pages import render_markdown, render_report, warnings_of
+from neural_classifiers.report.summary import render_summary
 from tasks.clean import Cleaned
 from tasks.compare import Compared
 from tasks.explain import Examined, Explained
 from tasks.ingest import Ingested
 from tasks.ingest_digits import Digits
-from tasks.models import Model
-from tasks.records import File, write_durably
+from tasks.model_files import Model
 from tasks.score import Scored
 from tasks.searches import read_grid
 from tasks.sources import Source, digest_of_files
 from tasks.split import NearDuplicates, Split
-from tasks.steps import UNRECORDED, name_of
 from tasks.train_digits import TrainedDigits
 from tasks.validate import DATA_DOCS, PROFILE, Accepted
 
@@ -278,7 +278,7 @@ def _summarise(folder: Path, outcome: str) -> None:
         if name.rpartition(".")[2] in history.HEADLINES
     }
     steps = [step for step in run.told["steps"] if step["attempt"] == run.told["attempts"]]
-    files = {"report": folder / REPORT, "run": folder, "records": places.cache()}
+    files = {"report": folder / REPORT, "run": folder, "records": paths.cache()}
     markdown = render_summary(
         {
             "outcome": outcome,

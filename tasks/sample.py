@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from neural_classifiers.samples import draw_stratified
-from neural_classifiers.splits import check_folds
-from tasks.records import File, Reference
+from neural_classifiers.comments.samples import draw_stratified
+from neural_classifiers.comments.splits import check_folds
+from neural_classifiers.engine.records import File, Reference
+from neural_classifiers.engine.step import step
 from tasks.split import Split
-from tasks.steps import step
 
 
 class Sample(Reference):

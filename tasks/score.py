@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neural_classifiers.scores import f1_macro_interval, score_predictions
-from tasks.models import Model, load_pipeline
-from tasks.records import File, Reference
+from neural_classifiers.engine.records import File, Reference
+from neural_classifiers.engine.step import step
+from neural_classifiers.judgement.scores import f1_macro_interval, score_predictions
+from tasks.model_files import Model, load_pipeline
 from tasks.split import Split, read_comments
-from tasks.steps import step
 
 
 class Scored(Reference):
@@ -38,7 +38,7 @@ class Scored(Reference):
 def score_model(name: str, model: Model, split: Split, folder: Path) -> Scored:
     """Scores, predictions and confusion matrix of a model that has seen no test row."""
     if model.weights is not None:
-        from neural_classifiers.threads import set_tensorflow_threads
+        from neural_classifiers.arrays.threads import set_tensorflow_threads
 
         set_tensorflow_threads(1)
     pipeline = load_pipeline(model)
@@ -65,8 +65,8 @@ def keep_scores(
 
     Rows with a true ``seen``, where there is such a column, count in no score.
     """
-    from neural_classifiers.calibration import calibrate
-    from neural_classifiers.plots import plot_calibration, plot_confusion
+    from neural_classifiers.judgement.calibration import calibrate
+    from neural_classifiers.report.plots import plot_calibration, plot_confusion
 
     judged = table[~table["seen"]] if "seen" in table else table
     actual, predicted = judged["actual"].to_numpy(str), judged["predicted"].to_numpy(str)

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from neural_classifiers.grids import Grid, Method, Scoring
-from neural_classifiers.threads import set_tensorflow_threads
-from tasks.models import Model, save_keras_pipeline
+from neural_classifiers.arrays.threads import set_tensorflow_threads
+from neural_classifiers.comments.models.grids import Grid, Method, Scoring
+from neural_classifiers.engine.step import step
+from tasks.model_files import Model, save_keras_pipeline
 from tasks.sample import Sample
 from tasks.searches import (
     KERAS_LIBRARIES,
@@ -16,7 +17,6 @@ from tasks.searches import (
     search_at_once,
 )
 from tasks.split import Split
-from tasks.steps import step
 
 
 @step(threads=1, attempts=3, task_run_name="fit_keras-{fold}")
@@ -51,7 +51,7 @@ def search_keras_improved(
     split: Split, grid: Grid, folds: int, seed: int, sample: Sample | None, folder: Path
 ) -> Model:
     """A network made for unequal classes, chosen by macro-F1, its probabilities calibrated."""
-    from neural_classifiers.pipelines import improved_keras_pipeline
+    from neural_classifiers.comments.models.pipelines import improved_keras_pipeline
 
     set_tensorflow_threads(1)
     wanted = Search(
@@ -78,7 +78,7 @@ def _search(
     scoring: Scoring = "accuracy",
     sample: Sample | None = None,
 ) -> Search:
-    from neural_classifiers.pipelines import keras_pipeline
+    from neural_classifiers.comments.models.pipelines import keras_pipeline
 
     set_tensorflow_threads(1)
     return Search(

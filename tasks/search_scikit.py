@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from neural_classifiers.grids import Grid, Method, Scoring
-from tasks.models import Model
+from neural_classifiers.comments.models.grids import Grid, Method, Scoring
+from neural_classifiers.engine.step import step
+from tasks.model_files import Model
 from tasks.sample import Sample
 from tasks.searches import Fits, Search, choose_by_halving, choose_model, fit_fold, search_at_once
 from tasks.split import Split
-from tasks.steps import step
 
 
 @step(threads=1, attempts=3, task_run_name="fit_scikit-{fold}")
@@ -42,7 +42,7 @@ def search_scikit_improved(
     split: Split, grid: Grid, folds: int, seed: int, sample: Sample | None, folder: Path
 ) -> Model:
     """A network made for unequal classes, chosen by macro-F1, its probabilities calibrated."""
-    from neural_classifiers.pipelines import improved_scikit_pipeline
+    from neural_classifiers.comments.models.pipelines import improved_scikit_pipeline
 
     wanted = Search(
         name="scikit_improved",
@@ -66,7 +66,7 @@ def _search(
     scoring: Scoring = "accuracy",
     sample: Sample | None = None,
 ) -> Search:
-    from neural_classifiers.pipelines import scikit_pipeline
+    from neural_classifiers.comments.models.pipelines import scikit_pipeline
 
     pipeline = scikit_pipeline(seed)
     return Search("scikit", pipeline, grid, split, folds, seed, scoring, sample=sample)

@@ -18,18 +18,18 @@ import numpy as np
 import pandas as pd
 from prefect import Task
 
-from neural_classifiers.grids import Grid
-from tasks import places, progress
-from tasks.models import Model, save_pipeline
-from tasks.records import File, Reference
+from neural_classifiers.comments.models.grids import Grid
+from neural_classifiers.engine import paths, progress
+from neural_classifiers.engine.folder_store import FITS, FolderStore, fits_namespace
+from neural_classifiers.engine.records import File, Reference
+from neural_classifiers.engine.step import body_of, key_of
+from tasks.model_files import Model, save_pipeline
 from tasks.sample import Sample
 from tasks.split import Split, read_comments
-from tasks.steps import body_of, key_of
-from tasks.stores import FITS, FolderStore, fits_namespace
 
 if TYPE_CHECKING:
-    from neural_classifiers.outcomes import Outcome
-    from neural_classifiers.search import FinishedFit, SearchPlan, SearchResults, Share
+    from neural_classifiers.search.answers import Outcome
+    from neural_classifiers.search.plan import FinishedFit, SearchPlan, SearchResults, Share
 
 Save = Callable[[Path, Any, dict[str, Any]], tuple[File, File | None, File]]
 SCIKIT_LIBRARIES = ("scikit-learn", "numpy", "scipy", "skops")
@@ -84,11 +84,11 @@ class Search:
 
     def plan(self, namespace: str = "") -> "SearchPlan":
         """What can be known before the first fit; whatever is wrong with the grid is told here."""
-        from neural_classifiers import search
-        from neural_classifiers.calibration import shifted_f1_macro
+        from neural_classifiers.judgement.calibration import shifted_f1_macro
+        from neural_classifiers.search.plan import plan_search
 
         comments = read_comments(self.searched)
-        return search.plan(
+        return plan_search(
             self.pipeline,
             self.grid,
             comments.X,
@@ -131,7 +131,7 @@ class Fits(Reference):
 
 def fit_fold(step: Task[..., Any], wanted: Search, fold: int, folder: Path) -> Fits:
     """The fits of one fold: those that are missing are made, each durable at once."""
-    from neural_classifiers.outcomes import without_times
+    from neural_classifiers.search.answers import without_times
 
     plan, store = _plan_and_store(step, wanted)
     _fit(plan, store, wanted.folds, [fold])
@@ -154,15 +154,15 @@ def fit_fold(step: Task[..., Any], wanted: Search, fold: int, folder: Path) -> F
 
 def choose_model(wanted: Search, fits: Sequence[Fits], folder: Path) -> Model:
     """The best candidate over all folds, fitted on the whole training set, and the grid's table."""
-    from neural_classifiers import search
+    from neural_classifiers.search.plan import collect
 
     plan = wanted.plan()
-    return keep_model(wanted, plan, search.collect(plan, _read_fits(plan, fits)), folder)
+    return keep_model(wanted, plan, collect(plan, _read_fits(plan, fits)), folder)
 
 
 def choose_by_halving(step: Task[..., Any], wanted: Search, folder: Path) -> Model:
     """As `choose_model`, by successive halving: each fit durable at once, all in this step."""
-    from neural_classifiers.halving import halve
+    from neural_classifiers.search.halving import halve
 
     plan, store = _plan_and_store(step, wanted)
     halved = halve(
@@ -194,15 +194,15 @@ class HeldOut(NamedTuple):
 
 def search_at_once(wanted: Search, folder: Path) -> Model:
     """As a fold after the other and `choose_model`, for searches of seconds."""
-    from neural_classifiers import search
+    from neural_classifiers.search.plan import collect, fit_share, held_out_answers
 
     plan = wanted.plan()
     store: dict[str, bytes] = {}
-    search.fit_share(plan, store, on_fit=_tell_progress)
-    results = search.collect(plan, store)
+    fit_share(plan, store, on_fit=_tell_progress)
+    results = collect(plan, store)
     if not wanted.is_calibrated:
         return keep_model(wanted, plan, results, folder)
-    answers = search.held_out_answers(plan, results, store)
+    answers = held_out_answers(plan, results, store)
     held_out = _held_out(plan.y, answers, wanted.is_shifted)
     if wanted.sample:
         of_all = _held_out_of_all(wanted, plan.candidates[results.best_index_ or 0])
@@ -218,16 +218,16 @@ def _held_out_of_all(wanted: Search, candidate: Mapping[str, Any]) -> HeldOut:
     """
     from sklearn.model_selection import StratifiedKFold
 
-    from neural_classifiers import search
+    from neural_classifiers.search.plan import collect, fit_share, held_out_answers, plan_search
 
     _tell_final(wanted, 0)
     every = read_comments(wanted.split.train)
     fold = next(StratifiedKFold(wanted.folds).split(every.X, every.y))
     grid = {name: [value] for name, value in candidate.items()}
-    plan = search.plan(wanted.pipeline, grid, every.X, every.y, namespace="", cv=[fold])
+    plan = plan_search(wanted.pipeline, grid, every.X, every.y, namespace="", cv=[fold])
     store: dict[str, bytes] = {}
-    search.fit_share(plan, store)
-    [(rows, answer)] = search.held_out_answers(plan, search.collect(plan, store), store)
+    fit_share(plan, store)
+    [(rows, answer)] = held_out_answers(plan, collect(plan, store), store)
     return _held_out(plan.y[rows], [(np.arange(len(rows)), answer)], wanted.is_shifted)
 
 
@@ -237,7 +237,7 @@ def _held_out(
     """One line a row, in their order: ``actual`` and a probability for each class."""
     from sklearn.metrics import f1_score
 
-    from neural_classifiers import calibration
+    from neural_classifiers.judgement import calibration
 
     classes, places = np.unique(y, return_inverse=True)
     logits = calibration.held_out_logits(answers, classes, len(places))
@@ -259,7 +259,7 @@ def _held_out(
 
 def _plan_and_store(step: Task[..., Any], wanted: Search) -> "tuple[SearchPlan, FolderStore]":
     namespace = fits_namespace(key_of(body_of(step), {}), wanted.searched)
-    return wanted.plan(namespace), FolderStore(places.cache() / FITS / namespace)
+    return wanted.plan(namespace), FolderStore(paths.cache() / FITS / namespace)
 
 
 def _fit(
@@ -269,14 +269,15 @@ def _fit(
     folds: Sequence[int] | None = None,
 ) -> "Share":
     """The missing fits, made here or by the Dask workers that the variable `DASK` names."""
-    from neural_classifiers import parallel, search
+    from neural_classifiers.search import parallel
+    from neural_classifiers.search.plan import FinishedFit, fit_share
 
-    def on_fit(fit: search.FinishedFit) -> None:
+    def on_fit(fit: FinishedFit) -> None:
         _tell_progress(fit, parts)
 
     if address := os.environ.get(DASK):
         return parallel.fit(plan, store, workers=address, folds=folds, on_fit=on_fit)
-    return search.fit_share(plan, store, folds=folds, on_fit=on_fit)
+    return fit_share(plan, store, folds=folds, on_fit=on_fit)
 
 
 def _tell_progress(fit: "FinishedFit", parts: int = 1) -> None:
@@ -299,16 +300,16 @@ def keep_model(
     held_out: HeldOut | None = None,
 ) -> Model:
     """Write the chosen model, its card, the table of its grid and the grid's figures."""
-    from neural_classifiers import search
-    from neural_classifiers.pipelines import in_names
-    from neural_classifiers.plots import plot_grid, plot_grid_effects
+    from neural_classifiers.comments.models.pipelines import in_names
+    from neural_classifiers.report.plots import plot_grid, plot_grid_effects
+    from neural_classifiers.search.plan import refit
 
     every = read_comments(wanted.split.train) if wanted.sample else None
     _tell_final(wanted, 1 if held_out else 0)
-    fitted = search.refit(plan, results, every)
+    fitted = refit(plan, results, every)
     _tell_final(wanted, 2 if held_out else 1)
     if held_out:
-        from neural_classifiers.calibration import Calibrated
+        from neural_classifiers.judgement.calibration import Calibrated
 
         name, classifier = fitted.steps[-1]
         calibrated = Calibrated(classifier, held_out.temperature, held_out.offsets)
@@ -370,7 +371,7 @@ def read_grid(model: Model) -> pd.DataFrame:
 
 def _read_fits(plan: "SearchPlan", fits: Sequence[Fits]) -> dict[str, bytes]:
     """The fits under the names by which the plan asks for them."""
-    from neural_classifiers.outcomes import with_times
+    from neural_classifiers.search.answers import with_times
 
     store: dict[str, bytes] = {}
     for share in fits:
@@ -388,7 +389,7 @@ def _read_fits(plan: "SearchPlan", fits: Sequence[Fits]) -> dict[str, bytes]:
 
 def _columns(cv_results: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of ``cv_results_`` as Parquet can hold them: None where there is no parameter."""
-    from neural_classifiers.pipelines import in_names
+    from neural_classifiers.comments.models.pipelines import in_names
 
     def plain(values: Any) -> list[Any]:
         return [None if value is np.ma.masked else in_names(value) for value in values]

@@ -28,9 +28,9 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.states import State
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks import places
-from tasks.records import File, Reference, digest_of, write_durably
-from tasks.steps import UNRECORDED
+from neural_classifiers.engine import paths
+from neural_classifiers.engine.records import File, Reference, digest_of, write_durably
+from neural_classifiers.engine.step import UNRECORDED
 
 HTTPS = "https"
 AS_THEY_CAME = "digests.json"  # of files whose digests the catalogue does not know
@@ -156,11 +156,11 @@ def fetch_source(source: str, kind: str) -> Source:
 
 def find_source(source: str, kind: str) -> Source:
     """As `fetch_source`, without Prefect."""
-    entries = read_catalogue(places.catalogue())
+    entries = read_catalogue(paths.catalogue())
     if source in entries:
         if entries[source].kind != kind:
             raise SourceError(f"{source}: expected a source of {kind}, got {entries[source].kind}")
-        return _from_catalogue(source, entries[source], places.raw_data() / source)
+        return _from_catalogue(source, entries[source], paths.raw_data() / source)
     path = Path(source).expanduser()
     if kind == "comments" and not path.exists() and glob.has_magic(source):
         return _from_glob(str(path))
@@ -210,7 +210,7 @@ def _digits_from_path(path: Path) -> Source:
 
 def _idx_files(folder: Path) -> dict[str, Path]:
     """MNIST's four files, each plain or with ``.gz``, under their plain names."""
-    names = read_catalogue(places.catalogue())["mnist"].files
+    names = read_catalogue(paths.catalogue())["mnist"].files
     found = {
         name: file
         for name in names

@@ -10,16 +10,16 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from neural_classifiers import splits
-from neural_classifiers.splits import check_folds, split_keys
-from tasks.batches import BATCH_ROWS, Kept, useful_workers, work_batches
-from tasks.bodies import deal_batch, gather_batch, key_batch
+from neural_classifiers.comments import splits
+from neural_classifiers.comments.splits import check_folds, split_keys
+from neural_classifiers.engine.folder_store import unfinished
+from neural_classifiers.engine.progress import tell_rows
+from neural_classifiers.engine.records import File, Reference
+from neural_classifiers.engine.rows.batches import BATCH_ROWS, Kept, useful_workers, work_batches
+from neural_classifiers.engine.rows.parquet import TableWriter, check_rows, read_groups, slices
+from neural_classifiers.engine.step import step
 from tasks.clean import CLEANED, Cleaned
-from tasks.progress import tell_rows
-from tasks.records import File, Reference
-from tasks.steps import step
-from tasks.stores import unfinished
-from tasks.tables import TableWriter, check_rows, read_groups, slices
+from tasks.row_work import deal_batch, gather_batch, key_batch
 
 DROPPED = pa.schema(
     [(name, CLEANED.field(name).type) for name in ("file", "line", "cat", "txt")]
@@ -221,7 +221,7 @@ class NearDuplicates(Reference):
 @step()
 def find_near_duplicates(split: Split, seed: int, folder: Path) -> NearDuplicates:
     """Test comments that nearly repeat a training comment; a sample of them beyond 50,000 rows."""
-    from neural_classifiers.duplicates import near_duplicates, rows_to_check
+    from neural_classifiers.comments.duplicates import near_duplicates, rows_to_check
 
     train, test = split.train.verified(), split.test.verified()
     checked = rows_to_check(split.rows_train, split.rows_test, seed)

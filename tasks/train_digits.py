@@ -5,20 +5,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from neural_classifiers.calibration import calibrate
-from neural_classifiers.digits import DigitsPreset, judge, model_summary_rows
-from neural_classifiers.digits_scores import (
+from neural_classifiers.arrays.weights import weights_to_bytes
+from neural_classifiers.digits.networks import DigitsPreset, judge, model_summary_rows
+from neural_classifiers.digits.scores import (
     score_altered,
     score_each_digit,
     worst_mistakes,
 )
-from neural_classifiers.digits_training import train
-from neural_classifiers.weights import weights_to_bytes
-from tasks import progress
+from neural_classifiers.digits.training import train
+from neural_classifiers.engine import progress
+from neural_classifiers.engine.folder_store import FolderStore, unfinished
+from neural_classifiers.engine.records import File, Reference, identity
+from neural_classifiers.engine.step import step
+from neural_classifiers.judgement.calibration import calibrate
 from tasks.ingest_digits import Digits, read_digits
-from tasks.records import File, Reference, identity
-from tasks.steps import step
-from tasks.stores import FolderStore, unfinished
 
 THREADS = 2  # part of the last bits of the weights, so fixed and not the machine's number
 
@@ -60,7 +60,7 @@ def train_digits(
     FloatingPointError
         If the training diverges; says in which epoch and step.
     """
-    from neural_classifiers.plots import (
+    from neural_classifiers.report.plots import (
         plot_calibration,
         plot_confusion,
         plot_learning_curves,

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neural_classifiers import formats
-from neural_classifiers.comments import (
+from neural_classifiers.comments import formats
+from neural_classifiers.comments.rows import (
     SCHEMA,
     CommentFileError,
     Layout,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neural_classifiers.digits_files import read_npz, read_png
+from neural_classifiers.digits.files import read_npz, read_png
 from tasks import sources
 from tasks.ingest_digits import _read
 from tasks.sources import SourceError, find_source, to_idx

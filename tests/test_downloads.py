@@ -7,7 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import yaml
 
-from tasks import downloads, places
+from neural_classifiers.engine import paths
+from tasks import downloads
 from tasks.downloads import HttpError, fetch
 from tasks.ingest import layout_of, read_source
 from tasks.sources import DownloadError, SourceError, find_source
@@ -198,7 +199,7 @@ def catalogue(server, home, monkeypatch):
         "categories": sorted(listed),
     }
     (home / "catalog.yaml").write_text(yaml.safe_dump({"posts": entry}))
-    monkeypatch.setattr(places, "catalogue", lambda: home / "catalog.yaml")
+    monkeypatch.setattr(paths, "catalogue", lambda: home / "catalog.yaml")
     monkeypatch.setattr(downloads.time, "sleep", lambda _: None)
     monkeypatch.setattr(downloads, "PAUSE_S", 0.0)
     return server

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from neural_classifiers import judgement
-from neural_classifiers.calibration import Calibrated
-from neural_classifiers.pipelines import linear_grid, linear_pipeline
+from neural_classifiers.comments.models.pipelines import linear_grid, linear_pipeline
+from neural_classifiers.judgement import weaknesses
+from neural_classifiers.judgement.calibration import Calibrated
 
 WORDS = {
     "games": "boss level quest loot",
@@ -27,15 +27,15 @@ def texts(n=40, seed=1):
 
 def test_slices_part_the_comments_by_length_link_and_file():
     raw = ["a" * 10, "b" * 20, "see https://x.y for it", "c" * 40, "d" * 50, "[e](/f)" + "e" * 60]
-    slices = judgement.slices_of(raw, ["one.csv"] * 3 + ["two.csv"] * 3)
+    slices = weaknesses.slices_of(raw, ["one.csv"] * 3 + ["two.csv"] * 3)
 
     assert np.sum([r for name, r in slices.items() if "characters" in name], axis=0).tolist() == (
         [1] * 6
     )
     assert slices["with a link"].tolist() == [False, False, True, False, False, True]
     assert slices["from two.csv"].tolist() == [False] * 3 + [True] * 3
-    assert not any("from" in name for name in judgement.slices_of(raw, ["one.csv"] * 6))
-    assert "with a link" not in judgement.slices_of(raw[:2], ["", ""])
+    assert not any("from" in name for name in weaknesses.slices_of(raw, ["one.csv"] * 6))
+    assert "with a link" not in weaknesses.slices_of(raw[:2], ["", ""])
 
 
 def test_a_slice_is_weaker_where_its_interval_lies_below_the_whole():
@@ -43,7 +43,7 @@ def test_a_slice_is_weaker_where_its_interval_lies_below_the_whole():
     answers = np.where(np.arange(300) < 60, "b", "a")  # the first 60 are wrong: 80 % right
     slices = {"first": np.arange(300) < 100, "rest": np.arange(300) >= 100}
 
-    first, rest = judgement.score_slices(slices, actual, {"model": answers})
+    first, rest = weaknesses.score_slices(slices, actual, {"model": answers})
     assert first["models"]["model"]["accuracy"] == pytest.approx(0.4)
     assert first["models"]["model"]["is_weaker"]
     assert not rest["models"]["model"]["is_weaker"]
@@ -53,12 +53,12 @@ def test_a_slice_is_weaker_where_its_interval_lies_below_the_whole():
 def test_the_surest_mistake_comes_first_and_right_answers_never():
     chances = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]])
     actual, said = np.array(["b", "b", "a", "b"]), np.array(["a", "b", "b", "a"])
-    found = judgement.surest_mistakes(actual, said, chances, ["a", "b"])
+    found = weaknesses.surest_mistakes(actual, said, chances, ["a", "b"])
 
     assert [(m["row"], m["predicted"]) for m in found] == [(0, "a"), (2, "b"), (3, "a")]
     assert (found[0]["p_actual"], found[0]["p_predicted"]) == (0.1, 0.9)
-    assert len(judgement.surest_mistakes(actual, said, chances, ["a", "b"], limit=1)) == 1
-    shifted = judgement.surest_mistakes(actual, np.array(["b"] * 4), chances, ["a", "b"])
+    assert len(weaknesses.surest_mistakes(actual, said, chances, ["a", "b"], limit=1)) == 1
+    shifted = weaknesses.surest_mistakes(actual, np.array(["b"] * 4), chances, ["a", "b"])
     assert [(m["row"], m["p_predicted"]) for m in shifted] == [(2, 0.7)]  # what was answered counts
 
 
@@ -71,7 +71,7 @@ def test_the_words_of_each_class_decide_for_it(grid):
     fitted = pipeline.fit(X, y)
     fitted.steps[-1] = ("classifier", Calibrated(fitted[-1], 2.0))
 
-    words = judgement.deciding_words(fitted, limit=3)
+    words = weaknesses.deciding_words(fitted, limit=3)
     assert set(words) == set(WORDS)
     assert all(set(found) <= set(WORDS[label].split()) for label, found in words.items())
     assert all(len(found) == 3 for found in words.values())
@@ -82,7 +82,7 @@ def test_of_two_classes_each_has_its_words():
     rows = np.flatnonzero(y != "games")
     fitted = linear_pipeline().fit([X[i] for i in rows], y[rows])
 
-    words = judgement.deciding_words(fitted, limit=2)
+    words = weaknesses.deciding_words(fitted, limit=2)
     assert set(words["sports"]) <= set(WORDS["sports"].split())
     assert set(words["science"]) <= set(WORDS["science"].split())
 
@@ -92,7 +92,7 @@ def test_an_answer_hangs_on_the_word_that_carries_it():
     fitted = linear_pipeline().set_params(classifier__C=10.0).fit(X, y)
 
     place = fitted.classes_.tolist().index("sports")
-    told = judgement.occlusion(fitted.predict_proba, "goal nobody goal knows", place)
+    told = weaknesses.occlusion(fitted.predict_proba, "goal nobody goal knows", place)
     assert told["probability"] > 0.5
     assert told["words"][0][0] == "goal"  # both of them go
     assert told["words"][0][1] > 0.2
@@ -108,21 +108,21 @@ def test_labels_that_were_turned_are_suspected():
     labels[:12] = (truth[:12] + 1) % 3
     names = np.array(["a", "b", "c"])
 
-    assert sorted(judgement.suspected_labels(names[labels].tolist(), chances, names.tolist())) == (
+    assert sorted(weaknesses.suspected_labels(names[labels].tolist(), chances, names.tolist())) == (
         list(range(12))
     )
-    assert judgement.suspected_labels(names[truth].tolist(), chances, names.tolist()) == []
+    assert weaknesses.suspected_labels(names[truth].tolist(), chances, names.tolist()) == []
 
 
 def test_the_learning_curve_rises_where_more_comments_help():
     X, y = texts(60)
-    curve = judgement.learning_curve(linear_pipeline(), X, y, folds=3, seed=1)
+    curve = weaknesses.learning_curve(linear_pipeline(), X, y, folds=3, seed=1)
 
     assert [point["rows"] for point in curve] == [12, 24, 48, 84, 120]
     assert curve[-1]["f1_macro"] > 0.95
-    assert judgement.learning_curve(linear_pipeline(), X, y, folds=3, seed=1) == curve
+    assert weaknesses.learning_curve(linear_pipeline(), X, y, folds=3, seed=1) == curve
     rare = np.array(["a"] * 97 + ["b"] * 3)  # a tenth of the rows may lack class b
-    short = judgement.learning_curve(linear_pipeline(), X[:100], rare, folds=3, seed=1)
+    short = weaknesses.learning_curve(linear_pipeline(), X[:100], rare, folds=3, seed=1)
     assert len(short) < 5
 
 
@@ -134,12 +134,12 @@ def test_whether_more_data_would_help_is_said_in_words():
     rising = [point(100, 0.40), point(200, 0.50), point(400, 0.60)]
     flat = [point(100, 0.590), point(200, 0.601), point(400, 0.600)]
 
-    assert "twice as many comments may bring another 0.10" in judgement.more_data(rising, 500)
-    assert "would hardly help" in judgement.more_data(flat, 500)
-    of_sample = judgement.more_data(rising, 105_000)
+    assert "twice as many comments may bring another 0.10" in weaknesses.more_data(rising, 500)
+    assert "would hardly help" in weaknesses.more_data(flat, 500)
+    of_sample = weaknesses.more_data(rising, 105_000)
     assert "what more than those would bring, this does not show" in of_sample
     assert "all 105,000" in of_sample
-    assert judgement.more_data(rising[:2], 500) == ""
+    assert weaknesses.more_data(rising[:2], 500) == ""
 
 
 def scores(accuracy, matrix=((50, 10), (10, 30)), **more):
@@ -159,7 +159,7 @@ def warned(recommended="linear", **told):
         "accuracy_interval": (-0.03, 0.04),
         "accuracy_difference": 0.005,
     } | told.pop("versus", {})
-    return judgement.warnings(models | told, TITLES, recommended, [versus], **beside)
+    return weaknesses.warnings(models | told, TITLES, recommended, [versus], **beside)
 
 
 def test_a_run_without_anything_odd_is_not_warned_of():

@@ -14,15 +14,15 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import LinearSVC
 
-from neural_classifiers.balanced import BalancedMLPClassifier
-from neural_classifiers.calibration import Calibrated
-from neural_classifiers.models import (
+from neural_classifiers.arrays.skops_bytes import (
     NotAModelError,
     model_from_bytes,
     model_to_bytes,
     parameters_digest,
 )
-from neural_classifiers.selection import SelectByRows
+from neural_classifiers.comments.models.balanced import BalancedMLPClassifier
+from neural_classifiers.comments.models.selection import SelectByRows
+from neural_classifiers.judgement.calibration import Calibrated
 
 TEXTS = ["goal save", "goal match", "atom cell", "atom star", "boss level", "level up"]
 LABELS = np.array(["sports", "sports", "science", "science", "games", "games"])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neural_classifiers.outcomes import Outcome, decode, encode, with_times, without_times
+from neural_classifiers.search.answers import Outcome, decode, encode, with_times, without_times
 
 ANSWERS = {"predict": np.array(["a", "b"]), "predict_proba": np.array([[0.9, 0.1], [0.2, 0.8]])}
 

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 
-from neural_classifiers.cards import render_card
-from neural_classifiers.pages import (
+from neural_classifiers.judgement.scores import compare_predictions, score_predictions
+from neural_classifiers.report.cards import render_card
+from neural_classifiers.report.pages import (
     DEPARTURES,
     MARKDOWN_BYTES_MAX,
     plain,
     render_markdown,
     render_report,
 )
-from neural_classifiers.plots import plot_digits
-from neural_classifiers.scores import compare_predictions, score_predictions
+from neural_classifiers.report.plots import plot_digits
 
 HOSTILE = (
     "<script>alert('x')</script>\"'><img src=x onerror=alert(1)> **bold** | [a](http://b.c) "

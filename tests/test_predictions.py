@@ -13,15 +13,25 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from dirty import dirty_lines
 
 import neural_classifiers
-from neural_classifiers import promoted
-from neural_classifiers.calibration import Calibrated
-from neural_classifiers.dirty import dirty_lines
-from neural_classifiers.formats import CommentFileError
-from neural_classifiers.promoted import NotPromotedError
-from neural_classifiers.text import clean_column, porter_stemmer
-from tasks import inbox, predictions, versions
+from neural_classifiers.comments.formats import CommentFileError
+from neural_classifiers.comments.text import Cleaning, clean_column, porter_stemmer
+from neural_classifiers.judgement.calibration import Calibrated
+from neural_classifiers.serving import model as model_module
+from neural_classifiers.serving import predict, registry
+from neural_classifiers.serving.model import (
+    CARD,
+    COMMENTS,
+    EXAMPLES,
+    MODEL_FILES,
+    Classifier,
+    NotPromotedError,
+    cleaning_options,
+    version_of,
+)
+from tasks import predict_new
 
 ROOT = Path(__file__).parents[1]
 GOOD = "The goalie saved the penalty in the last match of the season"
@@ -79,17 +89,17 @@ def test_a_model_that_shifts_its_answers_shifts_them_when_it_serves(home, tmp_pa
     likeliest = model.classes_[model.predict_proba(texts[160:]).argmax(axis=1)]
     assert (expected != likeliest).any()
     assert model.predict(texts[160:]).tolist() == expected.tolist()
-    told = predictions.predict_texts(model, texts[160:])
+    told = predict.predict_texts(model, texts[160:])
     assert [row["label"] for row in told] == expected.tolist()
     source, out = tmp_path / "new.jsonl", tmp_path / "out.jsonl"
     source.write_text("".join(json.dumps({"txt": text}) + "\n" for text in texts[160:]))
-    predictions.predict_file(source, out, model)
+    predict.predict_file(source, out, model)
     assert [row["label"] for row in rows_of(out)] == expected.tolist()
 
 
 @pytest.mark.parametrize("which", ["comments", "version", "folder"])
 def test_a_model_is_found_by_what_it_serves_by_version_and_by_folder(home, version, which):
-    folder = shutil.copytree(versions.folder_of(version), home / "elsewhere" / "copy")
+    folder = shutil.copytree(registry.folder_of(version), home / "elsewhere" / "copy")
     where = {"comments": "comments", "version": version, "folder": folder}[which]
     assert neural_classifiers.load(where).version == version
 
@@ -100,13 +110,13 @@ def test_what_is_no_model_is_told(home, version):
     with pytest.raises(NotPromotedError, match="model of digits, got none: neural-classifiers pro"):
         neural_classifiers.load("digits")
     with pytest.raises(NotPromotedError, match="expected a model of digits, got one of comments"):
-        predictions.load_serving("digits", version)
+        predict.load_serving("digits", version)
 
 
 def test_predicting_needs_no_prefect_and_a_linear_model_no_tensorflow(version):
     script = (
-        "import sys, tasks.predictions, neural_classifiers as n; "
-        f"tasks.predictions.predict_texts(n.load('{version}'), ['a goal']); "
+        "import sys, neural_classifiers.serving.predict, neural_classifiers as n; "
+        f"neural_classifiers.serving.predict.predict_texts(n.load('{version}'), ['a goal']); "
         "print({'prefect', 'tensorflow', 'great_expectations'} & set(sys.modules))"
     )
     done = subprocess.run(
@@ -125,11 +135,11 @@ def test_the_example_of_the_documents_runs(version):
     assert len(done.stdout.splitlines()) == 3
 
 
-@pytest.mark.parametrize("name", [*promoted.MODEL_FILES[:2], promoted.EXAMPLES, "manifest.json"])
+@pytest.mark.parametrize("name", [*MODEL_FILES[:2], EXAMPLES, "manifest.json"])
 def test_a_tampered_file_is_never_loaded(home, version, name, monkeypatch):
-    folder = versions.folder_of(version)
+    folder = registry.folder_of(version)
     if not (folder / name).exists():  # weights: a linear model has none
-        name = promoted.CARD
+        name = CARD
     content = bytearray((folder / name).read_bytes())
     content[len(content) // 2] ^= 1
     (folder / name).chmod(0o644)
@@ -138,15 +148,15 @@ def test_a_tampered_file_is_never_loaded(home, version, name, monkeypatch):
     def never(*_: object) -> None:
         raise AssertionError("a tampered file was read")
 
-    monkeypatch.setattr(promoted, "build_pipeline", never)
+    monkeypatch.setattr(model_module, "build_pipeline", never)
     with pytest.raises(NotPromotedError, match=rf"{version}: .*expected"):
         neural_classifiers.load(version)
 
 
 def test_a_manifest_that_was_written_anew_is_another_version(home, version):
-    folder = versions.folder_of(version)
+    folder = registry.folder_of(version)
     told = json.loads((folder / "manifest.json").read_bytes()) | {"classes": ["a", "b", "c"]}
-    told["version"] = promoted.version_of(told)
+    told["version"] = version_of(told)
     (folder / "manifest.json").chmod(0o644)
     (folder / "manifest.json").write_text(json.dumps(told))
 
@@ -166,9 +176,7 @@ def test_features_of_prediction_are_those_of_training_byte_for_byte(home, tmp_pa
     pipeline = made_models.fitted(texts[:500], labels[:500])
     in_training = pipeline[:-1].transform(cleaned)
     made = made_models.candidate(home)
-    model = promoted.Classifier(
-        pipeline, promoted.Cleaning(**made.manifest["cleaning"]), {"version": "linear-1"}
-    )
+    model = Classifier(pipeline, Cleaning(**made.manifest["cleaning"]), {"version": "linear-1"})
 
     def same(one, other) -> bool:
         parts = ("indptr", "indices", "data")
@@ -184,13 +192,13 @@ def test_features_of_prediction_are_those_of_training_byte_for_byte(home, tmp_pa
 
 @pytest.mark.parametrize("cleaning", ["notebook", {"stem": "none", "emoji": "name"}])
 def test_a_model_is_asked_as_it_was_trained_whatever_the_cleaning(home, cleaning):
-    from neural_classifiers.text import clean_comments, cleaning_of
+    from neural_classifiers.comments.text import clean_comments, cleaning_of
 
     texts, labels = made_models.comments(home)
     told = cleaning_of(cleaning)
     pipeline = made_models.fitted(texts, labels)
-    manifest = {"version": "linear-1", "cleaning": promoted.cleaning_options(told)}
-    model = promoted.Classifier(pipeline, promoted.Cleaning(**manifest["cleaning"]), manifest)
+    manifest = {"version": "linear-1", "cleaning": cleaning_options(told)}
+    model = Classifier(pipeline, Cleaning(**manifest["cleaning"]), manifest)
     dirty = [json.loads(line)["txt"] for line in dirty_lines(200, faults={})]
 
     assert model.clean(dirty) == clean_comments(dirty, cleaning=told)
@@ -201,7 +209,7 @@ def test_a_model_is_asked_as_it_was_trained_whatever_the_cleaning(home, cleaning
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:20]))
 def test_a_hostile_text_is_answered_or_rejected(model, text):
-    [good, told] = predictions.predict_texts(model, [GOOD, text])
+    [good, told] = predict.predict_texts(model, [GOOD, text])
 
     assert good["label"] == "sports"
     assert told["version"] == model.version
@@ -213,9 +221,9 @@ def test_a_hostile_text_is_answered_or_rejected(model, text):
 
 def test_the_rules_are_those_of_great_expectations(tmp_path):
     """The suite that guards training, and what prediction uses in its place, row for row."""
-    from neural_classifiers.comments import Layout, Part, read_comments
-    from neural_classifiers.expectations import Validator
-    from neural_classifiers.rules import faults, row_rules
+    from neural_classifiers.comments.expectations import Validator
+    from neural_classifiers.comments.rows import Layout, Part, read_comments
+    from neural_classifiers.comments.rules import faults, row_rules
 
     lines = b"".join(dirty_lines(3000)) + "".join(
         json.dumps({"cat": "sports", "txt": text}) + "\n" for text in HOSTILE
@@ -263,7 +271,7 @@ def test_every_row_of_a_file_has_a_prediction_or_a_reason(home, model, source, e
     out = home / "out" / f"predicted.{ending}"
     out.parent.mkdir()
     out.with_name(f".{out.name}.writing-{2**22 + 1}").write_text("what a killed process left")
-    account = predictions.predict_file(source, out, model)
+    account = predict.predict_file(source, out, model)
 
     if ending == "jsonl":
         rows = rows_of(out)
@@ -301,7 +309,7 @@ def test_a_file_may_be_a_table(home, model, tmp_path, ending):
         with path.open("w", newline="") as file:
             writer = csv.writer(file, delimiter="\t" if ending == "tsv" else ",")
             writer.writerows([["more", "body"], *[[1, text] for text in texts]])
-    predictions.predict_file(path, home / "out.jsonl", model, text_column="body")
+    predict.predict_file(path, home / "out.jsonl", model, text_column="body")
 
     rows = rows_of(home / "out.jsonl")
     assert [row["txt"] for row in rows] == texts
@@ -314,9 +322,7 @@ def test_neither_the_size_of_the_batches_nor_workers_change_a_byte(home, model, 
     written = []
     for n_workers, batch_rows in ((0, 8192), (0, 97), (2, 700)):
         out = home / f"out-{n_workers}-{batch_rows}.parquet"
-        account = predictions.predict_file(
-            path, out, model, n_workers=n_workers, batch_rows=batch_rows
-        )
+        account = predict.predict_file(path, out, model, n_workers=n_workers, batch_rows=batch_rows)
         written.append((out.read_bytes(), Path(account.rejected_file).read_bytes()))
     assert account.rows == 3000
     assert written[0] == written[1] == written[2]
@@ -336,7 +342,7 @@ def test_a_file_that_cannot_be_read_leaves_nothing_behind(home, model, tmp_path,
     path = tmp_path / "new.jsonl"
     path.write_bytes(content)
     with pytest.raises(CommentFileError, match=message):
-        predictions.predict_file(path, home / "out" / "predicted.jsonl", model)
+        predict.predict_file(path, home / "out" / "predicted.jsonl", model)
     assert not (home / "out").exists() or list((home / "out").iterdir()) == []
 
 
@@ -350,7 +356,7 @@ def test_drift_against_the_training_data_is_told(home, model, tmp_path):
     for name, texts in (("alike", alike), ("other", other)):
         path = tmp_path / f"{name}.jsonl"
         path.write_text("".join(json.dumps({"txt": text}) + "\n" for text in texts))
-        accounts[name] = predictions.predict_file(path, home / f"{name}.csv", model)
+        accounts[name] = predict.predict_file(path, home / f"{name}.csv", model)
 
     assert accounts["alike"].drifted == []
     assert {"vocabulary", "language"} <= set(accounts["other"].drifted)
@@ -365,7 +371,7 @@ def test_a_rollback_while_a_file_is_predicted_leaves_it_to_the_version_it_began_
     second = made_models.serve(home, made_models.fitted(texts, labels, C=0.01))
     path, out = tmp_path / "many.jsonl", home / "out.jsonl"
     path.write_bytes(b"".join(dirty_lines(2000, faults={})))
-    model = predictions.load_serving(promoted.COMMENTS)
+    model = predict.load_serving(COMMENTS)
     started, rolled_back = threading.Event(), threading.Event()
     clean = model.clean
 
@@ -376,16 +382,16 @@ def test_a_rollback_while_a_file_is_predicted_leaves_it_to_the_version_it_began_
 
     monkeypatch.setattr(model, "clean", slowly)
     running = threading.Thread(
-        target=predictions.predict_file, args=(path, out, model), kwargs={"batch_rows": 100}
+        target=predict.predict_file, args=(path, out, model), kwargs={"batch_rows": 100}
     )
     running.start()
     assert started.wait(30)
-    assert versions.roll_back(promoted.COMMENTS) == (second, first)
+    assert registry.roll_back(COMMENTS) == (second, first)
     rolled_back.set()
     running.join(60)
 
     assert {row["version"] for row in rows_of(out)} == {second}
-    assert predictions.load_serving(promoted.COMMENTS).version == first
+    assert predict.load_serving(COMMENTS).version == first
 
 
 # --------------------------------------------------------------------------- new files in a folder
@@ -397,37 +403,37 @@ def test_each_content_of_a_folder_is_predicted_once(home, version, source):
     shutil.copy(source, folder / "monday.jsonl")
     shutil.copy(source, folder / "the same again.jsonl")
 
-    [file] = (new := inbox.new_files(folder, out, None)).files
+    [file] = (new := predict_new.new_files(folder, out, None)).files
     assert (file.path.name, new.version) == ("monday.jsonl", version)
-    account = inbox.predict_once(file, new.version, out, "csv")
+    account = predict_new.predict_once(file, new.version, out, "csv")
     assert Path(account.out).name == f"monday-{file.sha256[:16]}.csv"
 
-    assert inbox.new_files(folder, out, None).files == []
+    assert predict_new.new_files(folder, out, None).files == []
     (folder / "monday.jsonl").write_text(json.dumps({"txt": GOOD}) + "\n")  # changed
-    assert [f.path.name for f in inbox.new_files(folder, out, None).files] == ["monday.jsonl"]
+    assert [f.path.name for f in predict_new.new_files(folder, out, None).files] == ["monday.jsonl"]
 
 
 def test_nothing_of_a_file_that_changes_meanwhile_is_kept(home, version, source, monkeypatch):
     folder, out = home / "incoming", home / "predictions"
     folder.mkdir()
     growing = Path(shutil.copy(source, folder / "growing.jsonl"))
-    [file] = inbox.new_files(folder, out, None).files
-    predict_file = predictions.predict_file
+    [file] = predict_new.new_files(folder, out, None).files
+    predict_file = predict.predict_file
 
     def and_meanwhile(*args):
         account = predict_file(*args)
         growing.write_text(growing.read_text() + "{}\n")
         return account
 
-    monkeypatch.setattr(predictions, "predict_file", and_meanwhile)
+    monkeypatch.setattr(predict, "predict_file", and_meanwhile)
     with pytest.raises(ValueError, match=r"growing\.jsonl: expected sha256"):
-        inbox.predict_once(file, version, out, "csv")
+        predict_new.predict_once(file, version, out, "csv")
     assert list(out.iterdir()) == []
 
 
 def test_a_folder_without_new_files_needs_no_model(home):
-    assert inbox.new_files(home / "incoming", home / "out", None).files == []
+    assert predict_new.new_files(home / "incoming", home / "out", None).files == []
     (home / "incoming").mkdir()
     (home / "incoming" / "new.jsonl").write_text("{}")
     with pytest.raises(NotPromotedError, match="expected a promoted model for 1 new files"):
-        inbox.new_files(home / "incoming", home / "out", None)
+        predict_new.new_files(home / "incoming", home / "out", None)

@@ -95,7 +95,7 @@ def test_every_make_target_of_the_readme_exists():
 
 
 def test_every_command_of_the_readme_is_understood():
-    from flows.cli import parser
+    from neural_classifiers.operation.cli import parser
 
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"^(?:\.venv/bin/)?neural-classifiers (.+)$", readme, flags=re.MULTILINE)

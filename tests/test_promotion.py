@@ -7,9 +7,9 @@ import made_models
 import numpy as np
 import pytest
 
-from neural_classifiers import promoted
-from neural_classifiers.promotion import MIN_SLICE_ROWS, Rival, judge_candidate
-from tasks import versions
+from neural_classifiers.judgement.gates import MIN_SLICE_ROWS, Rival, judge_candidate
+from neural_classifiers.serving import registry
+from neural_classifiers.serving.model import COMMENTS, EXAMPLES, PIPELINE, SEEN, NotPromotedError
 from tasks.promote import decide
 
 N = 400
@@ -141,9 +141,9 @@ def test_a_model_is_promoted_and_then_serves_and_the_same_one_is_not_promoted_tw
     candidate = made_models.candidate(home)
     decision = decide(candidate, "a-run")
 
-    assert decision.version == versions.serving(promoted.COMMENTS)
+    assert decision.version == registry.serving(COMMENTS)
     assert all(gate.passed for gate in decision.gates)
-    told = json.loads((versions.folder_of(decision.version) / "manifest.json").read_bytes())
+    told = json.loads((registry.folder_of(decision.version) / "manifest.json").read_bytes())
     assert told["gates"][0]["name"] == "better than constant"
     assert "within 0 of what is recorded" in decision.gates[-1].found
 
@@ -154,16 +154,16 @@ def test_a_model_is_promoted_and_then_serves_and_the_same_one_is_not_promoted_tw
 def test_wrong_probabilities_in_a_clean_process_speak_against_a_model(home):
     candidate = made_models.candidate(home)
     files = candidate.files()
-    told = json.loads(files[promoted.EXAMPLES])
+    told = json.loads(files[EXAMPLES])
     told["probabilities"][3] = told["probabilities"][3][::-1]
-    wrong = files | {promoted.EXAMPLES: json.dumps(told).encode()}
+    wrong = files | {EXAMPLES: json.dumps(told).encode()}
 
     decision = decide(dataclasses.replace(candidate, files=lambda: wrong), "a-run")
 
     found = refused(decision)
     assert list(found) == ["answers as recorded in a clean process"]
     assert "expected the recorded probabilities of its examples" in found[decision.gates[-1].name]
-    assert versions.all_versions() == []
+    assert registry.all_versions() == []
     assert [p for p in (home / "artifacts/models").rglob("*") if p.suffix == ".skops"] == []
 
 
@@ -177,13 +177,13 @@ def test_a_model_is_held_against_the_serving_one_on_what_that_was_not_trained_on
     everything = made_models.fitted(texts, labels)  # trained on the whole test set
     made = made_models.candidate(home, everything)
     seen = made.files() | {
-        promoted.SEEN: made_models.seen_to_bytes(
+        SEEN: made_models.seen_to_bytes(
             made_models.digests_of_texts(made_models.clean_comments(texts))
         )
     }
-    with versions.one_at_a_time():
-        kept = versions.keep_version(versions.write_version(made.manifest, seen))
-        versions.serve(promoted.COMMENTS, kept)
+    with registry.one_at_a_time():
+        kept = registry.keep_version(registry.write_version(made.manifest, seen))
+        registry.serve(COMMENTS, kept)
     found = refused(decide(made_models.candidate(home), "a-run"))
     assert found["better than serving"] == "no texts that neither was trained on"
     assert version != kept
@@ -208,8 +208,8 @@ def test_other_categories_than_the_serving_ones_need_to_be_asked_for(home):
 
 def test_a_model_that_was_rolled_back_is_promoted_again_by_hand_only(home):
     first = made_models.serve(home)
-    assert versions.roll_back(promoted.COMMENTS) == (first, None)
-    assert versions.serving(promoted.COMMENTS) is None
+    assert registry.roll_back(COMMENTS) == (first, None)
+    assert registry.serving(COMMENTS) is None
 
     candidate = made_models.candidate(home)
     assert "not rolled back" in refused(decide(candidate, "a-run", again=False))
@@ -221,35 +221,35 @@ def test_rolling_back_goes_one_version_back_at_a_time(home):
     kept = [made_models.serve(home, made_models.fitted(texts, labels, C)) for C in (1, 2, 3)]
 
     assert len(set(kept)) == 3
-    assert versions.roll_back(promoted.COMMENTS) == (kept[2], kept[1])
-    assert versions.roll_back(promoted.COMMENTS) == (kept[1], kept[0])
-    assert {told["version"]: told["serves"] for told in versions.all_versions()} == {
+    assert registry.roll_back(COMMENTS) == (kept[2], kept[1])
+    assert registry.roll_back(COMMENTS) == (kept[1], kept[0])
+    assert {told["version"]: told["serves"] for told in registry.all_versions()} == {
         kept[0]: True,
         kept[1]: False,
         kept[2]: False,
     }
-    versions.roll_back(promoted.COMMENTS)
-    with pytest.raises(promoted.NotPromotedError, match="expected a model of comments"):
-        versions.roll_back(promoted.COMMENTS)
+    registry.roll_back(COMMENTS)
+    with pytest.raises(NotPromotedError, match="expected a model of comments"):
+        registry.roll_back(COMMENTS)
 
 
 def test_a_promotion_that_is_killed_leaves_nothing_that_serves(home):
     made = made_models.candidate(home)
-    versions.write_version(made.manifest, made.files())  # and no further
+    registry.write_version(made.manifest, made.files())  # and no further
 
-    assert versions.all_versions() == []
-    assert versions.serving(promoted.COMMENTS) is None
+    assert registry.all_versions() == []
+    assert registry.serving(COMMENTS) is None
     assert decide(made, "a-run").version  # what lay there is no hindrance
 
 
 def test_a_damaged_serving_model_is_a_reason_and_a_rollback_puts_it_out_of_the_way(home):
     version = made_models.serve(home)
     texts, labels = made_models.comments(home)
-    damaged = versions.folder_of(version) / promoted.PIPELINE
+    damaged = registry.folder_of(version) / PIPELINE
     damaged.chmod(0o644)
     damaged.write_bytes(b"")
 
     made = made_models.candidate(home, made_models.fitted(texts[:160], labels[:160], C=5.0))
     assert f"{version}: " in refused(decide(made, "a-run"))["the serving model can be asked"]
-    versions.roll_back(promoted.COMMENTS)
+    registry.roll_back(COMMENTS)
     assert decide(made, "a-run").version

@@ -8,11 +8,11 @@ from prefect import flow
 from prefect.futures import wait
 from test_history import Written
 
-from neural_classifiers.scores import rank_candidates
+from neural_classifiers.engine.runs import FLOW
+from neural_classifiers.engine.step import step
+from neural_classifiers.judgement.scores import rank_candidates
 from tasks import report
 from tasks.report import columns_of, finish
-from tasks.runs import FLOW
-from tasks.steps import step
 
 
 def test_a_grid_over_lists_can_be_reported(tmp_path):

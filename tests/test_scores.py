@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from neural_classifiers.scores import (
+from neural_classifiers.judgement.scores import (
     Comparison,
     ModelComparison,
     Scores,

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tasks import server
+from neural_classifiers.operation import temporary_server
 
 ASK = """
 import os, time, urllib.request
@@ -77,7 +77,7 @@ def test_a_server_that_cannot_start_is_told_of(tmp_path):
 def test_a_server_that_was_named_is_used(monkeypatch):
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
 
-    server.start()()
+    temporary_server.start()()
 
     assert os.environ["PREFECT_API_URL"] == "http://127.0.0.1:1/api"
-    assert not server.is_temporary()
+    assert not temporary_server.is_temporary()

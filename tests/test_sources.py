@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import yaml
 
-from neural_classifiers.idx import read_idx
-from tasks import places, sources
+from neural_classifiers.digits.idx import read_idx
+from neural_classifiers.engine import paths
+from tasks import sources
 from tasks.sources import DownloadError, SourceError, find_source
 
 
@@ -41,7 +42,7 @@ def catalogue(home, monkeypatch):
     }
     path = home / "catalog.yaml"
     path.write_text(yaml.safe_dump({"small": entry}))
-    monkeypatch.setattr(places, "catalogue", lambda: path)
+    monkeypatch.setattr(paths, "catalogue", lambda: path)
     monkeypatch.setitem(sources._WAYS, "hand", hand_out)
 
     def rewrite(**changes):
@@ -205,8 +206,8 @@ def test_every_entry_of_our_catalogue_is_complete():
 
 
 def test_digits_from_csv_have_their_own_test_images(home):
+    from neural_classifiers.engine.records import File
     from tasks.ingest_digits import _read
-    from tasks.records import File
 
     rows = [",".join(["9"] * 784 + [str(i // 10)]) for i in range(100)]
     path = home / "digits.csv.gz"

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tasks.stores import FolderStore
+from neural_classifiers.engine.folder_store import FolderStore
 
 
 def test_a_value_is_there_for_whoever_opens_the_folder_next(tmp_path):
