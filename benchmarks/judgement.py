@@ -116,7 +116,9 @@ def judge(
     """Search, or take what a search chose; predict the test rows once."""
     from neural_classifiers.comments.models.pipelines import in_names
     from neural_classifiers.judgement import calibration
-    from neural_classifiers.search.plan import collect, fit_share, held_out_answers, plan_search
+    from neural_classifiers.search.fits import fit_share
+    from neural_classifiers.search.plan import plan_search
+    from neural_classifiers.search.results import collect, held_out_answers
 
     began = time.monotonic()
     pipeline, grid, scoring = search_of(model, seed)

@@ -141,7 +141,8 @@ def searched(
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
     from neural_classifiers.search import parallel
-    from neural_classifiers.search.plan import collect, plan_search, refit
+    from neural_classifiers.search.plan import plan_search, refit
+    from neural_classifiers.search.results import collect
 
     last = pipeline.steps[-1][0]
     cv = StratifiedKFold(5) if cv is None else cv
@@ -206,7 +207,8 @@ def grown(data: dict[str, Any], side: str) -> dict[str, Any]:
     from neural_classifiers.comments.models.grids import SCIKIT_GRID
     from neural_classifiers.comments.models.pipelines import scikit_pipeline
     from neural_classifiers.search import parallel
-    from neural_classifiers.search.plan import collect, plan_search
+    from neural_classifiers.search.plan import plan_search
+    from neural_classifiers.search.results import collect
 
     pipeline = scikit_pipeline(SEED)
     pipeline.set_params(mlp__max_iter=20)

@@ -11,7 +11,8 @@ from neural_classifiers.engine.folder_store import (
     FolderStore,  # or any MutableMapping[str, bytes], a dict for one
 )
 from neural_classifiers.search import parallel
-from neural_classifiers.search.plan import collect, plan_search, refit
+from neural_classifiers.search.plan import plan_search, refit
+from neural_classifiers.search.results import collect
 
 if __name__ == "__main__":  # worker processes import this file again
     X, y = load_wine(return_X_y=True)

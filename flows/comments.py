@@ -15,6 +15,7 @@ from neural_classifiers.comments.models.grids import (
     Scoring,
 )
 from neural_classifiers.comments.rows import Sample
+from neural_classifiers.engine.branches import failures, succeeded
 from neural_classifiers.engine.form import with_form
 from neural_classifiers.engine.runs import FLOW
 from tasks.baselines import fit_constant, search_linear
@@ -23,7 +24,7 @@ from tasks.compare import compare_models
 from tasks.explain import examine_training, explain_models
 from tasks.ingest import ingest_comments
 from tasks.promote import promote_best
-from tasks.report import failures, finish, report_comments, succeeded
+from tasks.report import finish, report_comments
 from tasks.sample import draw_sample
 from tasks.score import score_model
 from tasks.score_serving import find_serving, score_serving

@@ -4,10 +4,8 @@ from pathlib import Path
 
 from neural_classifiers.comments.models.grids import CONSTANT_GRID, Scoring
 from neural_classifiers.engine.step import step
-from tasks.model_files import Model
-from tasks.sample import Sample
+from tasks.references import Model, Sample, Split
 from tasks.searches import Search, search_at_once
-from tasks.split import Split
 
 
 @step(threads=1)

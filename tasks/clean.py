@@ -4,34 +4,17 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from neural_classifiers.comments.expectations import ACCEPTED
+from neural_classifiers.comments.schemas import CLEANED
 from neural_classifiers.engine.folder_store import unfinished
 from neural_classifiers.engine.progress import tell_rows
-from neural_classifiers.engine.records import File, Reference
+from neural_classifiers.engine.records import File
 from neural_classifiers.engine.rows.batches import BATCH_ROWS, useful_workers, work_batches
 from neural_classifiers.engine.rows.parquet import TableWriter, check_rows, slices
 from neural_classifiers.engine.step import step
+from tasks.references import Accepted, Cleaned
 from tasks.row_work import clean_batch
-from tasks.validate import Accepted
 
 HEAD_ROWS = 5  # notebook, the first rows of its table
-CLEANED = ACCEPTED.append(pa.field("clean", pa.string()))
-
-
-class Cleaned(Reference):
-    """Comments with their cleaned text, ``clean``, beside the original.
-
-    `head` is a picture of the first rows.
-    """
-
-    table: File
-    head: File
-    rows: int
-    rows_empty: int
-
-    def in_words(self) -> str:
-        """Comments cleaned, and how many were left empty."""
-        return f"{self.rows:,} comments cleaned, {self.rows_empty} left empty"
 
 
 @step()

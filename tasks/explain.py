@@ -7,49 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neural_classifiers.engine.records import File, Reference
+from neural_classifiers.engine.records import File
 from neural_classifiers.engine.step import step
-from neural_classifiers.judgement.scores import CONSTANT, SERVING, SIMPLE
-from tasks.model_files import Model, load_pipeline
-from tasks.sample import Sample
-from tasks.score import Scored
-from tasks.split import Split, read_comments
+from neural_classifiers.judgement.names import CONSTANT, SERVING, SIMPLE
+from tasks.model_files import load_pipeline
+from tasks.references import Examined, Explained, Model, Sample, Scored, Split, read_comments
 
 N_OCCLUDED = 3  # comments, each answered again without each of its words
-
-
-class Explained(Reference):
-    """Slices of the test set, words that decide, mistakes and occluded comments.
-
-    `explanations` is JSON with the keys ``slices``, ``words``, ``mistakes``, ``occluded``.
-    """
-
-    explanations: File
-    slices: int
-    mistakes: int
-
-    def in_words(self) -> str:
-        """How much there is to read."""
-        return f"{self.slices} slices, {self.mistakes} of the surest mistakes"
-
-
-class Examined(Reference):
-    """What the linear model says of the training comments searched on: learning curve, doubts.
-
-    `curve` is JSON, ``figure`` its picture; `suspected` has ``txt``, ``cat`` and the probability
-    of the label and of the likelier class, by which the linear model (not fitted on the comment)
-    contradicts the label, the surest first.
-    """
-
-    curve: File
-    figure: File
-    suspected: File
-    n_suspected: int
-    rows: int
-
-    def in_words(self) -> str:
-        """How many labels are in doubt."""
-        return f"{self.n_suspected:,} of {self.rows:,} training comments have a label in doubt"
 
 
 @step(threads=1)

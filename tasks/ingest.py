@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from neural_classifiers.comments.rows import (
-    SCHEMA,
     Layout,
     Parsed,
     Part,
@@ -14,31 +13,15 @@ from neural_classifiers.comments.rows import (
     draw_rows,
     read_rows,
 )
+from neural_classifiers.comments.schemas import SCHEMA
 from neural_classifiers.engine.folder_store import unfinished
 from neural_classifiers.engine.progress import tell_rows
-from neural_classifiers.engine.records import File, Reference
+from neural_classifiers.engine.records import File
 from neural_classifiers.engine.rows.batches import BATCH_ROWS, useful_workers, work_batches
 from neural_classifiers.engine.rows.parquet import TableWriter, check_rows
 from neural_classifiers.engine.step import step
+from tasks.references import Ingested, Source
 from tasks.row_work import parse_batch
-from tasks.sources import Source
-
-
-class Ingested(Reference):
-    """Rows as they came: where from, their bytes, ``cat``, ``txt``, ``time`` and what came."""
-
-    table: File
-    rows: int
-    rows_in_file: int
-    blank_lines: int
-    formats: list[str]
-
-    def in_words(self) -> str:
-        """Rows drawn, of how many."""
-        return (
-            f"{self.rows:,} of {self.rows_in_file:,} rows drawn ({', '.join(self.formats)}), "
-            f"{self.blank_lines} blank lines"
-        )
 
 
 @step()

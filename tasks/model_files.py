@@ -9,66 +9,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from neural_classifiers.arrays.weights import weights_digest, weights_to_bytes
-from neural_classifiers.engine.records import File, Reference
+from neural_classifiers.engine.records import File
+from tasks.references import Model
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
-
-
-class Model(Reference):
-    """A fitted model by name, with its card.
-
-    Attributes
-    ----------
-    name : str
-        ``constant``, ``linear``, ``scikit``, ``keras`` or one of these ``_improved``, as in
-        ``metrics.json``.
-    pipeline : File
-        skops: the pipeline; for Keras the steps before the network.
-    weights : File or None
-        Of the Keras network.
-    card : File
-        JSON: parameters, seed, scores of the search, library versions, digest of the training
-        file, and for Keras the network's numbers.
-    grid : File
-        Every candidate as a Parquet table with the columns of ``cv_results_``.
-    figures : dict of str to File
-    best_params : dict
-        Without prefixes.
-    best_cv_score : float or None
-        Mean over the folds of what `scoring` names.
-    scoring : str
-        scikit-learn's name of the score by which the model was chosen.
-    temperature : float or None
-        By which its probabilities are calibrated; None where they are as the library gives them.
-    held_out : File or None
-        What it said of each row searched on that it was not fitted on: ``actual``, ``p_<class>``.
-    searched_rows : int or None
-        Training comments that its parameters were chosen on; None where an older run did not tell.
-        It was fitted on all.
-    """
-
-    name: str
-    pipeline: File
-    weights: File | None
-    card: File
-    grid: File
-    figures: dict[str, File]
-    best_params: dict[str, Any]
-    best_cv_score: float | None
-    scoring: str = "accuracy"
-    temperature: float | None = None
-    held_out: File | None = None
-    searched_rows: int | None = None
-
-    def in_words(self) -> str:
-        """What was chosen, and how it did in cross-validation."""
-        chosen = ", ".join(f"{name}={value}" for name, value in self.best_params.items())
-        score = ""
-        if self.best_cv_score is not None:
-            score = f", {self.scoring} {self.best_cv_score:.4f} over the folds"
-        return f"{self.name}: {chosen}{score}"
 
 
 def save_pipeline(
@@ -127,3 +75,10 @@ def load_pipeline(model: Model) -> "Pipeline":
 def _write(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     return path
+
+
+def read_grid(model: Model) -> pd.DataFrame:
+    """Every candidate with the columns of ``cv_results_``, the measured times included."""
+    table = pd.read_parquet(model.grid.verified())
+    times = model.grid.path.with_name("timing.grid.parquet")
+    return table.join(pd.read_parquet(times)) if times.is_file() else table

@@ -19,28 +19,14 @@ from prefect.flows import Flow
 from prefect.states import State
 
 from neural_classifiers.engine import alerts, paths
-from neural_classifiers.engine.records import DamagedFileError, File, Reference
+from neural_classifiers.engine.records import DamagedFileError, File
 from neural_classifiers.engine.settings import read_settings
 from neural_classifiers.engine.step import UNRECORDED, remember_name
 from neural_classifiers.serving import predict, registry
 from neural_classifiers.serving.model import COMMENTS, NotPromotedError
+from tasks.references import New, Predicted
 
 DIGITS_OF_DIGEST = 16  # in a file's name
-
-
-class New(Reference):
-    """Files to predict, by whom ("" where nobody has to), and where to."""
-
-    files: list[File]
-    version: str
-    out: Path
-
-
-class Predicted(Reference):
-    """What became of a file, as `serving.predict.Account` tells it."""
-
-    account: dict[str, Any]
-    drifted: list[str]
 
 
 @task(task_run_name="find_new_files", **UNRECORDED)

@@ -25,7 +25,7 @@ from neural_classifiers.engine import history, paths, runs
 from neural_classifiers.engine.records import Reference, write_durably
 from neural_classifiers.engine.step import UNRECORDED, remember_name
 from neural_classifiers.judgement.gates import Gate, Rival, judge_candidate
-from neural_classifiers.judgement.scores import CONSTANT, SERVING
+from neural_classifiers.judgement.names import CONSTANT, RIVALS, SERVING
 from neural_classifiers.judgement.weaknesses import slices_of
 from neural_classifiers.serving import registry
 from neural_classifiers.serving.model import (
@@ -44,12 +44,7 @@ from neural_classifiers.serving.model import (
     examples_to_bytes,
 )
 from neural_classifiers.serving.trained_on import answers_of, digests_of_images, digests_of_texts
-from tasks.compare import RIVALS, Compared
-from tasks.ingest_digits import Digits, read_digits
-from tasks.model_files import Model
-from tasks.score import Scored
-from tasks.split import Split
-from tasks.train_digits import TrainedDigits
+from tasks.references import Compared, Digits, Model, Scored, Split, TrainedDigits, read_digits
 
 PROMOTION = "promotion.json"  # in the run's folder
 N_EXAMPLES = 32  # recorded with their probabilities

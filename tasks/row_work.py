@@ -21,7 +21,7 @@ from neural_classifiers.engine.rows.batches import Result, read_piece
 from neural_classifiers.engine.rows.parquet import one_batch, read_slice
 
 if TYPE_CHECKING:
-    from neural_classifiers.comments.expectations import Validator
+    from neural_classifiers.comments.validator import Validator
 
 REASONS = {2: EMPTIED, 3: "clean: duplicate"}  # by the side that a row went to
 
@@ -48,7 +48,7 @@ def examine_batch(
 @lru_cache(1)
 def _examiner(categories: tuple[str, ...], n_rows: int) -> "Validator":
     """What a process holds batch after batch against, since it takes 0.3 s to make."""
-    from neural_classifiers.comments.expectations import Validator
+    from neural_classifiers.comments.validator import Validator
 
     return Validator(categories, n_rows=n_rows)
 

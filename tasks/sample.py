@@ -6,20 +6,9 @@ import pandas as pd
 
 from neural_classifiers.comments.samples import draw_stratified
 from neural_classifiers.comments.splits import check_folds
-from neural_classifiers.engine.records import File, Reference
+from neural_classifiers.engine.records import File
 from neural_classifiers.engine.step import step
-from tasks.split import Split
-
-
-class Sample(Reference):
-    """Some of the training comments: columns and order are those of the training set."""
-
-    train: File
-    rows_train: int
-
-    def in_words(self) -> str:
-        """How many."""
-        return f"parameters are chosen on {self.rows_train:,} training comments"
+from tasks.references import Sample, Split
 
 
 @step()

@@ -8,23 +8,16 @@ from prefect import get_run_logger, task
 
 from neural_classifiers import load
 from neural_classifiers.engine import paths
-from neural_classifiers.engine.records import File, Reference
+from neural_classifiers.engine.records import File
 from neural_classifiers.engine.step import UNRECORDED, step
-from neural_classifiers.judgement.scores import SERVING
+from neural_classifiers.judgement.names import SERVING
 from neural_classifiers.serving import registry
 from neural_classifiers.serving.model import COMMENTS, MANIFEST, WEIGHTS, NotPromotedError
 from neural_classifiers.serving.trained_on import answers_of
-from tasks.score import Scored, keep_scores
-from tasks.split import Split
+from tasks.references import Scored, Serving, Split
+from tasks.score_files import keep_scores
 
 ROWS_AT_ONCE = 1000
-
-
-class Serving(Reference):
-    """A promoted version of comments: its name, and its manifest, which names all it is made of."""
-
-    version: str
-    manifest: File
 
 
 @task(task_run_name="find_serving", **UNRECORDED)

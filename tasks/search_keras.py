@@ -5,18 +5,16 @@ from pathlib import Path
 from neural_classifiers.arrays.threads import set_tensorflow_threads
 from neural_classifiers.comments.models.grids import Grid, Method, Scoring
 from neural_classifiers.engine.step import step
-from tasks.model_files import Model, save_keras_pipeline
-from tasks.sample import Sample
+from tasks.model_files import save_keras_pipeline
+from tasks.references import Fits, Model, Sample, Split
 from tasks.searches import (
     KERAS_LIBRARIES,
-    Fits,
     Search,
     choose_by_halving,
     choose_model,
     fit_fold,
     search_at_once,
 )
-from tasks.split import Split
 
 
 @step(threads=1, attempts=3, task_run_name="fit_keras-{fold}")

@@ -4,10 +4,8 @@ from pathlib import Path
 
 from neural_classifiers.comments.models.grids import Grid, Method, Scoring
 from neural_classifiers.engine.step import step
-from tasks.model_files import Model
-from tasks.sample import Sample
-from tasks.searches import Fits, Search, choose_by_halving, choose_model, fit_fold, search_at_once
-from tasks.split import Split
+from tasks.references import Fits, Model, Sample, Split
+from tasks.searches import Search, choose_by_halving, choose_model, fit_fold, search_at_once
 
 
 @step(threads=1, attempts=3, task_run_name="fit_scikit-{fold}")

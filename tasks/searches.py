@@ -12,7 +12,7 @@ import platform
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,15 +21,15 @@ from prefect import Task
 from neural_classifiers.comments.models.grids import Grid
 from neural_classifiers.engine import paths, progress
 from neural_classifiers.engine.folder_store import FITS, FolderStore, fits_namespace
-from neural_classifiers.engine.records import File, Reference
+from neural_classifiers.engine.records import File
 from neural_classifiers.engine.step import body_of, key_of
-from tasks.model_files import Model, save_pipeline
-from tasks.sample import Sample
-from tasks.split import Split, read_comments
+from neural_classifiers.judgement.held_out import HeldOut, _held_out
+from tasks.model_files import save_pipeline
+from tasks.references import Fits, Model, Sample, Split, read_comments
 
 if TYPE_CHECKING:
-    from neural_classifiers.search.answers import Outcome
-    from neural_classifiers.search.plan import FinishedFit, SearchPlan, SearchResults, Share
+    from neural_classifiers.search.fits import FinishedFit, Share
+    from neural_classifiers.search.plan import SearchPlan, SearchResults
 
 Save = Callable[[Path, Any, dict[str, Any]], tuple[File, File | None, File]]
 SCIKIT_LIBRARIES = ("scikit-learn", "numpy", "scipy", "skops")
@@ -109,26 +109,6 @@ class Search:
         return self.is_calibrated and self.scoring == "f1_macro"
 
 
-class Fits(Reference):
-    """The fits of a search on one fold: what each candidate answered on the rows held out.
-
-    `fits` is a table of ``candidate`` (digest of its estimator) and ``answer`` (an ``.npz``).
-    """
-
-    fits: File
-    fold: int
-    candidates: int
-    distinct: int
-    trainings: int
-
-    def in_words(self) -> str:
-        """How much work the fold was."""
-        return (
-            f"fold {self.fold}: {self.candidates} candidates, {self.distinct} of them distinct, "
-            f"{self.trainings} trainings"
-        )
-
-
 def fit_fold(step: Task[..., Any], wanted: Search, fold: int, folder: Path) -> Fits:
     """The fits of one fold: those that are missing are made, each durable at once."""
     from neural_classifiers.search.answers import without_times
@@ -154,7 +134,7 @@ def fit_fold(step: Task[..., Any], wanted: Search, fold: int, folder: Path) -> F
 
 def choose_model(wanted: Search, fits: Sequence[Fits], folder: Path) -> Model:
     """The best candidate over all folds, fitted on the whole training set, and the grid's table."""
-    from neural_classifiers.search.plan import collect
+    from neural_classifiers.search.results import collect
 
     plan = wanted.plan()
     return keep_model(wanted, plan, collect(plan, _read_fits(plan, fits)), folder)
@@ -180,21 +160,10 @@ def choose_by_halving(step: Task[..., Any], wanted: Search, folder: Path) -> Mod
     return keep_model(wanted, halved.plan, halved.results, folder)
 
 
-class HeldOut(NamedTuple):
-    """What a model said of training rows that it was not fitted on, and what it learnt of that.
-
-    `offsets` and `f1_macro` (mean over the folds) are of shifted answers; None without a shift.
-    """
-
-    table: pd.DataFrame
-    temperature: float
-    offsets: list[float] | None
-    f1_macro: float | None
-
-
 def search_at_once(wanted: Search, folder: Path) -> Model:
     """As a fold after the other and `choose_model`, for searches of seconds."""
-    from neural_classifiers.search.plan import collect, fit_share, held_out_answers
+    from neural_classifiers.search.fits import fit_share
+    from neural_classifiers.search.results import collect, held_out_answers
 
     plan = wanted.plan()
     store: dict[str, bytes] = {}
@@ -218,7 +187,9 @@ def _held_out_of_all(wanted: Search, candidate: Mapping[str, Any]) -> HeldOut:
     """
     from sklearn.model_selection import StratifiedKFold
 
-    from neural_classifiers.search.plan import collect, fit_share, held_out_answers, plan_search
+    from neural_classifiers.search.fits import fit_share
+    from neural_classifiers.search.plan import plan_search
+    from neural_classifiers.search.results import collect, held_out_answers
 
     _tell_final(wanted, 0)
     every = read_comments(wanted.split.train)
@@ -229,32 +200,6 @@ def _held_out_of_all(wanted: Search, candidate: Mapping[str, Any]) -> HeldOut:
     fit_share(plan, store)
     [(rows, answer)] = held_out_answers(plan, collect(plan, store), store)
     return _held_out(plan.y[rows], [(np.arange(len(rows)), answer)], wanted.is_shifted)
-
-
-def _held_out(
-    y: np.ndarray, answers: "list[tuple[np.ndarray, Outcome]]", is_shifted: bool
-) -> HeldOut:
-    """One line a row, in their order: ``actual`` and a probability for each class."""
-    from sklearn.metrics import f1_score
-
-    from neural_classifiers.judgement import calibration
-
-    classes, places = np.unique(y, return_inverse=True)
-    logits = calibration.held_out_logits(answers, classes, len(places))
-    temperature = calibration.fit_temperature(logits, places)
-    chances = calibration.softmax(logits / temperature)
-    table = pd.DataFrame(chances, columns=[f"p_{c}" for c in classes])
-    table.insert(0, "actual", y)
-    if not is_shifted:
-        return HeldOut(table, temperature, None, None)
-    logits = np.log(np.clip(chances, calibration.TINY, None))
-    shift = calibration.fit_shift(logits, places)
-    offsets = calibration.offsets_of(shift, calibration.prior_of(places, len(classes)))
-    said = (logits + offsets).argmax(axis=1)
-    f1 = [
-        f1_score(places[rows], said[rows], average="macro", zero_division=0) for rows, _ in answers
-    ]
-    return HeldOut(table, temperature, offsets.tolist(), float(np.mean(f1)))
 
 
 def _plan_and_store(step: Task[..., Any], wanted: Search) -> "tuple[SearchPlan, FolderStore]":
@@ -270,7 +215,7 @@ def _fit(
 ) -> "Share":
     """The missing fits, made here or by the Dask workers that the variable `DASK` names."""
     from neural_classifiers.search import parallel
-    from neural_classifiers.search.plan import FinishedFit, fit_share
+    from neural_classifiers.search.fits import FinishedFit, fit_share
 
     def on_fit(fit: FinishedFit) -> None:
         _tell_progress(fit, parts)
@@ -360,13 +305,6 @@ def keep_model(
         held_out=File.of(folder / "held_out.parquet") if held_out else None,
         searched_rows=len(plan.y),
     )
-
-
-def read_grid(model: Model) -> pd.DataFrame:
-    """Every candidate with the columns of ``cv_results_``, the measured times included."""
-    table = pd.read_parquet(model.grid.verified())
-    times = model.grid.path.with_name("timing.grid.parquet")
-    return table.join(pd.read_parquet(times)) if times.is_file() else table
 
 
 def _read_fits(plan: "SearchPlan", fits: Sequence[Fits]) -> dict[str, bytes]:

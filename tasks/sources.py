@@ -9,7 +9,6 @@ the one step that touches the network, so the one step that retries.
 import contextlib
 import glob
 import gzip
-import hashlib
 import json
 import os
 import shutil
@@ -28,61 +27,18 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.states import State
 from pydantic import BaseModel, ConfigDict, Field
 
+from neural_classifiers.checks import SourceError
 from neural_classifiers.engine import paths
-from neural_classifiers.engine.records import File, Reference, digest_of, write_durably
+from neural_classifiers.engine.records import File, digest_of, write_durably
 from neural_classifiers.engine.step import UNRECORDED
+from tasks.references import Source
 
 HTTPS = "https"
 AS_THEY_CAME = "digests.json"  # of files whose digests the catalogue does not know
 
 
-class SourceError(ValueError):
-    """The data that was asked for cannot be had: says what was expected, what came and where."""
-
-
 class DownloadError(RuntimeError):
     """A way to get the data failed, perhaps for now."""
-
-
-class Source(Reference):
-    """Data as it came: files, and what the catalogue says of them.
-
-    Attributes
-    ----------
-    name : str
-        Name in the catalogue, or the file's name.
-    kind : str
-        ``comments`` or ``digits``.
-    format : str
-        ``rows`` (comments: the content tells), ``idx``, ``csv``, ``npz`` or ``png``.
-    files : dict of str to File
-        By file name.
-    file_categories : dict of str to str
-        The category of all rows of a file, for formats where the file tells it.
-    categories : list of str or None
-        Known categories; None where the file must tell.
-    text_columns : list of str or None
-        Columns of the text in a catalogued source of comments, whose files tell the category.
-    quoted : bool
-        False: a quotation mark in its tables is a character like any other.
-    licence, citation : str
-    """
-
-    name: str
-    kind: str
-    format: str
-    files: dict[str, File]
-    file_categories: dict[str, str] = Field(default_factory=dict)
-    categories: list[str] | None = None
-    text_columns: list[str] | None = None
-    quoted: bool = True
-    licence: str = "not stated"
-    citation: str = ""
-
-    def in_words(self) -> str:
-        """Files and bytes."""
-        size = sum(file.size for file in self.files.values())
-        return f"{self.name}: {len(self.files)} files, {size / 1e6:.1f} MB, as expected"
 
 
 class _Entry(BaseModel):
@@ -429,9 +385,3 @@ def _call(command: list[str], cwd: Path | None = None) -> None:
         said = (done.stderr or done.stdout).strip().splitlines()
         words = " ".join(" ".join(said[-3:]).split())  # pip names both digests in its last three
         raise DownloadError(f"{' '.join(command[:4])} ended with {done.returncode}: {words}")
-
-
-def digest_of_files(files: dict[str, File]) -> str:
-    """One digest for several files: of their names and digests, in order."""
-    lines = "".join(f"{file.sha256}  {name}\n" for name, file in sorted(files.items()))
-    return hashlib.sha256(lines.encode()).hexdigest()

@@ -11,48 +11,12 @@ from neural_classifiers.comments.drift import Profile
 from neural_classifiers.engine import paths, runs, workers
 from neural_classifiers.engine.folder_store import unfinished
 from neural_classifiers.engine.progress import tell_rows
-from neural_classifiers.engine.records import File, Reference
+from neural_classifiers.engine.records import File
 from neural_classifiers.engine.rows.batches import BATCH_ROWS, useful_workers, work_batches
 from neural_classifiers.engine.rows.parquet import TableWriter, check_rows, read_groups, slices
 from neural_classifiers.engine.step import UNRECORDED, step
-from tasks.ingest import Ingested
+from tasks.references import DATA_DOCS, PROFILE, QUARANTINE_FILE, Accepted, Ingested, Last, Source
 from tasks.row_work import examine_batch
-from tasks.sources import Source
-
-DATA_DOCS, QUARANTINE_FILE = "data_docs.html", "quarantine.parquet"
-PROFILE = "profile.json"  # in the run's folder; the next run is held against it
-
-
-class Accepted(Reference):
-    """Comments that passed: ``file``, ``line``, ``cat``, ``txt``, ``time``; and those that did not.
-
-    `quarantine` has the bytes and the reasons of each row set aside; `findings` is the verdict of
-    every expectation as JSON, `docs` the same as a page; `profile` is what the comments are like.
-    """
-
-    table: File
-    quarantine: File
-    findings: File
-    docs: File
-    profile: File
-    drift: File | None
-    rows: int
-    rows_quarantined: int
-    reasons: dict[str, int]
-    categories: list[str]
-
-    def in_words(self) -> str:
-        """Rows through the gate, rows set aside, and why."""
-        why = ", ".join(f"{reason} {n}" for reason, n in self.reasons.items())
-        return f"{self.rows:,} comments accepted, {self.rows_quarantined} set aside" + (
-            f" ({why})" if why else ""
-        )
-
-
-class Last(Reference):
-    """The profile of the last completed run of the same source on other rows, if there is one."""
-
-    profile: File | None = None
 
 
 @task(task_run_name="find_last_profile", **UNRECORDED)
@@ -134,13 +98,10 @@ def validate_table(
 
     Batches that are finished lie in `keep`.
     """
-    from neural_classifiers.comments.expectations import (
-        ACCEPTED,
-        QUARANTINE,
-        Limits,
-        ValidationError,
-        Validator,
-    )
+    from neural_classifiers.checks import ValidationError
+    from neural_classifiers.comments.expectations import Limits
+    from neural_classifiers.comments.schemas import ACCEPTED, QUARANTINE
+    from neural_classifiers.comments.validator import Validator
     from neural_classifiers.report.data_docs import render_data_docs
     from neural_classifiers.report.plots import plot_drift
 
@@ -206,7 +167,7 @@ def _read_profile(file: File) -> Profile:
 
 
 def _usual_categories(path: Path) -> list[str]:
-    from neural_classifiers.comments.expectations import usual_categories
+    from neural_classifiers.comments.validator import usual_categories
 
     counts: Counter[str] = Counter()
     for group in read_groups(path, ["cat"]):

@@ -18,7 +18,9 @@ from neural_classifiers.judgement.calibration import (
     shifted_f1_macro,
     softmax,
 )
-from neural_classifiers.search.plan import collect, fit_share, held_out_answers, plan_search
+from neural_classifiers.search.fits import fit_share
+from neural_classifiers.search.plan import plan_search
+from neural_classifiers.search.results import collect, held_out_answers
 
 X, Y = make_classification(400, 20, n_informative=6, n_classes=3, flip_y=0.2, random_state=1)
 

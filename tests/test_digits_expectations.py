@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from neural_classifiers.comments.expectations import ValidationError
+from neural_classifiers.checks import ValidationError
 from neural_classifiers.digits.expectations import check_digits
 
 

@@ -7,11 +7,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import yaml
 
+from neural_classifiers.checks import SourceError
 from neural_classifiers.engine import paths
 from tasks import downloads
 from tasks.downloads import HttpError, fetch
 from tasks.ingest import layout_of, read_source
-from tasks.sources import DownloadError, SourceError, find_source
+from tasks.sources import DownloadError, find_source
 
 HEADER = "created_utc,score,title,selftext,over_18\n"
 

@@ -192,7 +192,8 @@ def test_prefect_shows_what_was_cached_and_the_report_as_artifacts(good):
 
 def test_the_keras_vectoriser_never_sees_a_test_row(good):
     """The notebook's mistake 2: it fits the vectoriser again, on the test set."""
-    from tasks.model_files import Model, load_pipeline
+    from tasks.model_files import load_pipeline
+    from tasks.references import Model
 
     home, _, folders = good
     keys = {s["task_run"]: s["key"] for s in read(folders[0] / "run.json")["steps"]}

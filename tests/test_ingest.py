@@ -11,16 +11,19 @@ import pyarrow.parquet as pq
 import pytest
 from dirty import dirty_lines
 
+from neural_classifiers.checks import SourceError
 from neural_classifiers.comments.formats import KEPT_BYTES, MAX_ROW_BYTES
 from neural_classifiers.comments.rows import CommentFileError, Layout
+from neural_classifiers.comments.schemas import CLEANED
 from neural_classifiers.comments.splits import split_comments
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.rows.parquet import TableWriter, one_batch
-from tasks.clean import CLEANED, clean_table
+from tasks.clean import clean_table
 from tasks.ingest import read_source
-from tasks.sources import SourceError, find_source
-from tasks.split import read_comments, split_table
-from tasks.validate import Last, last_profile, validate_table
+from tasks.references import Last, read_comments
+from tasks.sources import find_source
+from tasks.split import split_table
+from tasks.validate import last_profile, validate_table
 
 CLASSES = ["science_and_technology", "sports", "video_games"]
 

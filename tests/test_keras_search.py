@@ -10,7 +10,9 @@ keras_classifier = pytest.importorskip("neural_classifiers.comments.models.keras
 
 from neural_classifiers.comments.models import grids, pipelines  # noqa: E402
 from neural_classifiers.search import answers  # noqa: E402
-from neural_classifiers.search.plan import Share, collect, fit_share, plan_search, refit  # noqa: E402
+from neural_classifiers.search.fits import Share, fit_share  # noqa: E402
+from neural_classifiers.search.plan import plan_search, refit  # noqa: E402
+from neural_classifiers.search.results import collect  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -17,7 +17,9 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 
 from neural_classifiers.search import answers, parallel, shared
-from neural_classifiers.search.plan import Share, collect, fit_share, plan_search
+from neural_classifiers.search.fits import Share, fit_share
+from neural_classifiers.search.plan import plan_search
+from neural_classifiers.search.results import collect
 
 COMMENTS = ["goal match coach", "boss level quest", "match league goal", "quest patch boss"] * 10
 LABELS = ["sports", "games"] * 20

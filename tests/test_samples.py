@@ -15,10 +15,10 @@ from neural_classifiers.operation import cli
 from tasks.baselines import fit_constant, search_linear
 from tasks.explain import examine_training
 from tasks.model_files import load_pipeline
-from tasks.sample import Sample, draw_sample
+from tasks.references import Sample, Split
+from tasks.sample import draw_sample
 from tasks.search_keras import search_keras_improved
 from tasks.search_scikit import fit_scikit, search_scikit, search_scikit_improved
-from tasks.split import Split
 
 WORDS = {"games": "boss level quest loot", "sports": "goal match coach season"}
 GRID = {"solver": ["lbfgs"], "alpha": [1e-4, 1e-1], "activation": ["tanh", "relu"]}

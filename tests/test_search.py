@@ -19,7 +19,9 @@ from threadpoolctl import threadpool_limits
 
 from neural_classifiers.comments.models import grids, pipelines
 from neural_classifiers.search import answers
-from neural_classifiers.search.plan import Share, collect, fit_share, plan_search, refit
+from neural_classifiers.search.fits import Share, fit_share
+from neural_classifiers.search.plan import plan_search, refit
+from neural_classifiers.search.results import collect
 
 WORDS = {
     "games": ["console", "level", "boss", "patch", "server", "quest"],

@@ -10,11 +10,12 @@ from neural_classifiers.comments.models import grids
 from neural_classifiers.engine import paths, progress
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.step import body_of, key_of
-from neural_classifiers.search import plan
+from neural_classifiers.search import fits as fits_module
 from tasks import searches
+from tasks.model_files import read_grid
+from tasks.references import Split
 from tasks.search_keras import fit_keras, search_keras
 from tasks.search_scikit import fit_scikit, search_scikit
-from tasks.split import Split
 
 GRID = {"solver": ["lbfgs"], "alpha": [1e-4, 1e-1], "activation": ["tanh", "relu"]}
 FOLDS = 2
@@ -57,7 +58,7 @@ def chosen(split, home, fits, scoring="accuracy", method="grid"):
 
 def test_another_scoring_chooses_among_the_same_fits(split, home, monkeypatch):
     fits = fold_fits(split, home)
-    monkeypatch.setattr(plan, "fit_share", None)  # whoever fits a candidate fails
+    monkeypatch.setattr(fits_module, "fit_share", None)  # whoever fits a candidate fails
 
     by_accuracy = chosen(split, home, fits)
     by_loss = chosen(split, home, fits, "neg_log_loss")
@@ -71,7 +72,7 @@ def test_another_scoring_chooses_among_the_same_fits(split, home, monkeypatch):
 def test_halving_keeps_its_fits_and_chooses_one_of_the_grid(split, home, monkeypatch):
     model = chosen(split, home, [], method="halving")
 
-    table = searches.read_grid(model)
+    table = read_grid(model)
     assert table["iter"].tolist() == [0] * 4 + [1] * 2  # 4 candidates, the better third on more
     assert set(model.best_params) == set(GRID)
     store = next((paths.cache() / ".fits").iterdir())
@@ -95,7 +96,7 @@ def test_dask_workers_make_the_fits_where_a_scheduler_is_named(split, home, monk
         n_workers=1, threads_per_worker=1, protocol="tcp", memory_limit=0, dashboard_address=None
     ) as cluster:
         monkeypatch.setenv(searches.DASK, cluster.scheduler_address)
-        monkeypatch.setattr(plan, "fit_share", None)
+        monkeypatch.setattr(fits_module, "fit_share", None)
         there = fold_fits(split, home)
 
     assert [fits.fits.sha256 for fits in there] == [fits.fits.sha256 for fits in here]

@@ -30,6 +30,7 @@ from neural_classifiers.comments.formats import (
     fields_of,
     open_reader,
 )
+from neural_classifiers.comments.schemas import SCHEMA
 from neural_classifiers.comments.strict_json import OBJECT, type_of
 
 __all__ = [
@@ -50,23 +51,6 @@ SEED = 34  # notebook, "Load and Clean Comment Data"
 BATCH_ROWS = 8192
 BATCH_BYTES = 32 * 2**20
 MAX_NAMES = 1000  # fields remembered for the message about one that is nowhere
-
-SCHEMA = pa.schema(
-    {
-        "file": pa.string(),
-        "line": pa.int64(),
-        "byte_offset": pa.int64(),
-        "size": pa.int64(),
-        "raw": pa.binary(),
-        "line_type": pa.string(),
-        "cat": pa.string(),
-        "cat_type": pa.string(),
-        "txt": pa.string(),
-        "txt_type": pa.string(),
-        "time": pa.timestamp("us", tz="UTC"),
-        "time_type": pa.string(),
-    }
-)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from neural_classifiers.comments.expectations import Finding, ValidationError, find_breaches
+from neural_classifiers.checks import Finding, ValidationError, find_breaches
 from neural_classifiers.digits.idx import IMAGE_SHAPE, N_CLASSES
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from prefect.states import State
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.callables import get_parameter_defaults
 
-from neural_classifiers.engine import alerts, locks, paths
+from neural_classifiers.engine import alerts, locks, paths, runs
 from neural_classifiers.engine.records import locked, write_durably
 from neural_classifiers.engine.settings import SettingsError, read_settings
 
@@ -269,3 +269,10 @@ FLOW: dict[str, Any] = {
     "on_cancellation": [close_run],
 }
 """Options of every flow: ``@flow(**FLOW)``. Only root runs have a folder."""
+
+
+def _folder() -> Path:
+    folder = runs.current()
+    if folder is None:
+        raise RuntimeError("expected to be called in a flow run that has a folder, found none")
+    return folder

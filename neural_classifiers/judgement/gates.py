@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neural_classifiers.judgement.scores import CONSTANT, Comparison, compare_predictions, percent
+from neural_classifiers.judgement.names import CONSTANT, percent
+from neural_classifiers.judgement.scores import Comparison, compare_predictions
 
 MARGIN = 0.05  # of the share of right answers on a slice
 MIN_SLICE_ROWS = 20  # of fewer, one row is more than the margin

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neural_classifiers.judgement.scores import SERVING, SIMPLE, percent, wilson_interval
+from neural_classifiers.judgement.names import SERVING, SIMPLE, percent
+from neural_classifiers.judgement.scores import wilson_interval
 
 __all__ = [
     "deciding_words",

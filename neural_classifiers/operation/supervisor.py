@@ -3,8 +3,8 @@
 ``up`` starts the server, deploys ``prefect.yaml`` (`operation.deployments`), starts the worker and
 then watches: a part that ends or a server that no longer answers is started again, after a wait
 that doubles up to a minute; a run whose process is gone is told to have crashed, so that Retry
-takes it. It stops what it started, by process group and by descent, and nothing else. Each part writes to a
-pipe; all lines come out as one log, with the time and the part in front.
+takes it. It stops what it started, by process group and by descent, and nothing else. Each part
+writes to a pipe; all lines come out as one log, with the time and the part in front.
 
 What is up stands in ``.prefect/up.json`` and is true while ``.prefect/up.lock`` is held, which the
 kernel ends with the process. Nothing here imports Prefect: the watcher stays small.

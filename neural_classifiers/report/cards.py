@@ -7,7 +7,8 @@ and parameters come out of files: they are hostile input, neutralised as in the 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from neural_classifiers.judgement.scores import Scores, model_title, percent
+from neural_classifiers.judgement.names import percent
+from neural_classifiers.judgement.scores import Scores, model_title
 from neural_classifiers.report.pages import plain, searched_in_words
 
 __all__ = ["render_card"]

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from neural_classifiers.comments.drift import Profile
-from neural_classifiers.judgement.scores import Candidate, rank_candidates
+from neural_classifiers.search.candidates import Candidate, rank_candidates
 
 BLUE, ORANGE, INK, FAINT, RULE = "#0072B2", "#D55E00", "#1A1A1A", "#5F5F5F", "#D0D0D0"
 STYLE = {

@@ -16,16 +16,15 @@ from sklearn.base import is_classifier
 from sklearn.utils import resample
 
 from neural_classifiers.search.cv_results import add_scores, parameter_columns
+from neural_classifiers.search.fits import Share, fit_share
 from neural_classifiers.search.plan import (
     SearchPlan,
     SearchResults,
-    Share,
     Store,
     check_parameter,
-    collect,
-    fit_share,
     plan_search,
 )
+from neural_classifiers.search.results import collect
 
 __all__ = ["Halving", "Round", "halve"]
 

@@ -21,15 +21,8 @@ from typing import Any, Protocol
 
 from threadpoolctl import threadpool_limits
 
-from neural_classifiers.search.plan import (
-    FinishedFit,
-    Ledger,
-    SearchPlan,
-    Share,
-    Store,
-    make_features,
-    missing_jobs,
-)
+from neural_classifiers.search.fits import FinishedFit, Ledger, Share, make_features, missing_jobs
+from neural_classifiers.search.plan import SearchPlan, Store
 from neural_classifiers.search.shared import Handle, SharedValues
 from neural_classifiers.search.training import Features, Job, train
 

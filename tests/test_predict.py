@@ -221,9 +221,9 @@ def test_a_hostile_text_is_answered_or_rejected(model, text):
 
 def test_the_rules_are_those_of_great_expectations(tmp_path):
     """The suite that guards training, and what prediction uses in its place, row for row."""
-    from neural_classifiers.comments.expectations import Validator
     from neural_classifiers.comments.rows import Layout, Part, read_comments
     from neural_classifiers.comments.rules import faults, row_rules
+    from neural_classifiers.comments.validator import Validator
 
     lines = b"".join(dirty_lines(3000)) + "".join(
         json.dumps({"cat": "sports", "txt": text}) + "\n" for text in HOSTILE

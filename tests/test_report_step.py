@@ -10,7 +10,7 @@ from test_history import Written
 
 from neural_classifiers.engine.runs import FLOW
 from neural_classifiers.engine.step import step
-from neural_classifiers.judgement.scores import rank_candidates
+from neural_classifiers.search.candidates import rank_candidates
 from tasks import report
 from tasks.report import columns_of, finish
 

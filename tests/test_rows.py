@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from neural_classifiers.comments import formats
 from neural_classifiers.comments.rows import (
-    SCHEMA,
     CommentFileError,
     Layout,
     Part,
@@ -23,6 +22,7 @@ from neural_classifiers.comments.rows import (
     draw_rows,
     read_comments,
 )
+from neural_classifiers.comments.schemas import SCHEMA
 
 GOOD = b'{"cat": "sports", "txt": "Barely better"}\n'
 ROWS = [

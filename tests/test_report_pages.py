@@ -12,13 +12,9 @@ from markdown_it import MarkdownIt
 
 from neural_classifiers.judgement.scores import compare_predictions, score_predictions
 from neural_classifiers.report.cards import render_card
-from neural_classifiers.report.pages import (
-    DEPARTURES,
-    MARKDOWN_BYTES_MAX,
-    plain,
-    render_markdown,
-    render_report,
-)
+from neural_classifiers.report.departures import DEPARTURES
+from neural_classifiers.report.markdown import MARKDOWN_BYTES_MAX, render_markdown
+from neural_classifiers.report.pages import plain, render_report
 from neural_classifiers.report.plots import plot_digits
 
 HOSTILE = (
