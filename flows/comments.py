@@ -14,7 +14,7 @@ from neural_classifiers.comments.models.grids import (
     Method,
     Scoring,
 )
-from neural_classifiers.comments.rows import Sample
+from neural_classifiers.comments.rows import SampleSize
 from neural_classifiers.engine.branches import failures, succeeded
 from neural_classifiers.engine.form import with_form
 from neural_classifiers.engine.runs import FLOW
@@ -41,7 +41,7 @@ SEED = 34  # notebook, "Load and Clean Comment Data"
 @with_form
 def classify_comments(
     source: str = "short-texts",
-    sample: Sample | None = None,
+    sample: SampleSize | None = None,
     categories: list[str] | None = None,
     text_column: str = "txt",
     label_column: str = "cat",

@@ -4,17 +4,21 @@ from pathlib import Path
 
 from neural_classifiers.comments.models.grids import CONSTANT_GRID, Scoring
 from neural_classifiers.engine.step import step
-from tasks.references import Model, Sample, Split
+from tasks.references import Model, SearchSample, Split
 from tasks.searches import Search, search_at_once
 
 
 @step(threads=1)
-def fit_constant(split: Split, folds: int, seed: int, sample: Sample | None, folder: Path) -> Model:
+def fit_constant(
+    split: Split, folds: int, seed: int, search_sample: SearchSample | None, folder: Path
+) -> Model:
     """The commonest category, whatever the comment says."""
     from neural_classifiers.comments.models.pipelines import constant_pipeline
 
     pipeline = constant_pipeline()
-    wanted = Search("constant", pipeline, CONSTANT_GRID, split, folds, seed, sample=sample)
+    wanted = Search(
+        "constant", pipeline, CONSTANT_GRID, split, folds, seed, search_sample=search_sample
+    )
     return search_at_once(wanted, folder)
 
 
@@ -25,7 +29,7 @@ def search_linear(
     folds: int,
     seed: int,
     scoring: Scoring,
-    sample: Sample | None,
+    search_sample: SearchSample | None,
     folder: Path,
 ) -> Model:
     """The best of the linear models, over words and n-grams of characters."""
@@ -40,6 +44,6 @@ def search_linear(
         seed=seed,
         scoring=scoring,
         is_calibrated=True,
-        sample=sample,
+        search_sample=search_sample,
     )
     return search_at_once(wanted, folder)

@@ -8,7 +8,7 @@ from neural_classifiers.comments.rows import (
     Layout,
     Parsed,
     Part,
-    Sample,
+    SampleSize,
     count_rows,
     draw_rows,
     read_rows,
@@ -27,7 +27,7 @@ from tasks.row_work import parse_batch
 @step()
 def ingest_comments(
     raw: Source,
-    sample: Sample | None,
+    sample: SampleSize | None,
     seed: int,
     text_column: str,
     label_column: str,
@@ -50,7 +50,7 @@ def ingest_comments(
 def read_source(
     raw: Source,
     layout: Layout,
-    sample: Sample | None,
+    sample: SampleSize | None,
     seed: int,
     folder: Path,
     keep: Path,

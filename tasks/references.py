@@ -203,7 +203,7 @@ class NearDuplicates(Reference):
         )
 
 
-class Sample(Reference):
+class SearchSample(Reference):
     """Some of the training comments: columns and order are those of the training set."""
 
     train: File

@@ -6,7 +6,7 @@ from neural_classifiers.arrays.threads import set_tensorflow_threads
 from neural_classifiers.comments.models.grids import Grid, Method, Scoring
 from neural_classifiers.engine.step import step
 from tasks.model_files import save_keras_pipeline
-from tasks.references import Fits, Model, Sample, Split
+from tasks.references import Fits, Model, SearchSample, Split
 from tasks.searches import (
     KERAS_LIBRARIES,
     Search,
@@ -19,7 +19,7 @@ from tasks.searches import (
 
 @step(threads=1, attempts=3, task_run_name="fit_keras-{fold}")
 def fit_keras(
-    split: Split | Sample, grid: Grid, fold: int, folds: int, seed: int, folder: Path
+    split: Split | SearchSample, grid: Grid, fold: int, folds: int, seed: int, folder: Path
 ) -> Fits:
     """Every candidate on one fold; one training a batch size serves all its epoch counts."""
     return fit_fold(fit_keras, _search(split, grid, folds, seed), fold, folder)
@@ -34,11 +34,11 @@ def search_keras(
     fits: list[Fits],
     scoring: Scoring,
     method: Method,
-    sample: Sample | None,
+    search_sample: SearchSample | None,
     folder: Path,
 ) -> Model:
     """The best candidate over the folds, fitted on the whole training set."""
-    wanted = _search(split, grid, folds, seed, scoring, sample)
+    wanted = _search(split, grid, folds, seed, scoring, search_sample)
     if method == "halving":
         return choose_by_halving(search_keras, wanted, folder)
     return choose_model(wanted, fits, folder)
@@ -46,7 +46,12 @@ def search_keras(
 
 @step(threads=1)
 def search_keras_improved(
-    split: Split, grid: Grid, folds: int, seed: int, sample: Sample | None, folder: Path
+    split: Split,
+    grid: Grid,
+    folds: int,
+    seed: int,
+    search_sample: SearchSample | None,
+    folder: Path,
 ) -> Model:
     """A network made for unequal classes, chosen by macro-F1, its probabilities calibrated."""
     from neural_classifiers.comments.models.pipelines import improved_keras_pipeline
@@ -61,7 +66,7 @@ def search_keras_improved(
         seed=seed,
         scoring="f1_macro",
         is_calibrated=True,
-        sample=sample,
+        search_sample=search_sample,
         save=save_keras_pipeline,
         libraries=KERAS_LIBRARIES,
     )
@@ -69,12 +74,12 @@ def search_keras_improved(
 
 
 def _search(
-    split: Split | Sample,
+    split: Split | SearchSample,
     grid: Grid,
     folds: int,
     seed: int,
     scoring: Scoring = "accuracy",
-    sample: Sample | None = None,
+    search_sample: SearchSample | None = None,
 ) -> Search:
     from neural_classifiers.comments.models.pipelines import keras_pipeline
 
@@ -87,7 +92,7 @@ def _search(
         folds=folds,
         seed=seed,
         scoring=scoring,
-        sample=sample,
+        search_sample=search_sample,
         save=save_keras_pipeline,
         libraries=KERAS_LIBRARIES,
     )

@@ -25,7 +25,7 @@ from neural_classifiers.engine.records import File
 from neural_classifiers.engine.step import body_of, key_of
 from neural_classifiers.judgement.held_out import HeldOut, _held_out
 from tasks.model_files import save_pipeline
-from tasks.references import Fits, Model, Sample, Split, read_comments
+from tasks.references import Fits, Model, SearchSample, Split, read_comments
 
 if TYPE_CHECKING:
     from neural_classifiers.search.fits import FinishedFit, Share
@@ -50,7 +50,7 @@ class Search:
     pipeline : Pipeline
         Unfitted.
     grid : dict of str to list
-    split : Split or Sample
+    split : Split or SearchSample
         For the fits of a fold the comments searched on; for a whole search the split.
     folds, seed : int
     scoring : str
@@ -61,7 +61,7 @@ class Search:
         are shifted towards rare classes too, and candidates are judged by shifted answers.
         With a sample both are learnt on a fold of all training comments, held out from one more
         fit.
-    sample : Sample or None
+    search_sample : SearchSample or None
         The comments to search on; all training comments where there is none.
     save : callable
         Writes a fitted pipeline. A parameter, so that only the search of the Keras network
@@ -73,12 +73,12 @@ class Search:
     name: str
     pipeline: Any
     grid: Grid | list[Grid]
-    split: Split | Sample
+    split: Split | SearchSample
     folds: int
     seed: int
     scoring: str = "accuracy"
     is_calibrated: bool = False
-    sample: Sample | None = None
+    search_sample: SearchSample | None = None
     save: Save = save_pipeline
     libraries: tuple[str, ...] = SCIKIT_LIBRARIES
 
@@ -101,7 +101,7 @@ class Search:
     @property
     def searched(self) -> File:
         """The table of the comments that candidates are tried on."""
-        return (self.sample or self.split).train
+        return (self.search_sample or self.split).train
 
     @property
     def is_shifted(self) -> bool:
@@ -173,7 +173,7 @@ def search_at_once(wanted: Search, folder: Path) -> Model:
         return keep_model(wanted, plan, results, folder)
     answers = held_out_answers(plan, results, store)
     held_out = _held_out(plan.y, answers, wanted.is_shifted)
-    if wanted.sample:
+    if wanted.search_sample:
         of_all = _held_out_of_all(wanted, plan.candidates[results.best_index_ or 0])
         held_out = held_out._replace(temperature=of_all.temperature, offsets=of_all.offsets)
     return keep_model(wanted, plan, results, folder, held_out)
@@ -232,7 +232,7 @@ def _tell_progress(fit: "FinishedFit", parts: int = 1) -> None:
 
 def _tell_final(wanted: Search, done: int) -> None:
     """Say how many fits on all comments are done, where the search was on fewer."""
-    if wanted.sample:
+    if wanted.search_sample:
         unit = f"fits on all {wanted.split.rows_train:,} training comments"
         progress.tell(done, 2 if wanted.is_calibrated else 1, unit)
 
@@ -249,7 +249,7 @@ def keep_model(
     from neural_classifiers.report.plots import plot_grid, plot_grid_effects
     from neural_classifiers.search.plan import refit
 
-    every = read_comments(wanted.split.train) if wanted.sample else None
+    every = read_comments(wanted.split.train) if wanted.search_sample else None
     _tell_final(wanted, 1 if held_out else 0)
     fitted = refit(plan, results, every)
     _tell_final(wanted, 2 if held_out else 1)

@@ -15,7 +15,7 @@ from neural_classifiers.operation import cli
 from tasks.baselines import fit_constant, search_linear
 from tasks.explain import examine_training
 from tasks.model_files import load_pipeline
-from tasks.references import Sample, Split
+from tasks.references import SearchSample, Split
 from tasks.sample import draw_sample
 from tasks.search_keras import search_keras_improved
 from tasks.search_scikit import fit_scikit, search_scikit, search_scikit_improved
@@ -65,7 +65,7 @@ def two_linear_models(monkeypatch):
 
 
 @pytest.fixture
-def sample(split, home) -> Sample:
+def sample(split, home) -> SearchSample:
     return body_of(draw_sample)(split, N, SEED, FOLDS, made(home / "sample"))
 
 

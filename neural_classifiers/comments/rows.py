@@ -39,12 +39,12 @@ __all__ = [
     "Counted",
     "Layout",
     "Part",
-    "Sample",
+    "SampleSize",
     "count_rows",
     "read_comments",
 ]
 
-Sample = int | Literal["all"]
+SampleSize = int | Literal["all"]
 
 SAMPLE = 3000  # notebook, "Load and Clean Comment Data"
 SEED = 34  # notebook, "Load and Clean Comment Data"
@@ -99,7 +99,7 @@ def count_rows(parts: Sequence[Part], layout: Layout) -> Counted:
 
 
 def draw_rows(
-    n_rows: int, name: str, sample: Sample | None = None, seed: int = SEED
+    n_rows: int, name: str, sample: SampleSize | None = None, seed: int = SEED
 ) -> NDArray[np.int64] | None:
     """Positions of the rows to read, drawn without replacement, rising; None for every row.
 
