@@ -11,7 +11,7 @@ from neural_classifiers.engine.records import File
 from neural_classifiers.engine.step import step
 from neural_classifiers.judgement.names import CONSTANT, SERVING, SIMPLE
 from tasks.model_files import load_pipeline
-from tasks.references import Examined, Explained, Model, SearchSample, Scored, Split, read_comments
+from tasks.references import Examined, Explained, Model, Scored, SearchSample, Split, read_comments
 
 N_OCCLUDED = 3  # comments, each answered again without each of its words
 

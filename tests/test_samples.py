@@ -183,7 +183,13 @@ def test_the_same_sample_of_other_comments_is_not_searched_again(split, sample, 
 
     def keys(whole):
         fit = {"split": sample, "grid": GRID, "fold": 0, "folds": FOLDS, "seed": SEED}
-        search = {"split": whole, "grid": GRID, "folds": FOLDS, "seed": SEED, "sample": sample}
+        search = {
+            "split": whole,
+            "grid": GRID,
+            "folds": FOLDS,
+            "seed": SEED,
+            "search_sample": sample,
+        }
         return key_of(body_of(fit_scikit), fit), key_of(body_of(search_scikit), search)
 
     (fits, search), (fits_again, search_again) = keys(split), keys(other)
