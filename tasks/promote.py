@@ -24,6 +24,7 @@ from neural_classifiers.comments.drift import Profiler
 from neural_classifiers.engine import history, paths, runs
 from neural_classifiers.engine.records import Reference, write_durably
 from neural_classifiers.engine.step import UNRECORDED, remember_name
+from neural_classifiers.errors import RefusedError
 from neural_classifiers.judgement.gates import Gate, Rival, judge_candidate
 from neural_classifiers.judgement.names import CONSTANT, RIVALS, SERVING
 from neural_classifiers.judgement.weaknesses import slices_of
@@ -51,7 +52,7 @@ N_EXAMPLES = 32  # recorded with their probabilities
 EXAMPLE_CHARACTERS = 4000
 
 
-class NothingToPromoteError(ValueError):
+class NothingToPromoteError(RefusedError):
     """A run has no model that could be promoted: says what was expected and what came."""
 
 
