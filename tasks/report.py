@@ -70,7 +70,7 @@ def finish(branches: Sequence[PrefectFuture[Any] | State]) -> State:
     why = "; ".join(f"{name}: {message}" for name, message in failed.items())
     if runtime.flow_run.id != run["run_id"]:  # one half of two
         return Failed(message=why) if failed else Completed(message=f"{len(branches)} branches")
-    done = why or _done(run)
+    done = why or runs.steps_in_words(run)
     get_run_logger().info("%s", done)
     _summarise(folder, f"**Failed**: {why}" if failed else f"**Completed**: {done}")
     return Failed(message=why) if failed else Completed(message=done)
@@ -250,15 +250,6 @@ def report_digits(
         "failed": list(failed),
     }
     _write(folder, "digits", section, metrics)
-
-
-def _done(run: Mapping[str, Any]) -> str:
-    """What the last attempt took, in a line."""
-    steps = [step for step in run["steps"] if step["attempt"] == run["attempts"]]
-    computed = sum(not step["hit"] for step in steps)
-    if not computed:
-        return f"nothing new: all {len(steps)} steps came from the cache"
-    return f"{computed} of {len(steps)} steps computed, {len(steps) - computed} from the cache"
 
 
 def _summarise(folder: Path, outcome: str) -> None:

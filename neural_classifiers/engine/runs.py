@@ -15,7 +15,7 @@ import platform
 import signal
 import sys
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -106,6 +106,15 @@ def wants_fresh(step: str, key: str, known: Collection[str]) -> bool:
     folder = current()
     done = read(folder)["steps"] if folder else []
     return not any(s["key"] == key and s.get("refreshed") and "error" not in s for s in done)
+
+
+def steps_in_words(run: Mapping[str, Any]) -> str:
+    """How many steps the last attempt of a run computed, and how many came from the cache."""
+    steps = [step for step in run["steps"] if step["attempt"] == run["attempts"]]
+    computed = sum(not step["hit"] for step in steps)
+    if not computed:
+        return f"nothing new: all {len(steps)} steps came from the cache"
+    return f"{computed} of {len(steps)} steps computed, {len(steps) - computed} from the cache"
 
 
 def versions() -> dict[str, str]:
