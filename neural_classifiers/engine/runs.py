@@ -28,7 +28,7 @@ from prefect.states import State
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.callables import get_parameter_defaults
 
-from neural_classifiers.engine import alerts, locks, paths, runs
+from neural_classifiers.engine import alerts, locks, paths
 from neural_classifiers.engine.records import locked, write_durably
 from neural_classifiers.engine.settings import SettingsError, read_settings
 
@@ -50,6 +50,20 @@ def current() -> Path | None:
 
 
 @lru_cache(maxsize=64)
+def run_folder() -> Path:
+    """The folder of the root run that the caller belongs to.
+
+    Raises
+    ------
+    RuntimeError
+        Outside a flow run that has a folder.
+    """
+    folder = current()
+    if folder is None:
+        raise RuntimeError("expected to be called in a flow run that has a folder, found none")
+    return folder
+
+
 def _root_of(flow_run_id: str) -> str:
     """Root run of a flow run; asks the server, so once for each flow run."""
     return str(prefect.runtime.flow_run.root_flow_run_id or flow_run_id)
@@ -278,10 +292,3 @@ FLOW: dict[str, Any] = {
     "on_cancellation": [close_run],
 }
 """Options of every flow: ``@flow(**FLOW)``. Only root runs have a folder."""
-
-
-def _folder() -> Path:
-    folder = runs.current()
-    if folder is None:
-        raise RuntimeError("expected to be called in a flow run that has a folder, found none")
-    return folder
