@@ -49,7 +49,6 @@ def current() -> Path | None:
     return folder_of(_root_of(flow_run_id)) if flow_run_id else None
 
 
-@lru_cache(maxsize=64)
 def run_folder() -> Path:
     """The folder of the root run that the caller belongs to.
 
@@ -64,6 +63,7 @@ def run_folder() -> Path:
     return folder
 
 
+@lru_cache(maxsize=64)
 def _root_of(flow_run_id: str) -> str:
     """Root run of a flow run; asks the server, so once for each flow run."""
     return str(prefect.runtime.flow_run.root_flow_run_id or flow_run_id)
