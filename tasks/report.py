@@ -20,8 +20,9 @@ from prefect.states import Completed, Failed, State
 from neural_classifiers.digits.scores import best_seed, spread_of_seeds
 from neural_classifiers.engine import history, paths, runs
 from neural_classifiers.engine.branches import failures
-from neural_classifiers.engine.records import File, write_durably
-from neural_classifiers.engine.runs import _folder
+from neural_classifiers.engine.files import write_durably
+from neural_classifiers.engine.records import File
+from neural_classifiers.engine.run_folder import METRICS, REPORT, SECTIONS, read_sections
 from neural_classifiers.engine.step import UNRECORDED
 from neural_classifiers.report.cards import render_card
 from neural_classifiers.report.markdown import render_markdown
@@ -48,8 +49,6 @@ from tasks.references import (
     digest_of_files,
 )
 
-SECTIONS, METRICS, REPORT = "report.json", "metrics.json", "report.html"
-
 _SHORT = {  # the table is as wide as its names
     "rank_test_score": "rank",
     "mean_test_score": "score",
@@ -62,7 +61,7 @@ TABLE_ROWS = 300  # of a table artifact: the UI pages it, the server stores it w
 
 def finish(branches: Sequence[PrefectFuture[Any] | State]) -> State:
     """The state of a flow whose branches have ended: Failed, naming what failed, or Completed."""
-    failed, folder = failures(branches), _folder()
+    failed, folder = failures(branches), runs.current_folder()
     with runs.updating(folder) as run:
         run["failed"] = [*run["failed"], *failed]
     if failed and (folder / SECTIONS).exists():
@@ -93,7 +92,7 @@ def report_comments(
 
     `findings_beside` holds what of ``near``, ``examined`` and ``explained`` there is.
     """
-    folder = _folder()
+    folder = runs.current_folder()
     near: NearDuplicates | None = findings_beside.get("near")
     examined: Examined | None = findings_beside.get("examined")
     explained: Explained | None = findings_beside.get("explained")
@@ -198,7 +197,7 @@ def report_digits(
     Of several seeds the network shown is the one that read the validation images best; the test
     accuracies of all are told beside it, and chose nothing.
     """
-    folder = _folder()
+    folder = runs.current_folder()
     by_name: dict[str, dict[int, TrainedDigits]] = {}
     for each in trained:
         by_name.setdefault(each.name, {})[each.seed] = each
@@ -254,7 +253,7 @@ def report_digits(
 
 def _summarise(folder: Path, outcome: str) -> None:
     """Show in the Prefect UI how the run went, what changed since last time, where files are."""
-    run = history.Run(folder, runs.read(folder))
+    run = history.Run.of(folder)
     before = _run_before(run)
     told = history.compare(before or run, run)
     scores = {
@@ -262,7 +261,7 @@ def _summarise(folder: Path, outcome: str) -> None:
         for name, (old, new, _) in told["scores"].items()
         if name.rpartition(".")[2] in history.HEADLINES
     }
-    steps = [step for step in run.told["steps"] if step["attempt"] == run.told["attempts"]]
+    steps = [step for step in run.json["steps"] if step["attempt"] == run.json["attempts"]]
     files = {"report": folder / REPORT, "run": folder, "records": paths.cache()}
     markdown = render_summary(
         {
@@ -285,7 +284,7 @@ def _run_before(run: history.Run) -> history.Run | None:
             other
             for other in history.all_runs()
             if other.began < run.began
-            and (other.told["flow"], other.status) == (run.told["flow"], "completed")
+            and (other.json["flow"], other.status) == (run.json["flow"], "completed")
         ),
         None,
     )
@@ -293,7 +292,7 @@ def _run_before(run: history.Run) -> history.Run | None:
 
 def _since_last(folder: Path) -> dict[str, Any] | None:
     """What differs from the last run, for the page; None of a first run."""
-    run = history.Run(folder, runs.read(folder))
+    run = history.Run.of(folder)
     before = _run_before(run)
     if before is None:
         return None
@@ -396,7 +395,7 @@ def _rows(model: Model) -> list[dict[str, Any]]:
 
 def _show(folder: Path) -> None:
     """Write the page of all sections so far."""
-    run, sections = runs.read(folder), json.loads((folder / SECTIONS).read_bytes())
+    run, sections = runs.read(folder), read_sections(folder)
     failed = dict.fromkeys(
         [n for told in sections.values() for n in told["failed"]] + run["failed"]
     )
@@ -407,7 +406,7 @@ def _show(folder: Path) -> None:
 
 def _publish(folder: Path, half: str) -> None:
     """Show a section in the Prefect UI."""
-    sections = {half: json.loads((folder / SECTIONS).read_bytes())[half]}
+    sections = {half: read_sections(folder)[half]}
     figures = _figures(folder, sections)
     markdown = render_markdown(runs.read(folder), sections, figures, sections[half]["failed"])
     create_markdown_artifact(markdown, key=f"report-{half}", description="What the run found")
@@ -425,7 +424,7 @@ def _write(folder: Path, name: str, section: dict[str, Any], metrics: dict[str, 
         whole = json.loads(path.read_bytes()) if path.exists() else {}
         write_durably(path, runs.as_json(whole | {name: part}))
     with runs.updating(folder) as run:
-        sections = json.loads((folder / SECTIONS).read_bytes())
+        sections = read_sections(folder)
         run["sources"] = {half: told["source"] for half, told in sections.items()}
         run["source"] = next(iter(run["sources"].values()))
     _show(folder)

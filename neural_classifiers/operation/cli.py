@@ -117,9 +117,9 @@ def _run(parsed: argparse.Namespace) -> int:
 
 
 def _tell_result(parsed: argparse.Namespace, state: Any) -> int:
-    from neural_classifiers.engine import runs
+    from neural_classifiers.engine import run_folder
 
-    folder = runs.folder_of(str(state.state_details.flow_run_id))
+    folder = run_folder.find_folder(str(state.state_details.flow_run_id))
     result = _result(state, folder)
     _tell(parsed, result, _in_words)
     return 0 if state.is_completed() else 1
@@ -177,11 +177,13 @@ def _result(state: Any, folder: Any) -> dict[str, Any]:
         "folder": str(folder) if folder else None,
     }
     if folder:
-        run = json.loads((folder / "run.json").read_bytes())
+        from neural_classifiers.engine import run_folder
+
+        run = run_folder.read(folder)
         result |= {"run_id": run["run_id"], "flow": run["flow"], "source": run["source"]}
-        report, metrics = folder / "report.html", folder / "metrics.json"
+        report = folder / run_folder.REPORT
         result["report"] = str(report) if report.exists() else None
-        result["metrics"] = json.loads(metrics.read_bytes()) if metrics.exists() else {}
+        result["metrics"] = run_folder.read_metrics(folder)
     return result
 
 
@@ -265,15 +267,15 @@ def _rerun(parsed: argparse.Namespace) -> int:
     [run] = _found(parsed.run)
     if run.status == "running":
         return _refused(f"{run.folder}: expected a run that ended, got one that is running")
-    if run.told["flow"] not in HOMES:
+    if run.json["flow"] not in HOMES:
         return _refused(f"{run.folder}: expected a run of {', '.join(HOMES)}")
     from neural_classifiers.operation.resume import NotResumableError, resume
 
-    module, _, name = HOMES[run.told["flow"]].partition(":")
+    module, _, name = HOMES[run.json["flow"]].partition(":")
     flow = getattr(importlib.import_module(module), name)
     ready()
     try:
-        state = resume(run.told["run_id"], flow, _say_who_waits)
+        state = resume(run.json["run_id"], flow, _say_who_waits)
     except NotResumableError as error:
         return _refused(error)
     return _tell_result(parsed, state)

@@ -21,7 +21,7 @@ from prefect.flow_engine import run_flow
 from prefect.flows import Flow
 from prefect.states import Crashed, Scheduled, State
 
-from neural_classifiers.engine import runs
+from neural_classifiers.engine import run_folder, runs
 from neural_classifiers.operation import temporary_server
 
 POLL_S, ALONE_S = 1.0, 60.0
@@ -110,8 +110,8 @@ def _wait_for_hooks(run_id: str) -> None:
     """Until the run's folder, if it is here, says its end: written after Prefect knows of it."""
     end = time.monotonic() + HOOKS.total_seconds()
     while time.monotonic() < end:
-        folder = runs.folder_of(run_id)
-        if folder is None or runs.read(folder)["finished"] is not None:
+        folder = run_folder.find_folder(run_id)
+        if folder is None or run_folder.read(folder)["finished"] is not None:
             return
         time.sleep(POLL_S / 10)
 
