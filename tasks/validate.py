@@ -8,7 +8,7 @@ from pathlib import Path
 from prefect import get_run_logger, task
 
 from neural_classifiers.comments.drift import Profile
-from neural_classifiers.engine import paths, run_folder, runs, workers
+from neural_classifiers.engine import paths, run_files, runs, workers
 from neural_classifiers.engine.folder_store import unfinished
 from neural_classifiers.engine.progress import reporter_for_rows
 from neural_classifiers.engine.records import File
@@ -36,8 +36,8 @@ def last_profile(raw: Source, ingested: Ingested) -> Last:
     for folder in sorted(paths.runs().glob("*/"), reverse=True):
         profile = folder / PROFILE
         try:
-            told = run_folder.read_sections(folder)["comments"]
-            is_completed = run_folder.read(folder)["status"] == "completed"
+            told = run_files.read_sections(folder)["comments"]
+            is_completed = run_files.read(folder)["status"] == "completed"
             same_source = told["source"]["name"] == raw.name
             other_rows = told["rows"]["digest"] != ingested.table.sha256
             if is_completed and same_source and other_rows and profile.is_file():

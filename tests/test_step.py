@@ -81,4 +81,4 @@ def test_every_file_of_an_argument_is_found(tmp_path):
 def test_a_caller_outside_a_run_has_no_folder():
     assert runs.current() is None
     with pytest.raises(RuntimeError, match="a flow run that has a folder, found none"):
-        runs.current_folder()
+        runs.run_folder()

@@ -5,7 +5,7 @@
 `runs`: `FLOW`, the options of every flow; the folder of the current run.
 `form`: `with_form`, descriptions of a flow's parameters in the UI.
 `records`: `File` and `Reference`, which steps hand each other; `recall`; the cache's layout.
-`run_folder`: the files in a run's folder, by name.
+`run_files`: the files in a run's folder, by name.
 `history`: past runs: find, describe, compare.
 `housekeeping`: verify, prune and export records.
 `progress`: `report`, for bodies that take long.

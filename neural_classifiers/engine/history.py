@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from neural_classifiers.engine import paths, run_folder
+from neural_classifiers.engine import paths, run_files
 from neural_classifiers.engine.records import (
     RECORD,
     Key,
@@ -21,6 +21,7 @@ from neural_classifiers.engine.records import (
     record_folders,
     set_aside_of,
 )
+from neural_classifiers.errors import RefusedError
 
 LAST = "last"
 PARTS = [part.name for part in fields(Key) if part.name != "step"]
@@ -29,8 +30,10 @@ _Made = dict[tuple[str, str, str], str]  # (part of the key, name, step) to dige
 _Name = TypeVar("_Name")
 
 
-class UnknownRunError(LookupError):
+class UnknownRunError(RefusedError):
     """No run, or more than one, goes by the name that was given."""
+
+    status = 2  # as for any misspelt command
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,13 @@ class Run:
     @classmethod
     def of(cls, folder: Path) -> "Run":
         """The run of a folder, as it is now."""
-        return cls(folder, run_folder.read(folder))
+        return cls(folder, run_files.read(folder))
 
     @cached_property
     def status(self) -> str:
         """As in ``run.json``; ``killed`` where it says running and no process holds the run."""
         status = str(self.json["status"])
-        return "killed" if status == "running" and not run_folder.is_alive(self.folder) else status
+        return "killed" if status == "running" and not run_files.is_alive(self.folder) else status
 
     @property
     def began(self) -> datetime:
@@ -69,7 +72,7 @@ class Run:
     @cached_property
     def metrics(self) -> dict[str, dict[str, dict[str, Any]]]:
         """``metrics.json``: half, model, score; empty where the run came to none."""
-        return run_folder.read_metrics(self.folder)
+        return run_files.read_metrics(self.folder)
 
 
 def all_runs() -> list[Run]:
@@ -82,13 +85,13 @@ def all_runs() -> list[Run]:
     """
     found = []
     for folder in paths.runs().glob("*/"):
-        if not (folder / run_folder.RUN).exists():  # killed before it was written
+        if not (folder / run_files.RUN).exists():  # killed before it was written
             continue
         try:
             run = Run.of(folder)
             found.append((run.began, folder.name, run))
         except (ValueError, KeyError) as error:
-            raise ValueError(f"{folder / run_folder.RUN}: expected a run, got {error!r}") from error
+            raise ValueError(f"{folder / run_files.RUN}: expected a run, got {error!r}") from error
     return [run for *_, run in sorted(found, key=lambda entry: entry[:2], reverse=True)]
 
 

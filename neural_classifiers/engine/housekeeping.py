@@ -29,9 +29,10 @@ from neural_classifiers.engine.records import (
     record_folders,
     set_aside_of,
 )
+from neural_classifiers.errors import RefusedError
 
 
-class InUseError(RuntimeError):
+class InUseError(RefusedError):
     """A run is going on (or a check, an export): nothing may be removed."""
 
 

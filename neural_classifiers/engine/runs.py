@@ -29,7 +29,7 @@ from prefect.utilities.callables import get_parameter_defaults
 
 from neural_classifiers.engine import alerts, locks, paths
 from neural_classifiers.engine.files import write_durably
-from neural_classifiers.engine.run_folder import (
+from neural_classifiers.engine.run_files import (
     RUN,
     as_json,
     find_folder,
@@ -56,7 +56,7 @@ def current() -> Path | None:
     return find_folder(_root_of(flow_run_id)) if flow_run_id else None
 
 
-def current_folder() -> Path:
+def run_folder() -> Path:
     """The folder of the root run that the caller belongs to.
 
     Raises

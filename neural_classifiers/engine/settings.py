@@ -11,6 +11,7 @@ from pydantic import Field, HttpUrl, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
 
 from neural_classifiers.engine import paths
+from neural_classifiers.errors import RefusedError
 
 PREFIX = "NEURAL_CLASSIFIERS_"
 
@@ -51,7 +52,7 @@ class Settings(BaseSettings):
         return auth
 
 
-class SettingsError(ValueError):
+class SettingsError(RefusedError):
     """A setting cannot be used: says which, what was expected and what came."""
 
 

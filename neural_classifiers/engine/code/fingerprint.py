@@ -51,7 +51,7 @@ MACHINERY = (
     "neural_classifiers.engine.paths",
     "neural_classifiers.engine.progress",
     "neural_classifiers.engine.records",
-    "neural_classifiers.engine.run_folder",
+    "neural_classifiers.engine.run_files",
     "neural_classifiers.engine.runs",
     "neural_classifiers.engine.settings",
     "neural_classifiers.engine.step",
