@@ -29,7 +29,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from neural_classifiers.checks import SourceError
 from neural_classifiers.engine import paths
-from neural_classifiers.engine.records import File, digest_of, write_durably
+from neural_classifiers.engine.files import write_durably
+from neural_classifiers.engine.records import File, digest_of
 from neural_classifiers.engine.step import UNRECORDED
 from tasks.references import Source
 

@@ -15,7 +15,7 @@ from flows.comments import classify_comments
 from flows.digits import classify_digits
 from flows.predict import predict_comments
 from neural_classifiers.digits.networks import FAST, NOTEBOOK
-from neural_classifiers.engine import history, runs
+from neural_classifiers.engine import history, run_files
 from neural_classifiers.operation import cli
 from neural_classifiers.serving import registry
 from neural_classifiers.serving.predict import read_images
@@ -60,7 +60,7 @@ def good(tmp_path_factory, prefect_server):
         source.write_text("\n".join([*lines, *DIRTY, lines[0]]) + "\n")
         asked = {**SMALL, "improved_grids": IMPROVED}
         states = [classify_comments(str(source), **asked, return_state=True) for _ in range(2)]
-        folders = [runs.folder_of(str(state.state_details.flow_run_id)) for state in states]
+        folders = [run_files.find_folder(str(state.state_details.flow_run_id)) for state in states]
         yield home, states, folders
 
 
@@ -238,7 +238,7 @@ def promoted_run(good):
             str(home / "comments.jsonl"), **SMALL, promote=promote, return_state=True
         )
         states.append(state)
-        folders.append(runs.folder_of(str(state.state_details.flow_run_id)))
+        folders.append(run_files.find_folder(str(state.state_details.flow_run_id)))
     return states, folders
 
 

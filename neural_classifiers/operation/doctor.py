@@ -4,8 +4,8 @@ Nothing is changed by looking. A row is ``well``, ``look`` (it works, and someth
 or ``ill`` (it does not work).
 """
 
+import contextlib
 import importlib.metadata
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from packaging.requirements import Requirement
 
-from neural_classifiers.engine import paths
+from neural_classifiers.engine import paths, run_files
+from neural_classifiers.engine.records import ASIDE, RECORD, record_folders
 from neural_classifiers.engine.settings import SettingsError, read_settings
 from neural_classifiers.operation import supervisor
 
@@ -184,16 +185,14 @@ def _last_run() -> Row:
     if run.status in ("completed", "running"):
         return Row("last run", WELL, found)
     do = f"neural-classifiers show {run.folder.name}; once mended, Retry or rerun"
-    return Row("last run", LOOK, f"{found}, {run.told['error']}", do)
+    return Row("last run", LOOK, f"{found}, {run.json['error']}", do)
 
 
 def _alerts() -> Row:
     alerts = []
-    for file in sorted(paths.runs().glob("*/run.json"), reverse=True)[:20]:
-        try:
-            alerts += json.loads(file.read_bytes()).get("alerts", [])
-        except ValueError:
-            continue
+    for folder in run_files.newest_first()[:20]:
+        with contextlib.suppress(OSError, ValueError):
+            alerts += run_files.read(folder).get("alerts", [])
     lost = [alert for alert in alerts if alert["fault"]]
     if lost:
         found = (
@@ -232,9 +231,9 @@ def _model() -> Row:
 def _cache() -> Row:
     files = [p for p in paths.cache().rglob("*") if p.is_file()] if paths.cache().is_dir() else []
     size = sum(path.stat().st_size for path in files)
-    records = sum(path.name == "record.json" and ".aside" not in path.parts for path in files)
+    records = sum((folder / RECORD).is_file() for folder in record_folders(paths.cache()))
     found = f"{records:,} records, {size / 1e6:,.0f} MB"
-    aside = list((paths.cache() / ".aside").glob("*/"))
+    aside = list((paths.cache() / ASIDE).glob("*/"))
     if aside:
         do = f"look at {aside[0].parent}, then remove it; neural-classifiers verify tells more"
         return Row("cache", LOOK, f"{found}; {len(aside)} set aside as damaged", do)

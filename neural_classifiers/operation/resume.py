@@ -21,7 +21,7 @@ from prefect.flow_engine import run_flow
 from prefect.flows import Flow
 from prefect.states import Crashed, Scheduled, State
 
-from neural_classifiers.engine import runs
+from neural_classifiers.engine import run_files, runs
 from neural_classifiers.errors import RefusedError
 from neural_classifiers.operation import temporary_server
 
@@ -111,8 +111,8 @@ def _wait_for_hooks(run_id: str) -> None:
     """Until the run's folder, if it is here, says its end: written after Prefect knows of it."""
     end = time.monotonic() + HOOKS.total_seconds()
     while time.monotonic() < end:
-        folder = runs.folder_of(run_id)
-        if folder is None or runs.read(folder)["finished"] is not None:
+        folder = run_files.find_folder(run_id)
+        if folder is None or run_files.read(folder)["finished"] is not None:
             return
         time.sleep(POLL_S / 10)
 

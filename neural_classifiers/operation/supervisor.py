@@ -31,7 +31,7 @@ from typing import Any, TextIO
 
 import psutil
 
-from neural_classifiers.engine import locks, paths
+from neural_classifiers.engine import locks, paths, run_files
 from neural_classifiers.errors import RefusedError
 
 POOL = "classifiers"
@@ -431,7 +431,7 @@ class _Watcher:
                 continue
             self._again_at[folder] = now + LOST_AGAIN_S
             with contextlib.suppress(OSError, ValueError, KeyError):
-                run_id = json.loads((folder / "run.json").read_bytes())["run_id"]
+                run_id = run_files.read(folder)["run_id"]
                 if is_answering(self._api, self._auth):
                     self._run("-m", "neural_classifiers.operation.resume", run_id)
         self._lost = lost

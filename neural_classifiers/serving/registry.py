@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from neural_classifiers.engine import locks, paths
-from neural_classifiers.engine.records import make_folder, write_durably
+from neural_classifiers.engine.files import make_folder, write_durably
 from neural_classifiers.serving.model import (
     KINDS,
     MANIFEST,
