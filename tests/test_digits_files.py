@@ -10,8 +10,9 @@ from PIL import Image
 
 from neural_classifiers.digits_files import read_npz, read_png
 from tasks import sources
+from tasks.downloads import to_idx
 from tasks.ingest_digits import _read
-from tasks.sources import SourceError, find_source, to_idx
+from tasks.sources import SourceError, find_source
 
 LABELS = np.arange(60, dtype=np.uint8) % 10
 IMAGES = np.random.default_rng(1).integers(0, 256, (60, 28, 28)).astype(np.uint8)

@@ -17,9 +17,9 @@ from flows.digits import classify_digits
 from flows.predict import predict_comments
 from neural_classifiers.digits import FAST, NOTEBOOK
 from tasks import history, runs, versions
+from tasks.downloads import to_idx
 from tasks.predictions import read_images
 from tasks.promote import promote as promote_model
-from tasks.sources import to_idx
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -11,8 +11,10 @@ import pytest
 import yaml
 
 from neural_classifiers.idx import read_idx
-from tasks import places, sources
-from tasks.sources import DownloadError, SourceError, find_source
+from tasks import downloads, places, sources
+from tasks.downloads import DownloadError
+from tasks.records import digest_of
+from tasks.sources import SourceError, find_source
 
 
 @pytest.fixture
@@ -21,12 +23,12 @@ def catalogue(home, monkeypatch):
     asked: list[str] = []
     content = b'{"cat": "a", "txt": "b"}\n'
 
-    def hand_out(way, files, beside):
+    def hand_out(way, files, folder):
         asked.append(way["way"])
         if way.get("fails"):
             raise DownloadError(way["fails"])
         for file in files:
-            (beside / file).write_bytes(content)
+            (folder / file).write_bytes(content)
 
     entry = {
         "kind": "comments",
@@ -42,7 +44,7 @@ def catalogue(home, monkeypatch):
     path = home / "catalog.yaml"
     path.write_text(yaml.safe_dump({"small": entry}))
     monkeypatch.setattr(places, "catalogue", lambda: path)
-    monkeypatch.setitem(sources._WAYS, "hand", hand_out)
+    monkeypatch.setitem(downloads.WAYS, "hand", hand_out)
 
     def rewrite(**changes):
         path.write_text(yaml.safe_dump({"small": entry | changes}))
@@ -127,32 +129,27 @@ def test_a_folder_of_digits_must_hold_the_four_files(home):
         find_source(str(home), "digits")
 
 
-def test_a_wheel_with_the_wrong_hash_is_refused_by_pip(home, monkeypatch):
-    shelf = home / "shelf"
+def test_files_are_taken_out_of_a_wheel_whose_hash_pip_has_checked(home, monkeypatch):
+    shelf, folder = home / "shelf", home / "folder"
     shelf.mkdir()
-    with zipfile.ZipFile(shelf / "p-1.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("p/data/c.txt", "text")
+    folder.mkdir()
+    wheel = shelf / "p-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("p/data/c.txt", "text")
+        archive.writestr(
+            "p-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: p\nVersion: 1.0\n"
+        )
+        archive.writestr("p-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
     monkeypatch.setenv("PIP_NO_INDEX", "1")  # real pip, no network
     monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
     way = {"requirement": "p==1.0", "sha256": "0" * 64, "folder": "p/data"}
 
     with pytest.raises(DownloadError, match=r"Expected sha256 0{64} Got [0-9a-f]{64}"):
-        sources._get_by_pip(way, ["c.txt"], home)
-    assert not (home / "c.txt").exists()
+        downloads.from_pip(way, ["c.txt"], folder)
+    assert not (folder / "c.txt").exists()
 
-
-def test_files_are_taken_out_of_a_wheel(home, monkeypatch):
-    def download(command, cwd=None):
-        assert "--require-hashes" in command
-        assert "--only-binary=:all:" in command
-        with zipfile.ZipFile(home / "p-1.0-py3-none-any.whl", "w") as wheel:
-            wheel.writestr("p/data/c.txt", "text")
-
-    monkeypatch.setattr(sources, "_call", download)
-    way = {"requirement": "p==1.0", "sha256": "0" * 64, "folder": "p/data"}
-    sources._get_by_pip(way, ["c.txt"], home)
-
-    assert (home / "c.txt").read_text() == "text"
+    downloads.from_pip(way | {"sha256": digest_of(wheel)}, ["c.txt"], folder)
+    assert (folder / "c.txt").read_text() == "text"
 
 
 def test_mnist_from_keras_gives_the_same_idx_files(home, monkeypatch):
@@ -164,7 +161,7 @@ def test_mnist_from_keras_gives_the_same_idx_files(home, monkeypatch):
         keras.datasets.mnist, "load_data", lambda: ((images, labels), (images, labels))
     )
     names = ["train-images", "train-labels", "test-images", "test-labels"]
-    sources._get_by_keras({}, names, home)
+    downloads.from_keras({}, names, home)
 
     assert read_idx((home / "train-images").read_bytes(), "").tolist() == images.tolist()
     assert (home / "test-labels").read_bytes() == bytes([0, 0, 8, 1, 0, 0, 0, 2, 3, 7])
@@ -173,20 +170,20 @@ def test_mnist_from_keras_gives_the_same_idx_files(home, monkeypatch):
 def test_files_of_an_installed_package_are_unzipped_or_the_package_is_named(home):
     way = {"folder": str(home / "share"), "package": "dataset-digits"}
     with pytest.raises(DownloadError, match=r"labels.gz \(of the package dataset-digits\)"):
-        sources._get_by_folder(way, ["labels"], home)
+        downloads.from_folder(way, ["labels"], home)
     (home / "share").mkdir()
     (home / "share" / "labels.gz").write_bytes(gzip.compress(b"seven"))
 
-    sources._get_by_folder(way, ["labels"], home)
+    downloads.from_folder(way, ["labels"], home)
 
     assert (home / "labels").read_bytes() == b"seven"
 
 
 def test_a_program_that_is_missing_is_named():
     with pytest.raises(DownloadError, match="expected the program no-such-program"):
-        sources._call(["no-such-program"])
+        downloads.call(["no-such-program"])
     with pytest.raises(DownloadError, match="ended with 3"):
-        sources._call([sys.executable, "-c", "raise SystemExit(3)"])
+        downloads.call([sys.executable, "-c", "raise SystemExit(3)"])
 
 
 def test_every_entry_of_our_catalogue_is_complete():
@@ -201,7 +198,7 @@ def test_every_entry_of_our_catalogue_is_complete():
             assert all(len(told["sha256"]) == 64 for told in entry.files.values())
         named = {told["category"] for told in entry.files.values() if "category" in told}
         assert named <= set(entry.categories)
-        assert all(way["way"] in sources._WAYS for way in entry.get)
+        assert all(way["way"] in downloads.WAYS for way in entry.get)
 
 
 def test_digits_from_csv_have_their_own_test_images(home):
