@@ -3,16 +3,22 @@
 import gzip
 import hashlib
 import sys
+import threading
 import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
+import pooch.core
 import pytest
 import yaml
 
 from neural_classifiers.idx import read_idx
 from tasks import downloads, places, sources
 from tasks.downloads import DownloadError
+from tasks.ingest import layout_of, read_source
 from tasks.records import digest_of
 from tasks.sources import SourceError, find_source
 
@@ -195,8 +201,8 @@ def test_every_entry_of_our_catalogue_is_complete():
         assert entry.citation
         assert entry.files
         if entry.files_of_categories is None:
-            assert all(len(told["sha256"]) == 64 for told in entry.files.values())
-        named = {told["category"] for told in entry.files.values() if "category" in told}
+            assert all(len(file["sha256"]) == 64 for file in entry.files.values())
+        named = {file["category"] for file in entry.files.values() if "category" in file}
         assert named <= set(entry.categories)
         assert all(way["way"] in downloads.WAYS for way in entry.get)
 
@@ -216,3 +222,109 @@ def test_digits_from_csv_have_their_own_test_images(home):
     assert (x_train.shape, x_test.shape) == ((80, 28, 28), (20, 28, 28))
     assert np.bincount(y_test).tolist() == [2] * 10
     assert np.bincount(y_train).tolist() == [8] * 10
+
+
+FILES = ["gaming.csv", "nfl.csv", "space.csv"]
+
+
+@pytest.fixture
+def server(catalogue, home, monkeypatch):
+    """Serves files of the catalogue; `faults`: for each what to do wrong, one a request."""
+    text = "created_utc,score,title,selftext\n" + '1.0,2,"A ""{0}"" post",text\n' * 200
+    files = {file: text.format(file).encode() for file in FILES}
+    faults: dict[str, list[str]] = {}
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            file = self.path.removeprefix("/data/")
+            asked.append(file)
+            fault = (faults.get(file) or [""]).pop(0)
+            if fault == "stall":
+                threading.Event().wait(1)
+                return
+            content = files[file]
+            self.send_response(int(fault) if fault.isdecimal() else 200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[: len(content) // 2] if fault == "cut" else content)
+
+        def log_message(self, *_):
+            pass
+
+    monkeypatch.setattr(pooch.core, "time", SimpleNamespace(sleep=lambda _: None))
+    monkeypatch.setattr(downloads, "TIMEOUT_S", 0.3)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True).start()
+        way = {"way": "https", "address": f"http://127.0.0.1:{http.server_port}/data/"}
+        catalogue[1](
+            get=[way],
+            files={file: {"category": file[0]} for file in FILES},  # no digests are known
+            text_columns=["title", "selftext"],
+        )
+        yield SimpleNamespace(way=way, files=files, faults=faults, asked=asked)
+        http.shutdown()
+
+
+def stays(home):
+    return {path.name for path in (home / "data/raw/small").iterdir()}
+
+
+def test_a_source_of_many_files_becomes_comments(server, home):
+    source = find_source("small", "comments")
+    layout = layout_of(source, "txt", "cat", None)
+    (home / "out").mkdir()
+    ingested = read_source(source, layout, None, 34, home / "out", home / "unfinished")
+
+    rows = pd.read_parquet(ingested.table.path)
+    assert rows["cat"].value_counts().to_dict() == dict.fromkeys("sng", 200)
+    assert rows["txt"].iloc[0] == 'A "gaming.csv" post\n\ntext'
+    assert find_source("small", "comments") == source
+    assert server.asked == FILES  # once
+
+
+@pytest.mark.parametrize("fault", ["cut", "503", "429", "stall"])
+def test_a_file_that_fails_is_asked_for_again_and_only_whole_ones_are_taken(server, home, fault):
+    server.faults["nfl.csv"] = [fault] * 2
+
+    files = find_source("small", "comments").files
+
+    assert {name: file.path.read_bytes() for name, file in files.items()} == server.files
+    assert server.asked.count("nfl.csv") == 3
+    assert stays(home) == {*FILES, "digests.json"}  # nothing half-written
+
+
+def test_what_came_whole_is_not_asked_for_again_by_the_next_run(server, home):
+    server.faults["nfl.csv"] = ["503"] * 5
+    with pytest.raises(
+        DownloadError, match=r"nfl\.csv: expected the file, got 503 .* 5 tries.* give a folder"
+    ):
+        find_source("small", "comments")
+    assert stays(home) == {".https"}  # all or none
+    server.asked.clear()
+
+    find_source("small", "comments")
+    assert server.asked == ["nfl.csv", "space.csv"]
+
+
+def test_an_address_that_is_not_there_is_named(server, catalogue):
+    catalogue[1](get=[{"way": "https", "address": "http://127.0.0.1:9/data/"}])
+
+    with pytest.raises(DownloadError, match=r"127\.0\.0\.1:9/data/c\.jsonl: .* refused"):
+        find_source("small", "comments")
+
+
+def test_a_file_whose_digest_is_another_is_not_taken(server, home):
+    (home / "folder").mkdir()
+
+    with pytest.raises(DownloadError, match=r"nfl\.csv: .*0{64}.* got .*[0-9a-f]{64}"):
+        downloads.from_https(server.way, {"nfl.csv": "0" * 64}, home / "folder")
+    assert not any(path.is_file() for path in home.glob("f*/**/*"))
+
+
+def test_a_file_that_is_no_longer_what_first_came_is_set_aside(server):
+    file = find_source("small", "comments").files["nfl.csv"].path
+    file.write_bytes(b"changed")
+
+    with pytest.raises(SourceError, match=r"expected sha256 [0-9a-f]{64}, got .*; set aside"):
+        find_source("small", "comments")
