@@ -57,10 +57,11 @@ bench: install ## searches and large files against their peers: POSTS=posts.json
 	$(if $(ONLY),,$(BIN)/python benchmarks/large.py floors '$(POSTS)' --rows 606000)
 	$(if $(ONLY),,$(BIN)/python benchmarks/large.py kills '$(POSTS)' --rows 606000)
 
-check: install ## lint, format, types
+check: install ## lint, format, types, imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 format: install ## lay the code out
 	$(BIN)/ruff check --fix --quiet

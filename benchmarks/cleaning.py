@@ -53,10 +53,10 @@ def main() -> None:
     from sklearn.metrics import f1_score
     from sklearn.model_selection import StratifiedKFold
 
-    from neural_classifiers.comments import count_rows, draw_rows, read_comments
-    from neural_classifiers.pipelines import linear_pipeline
-    from neural_classifiers.splits import split_comments
-    from neural_classifiers.text import clean_comments, cleaning_of
+    from neural_classifiers.comments.models.pipelines import linear_pipeline
+    from neural_classifiers.comments.rows import count_rows, draw_rows, read_comments
+    from neural_classifiers.comments.splits import split_comments
+    from neural_classifiers.comments.text import clean_comments, cleaning_of
     from tasks.ingest import layout_of, parts_of
     from tasks.sources import find_source
 

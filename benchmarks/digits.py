@@ -31,7 +31,10 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from neural_classifiers.digits import (
+from neural_classifiers.arrays.threads import set_tensorflow_threads
+from neural_classifiers.arrays.weights import weights_digest
+from neural_classifiers.digits.idx import read_idx
+from neural_classifiers.digits.networks import (
     PRESETS,
     DigitsPreset,
     build_network,
@@ -39,11 +42,8 @@ from neural_classifiers.digits import (
     to_pixels,
     validation_split,
 )
-from neural_classifiers.digits_training import _build_optimizer, _compile_step, train
-from neural_classifiers.idx import read_idx
-from neural_classifiers.threads import set_tensorflow_threads
-from neural_classifiers.weights import weights_digest
-from tasks.stores import FolderStore
+from neural_classifiers.digits.training import _build_optimizer, _compile_step, train
+from neural_classifiers.engine.folder_store import FolderStore
 
 THREADS = 2
 CHOICES: dict[str, dict[str, Any]] = {

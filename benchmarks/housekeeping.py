@@ -16,8 +16,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tasks import places
-from tasks.records import File, Key, Reference, recall
+from neural_classifiers.engine import paths
+from neural_classifiers.engine.records import File, Key, Reference, recall
 
 RUNS, KEPT = 50, 10
 CODE = {f"module.function_{i}": f"{i:064d}" for i in range(60)}  # as many parts as a real step
@@ -40,7 +40,7 @@ def make_records(n: int, size: int) -> list[tuple[str, str]]:
     made = []
     for i in range(n):
         key = Key(f"step_{i % 10}", {"seed": i}, {}, CODE, {"numpy": "2.4"})
-        recall(places.cache(), key, Table, work)
+        recall(paths.cache(), key, Table, work)
         made.append((key.step, key.digest))
     return made
 
@@ -50,7 +50,7 @@ def make_runs(records: list[tuple[str, str]]) -> None:
     share = len(records) // RUNS
     for i in range(RUNS):
         began = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=i)
-        folder = places.runs() / f"{began:%Y%m%dT%H%M%SZ}-run-{i}"
+        folder = paths.runs() / f"{began:%Y%m%dT%H%M%SZ}-run-{i}"
         folder.mkdir(parents=True)
         steps = [
             {"step": step, "key": key, "hit": False}
@@ -62,7 +62,7 @@ def make_runs(records: list[tuple[str, str]]) -> None:
 
 MEASURED = """
 import resource, sys
-from flows.cli import main
+from neural_classifiers.operation.cli import main
 status = main(sys.argv[1:])
 peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(f"peak {peak_mb:.0f} MB", file=sys.stderr)
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--bytes", type=int, default=100_000, help="of each record's file")
     parsed = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
-        places.use(Path(home))
+        paths.use(Path(home))
         started = time.monotonic()
         make_runs(make_records(parsed.records, parsed.bytes))
         print(f"{parsed.records:,} records made in {time.monotonic() - started:.1f} s")

@@ -48,8 +48,8 @@ MODELS = (
 
 def draw(path: Path, n: int, seed: int, shares: Mapping[str, float] | None) -> dict[str, Any]:
     """Cleaned training and test posts: `n` drawn, with these class shares or as they come."""
-    from neural_classifiers.splits import split_comments
-    from neural_classifiers.text import clean_comments
+    from neural_classifiers.comments.splits import split_comments
+    from neural_classifiers.comments.text import clean_comments
 
     rng = random.Random(seed)
     posts = short_texts(path) if path.is_dir() else posts_of(path)
@@ -89,7 +89,7 @@ def short_texts(folder: Path) -> list[tuple[str, str]]:
 
 def search_of(model: str, seed: int) -> tuple[Any, Any, str]:
     """Pipeline, grid and the score that chooses."""
-    from neural_classifiers import grids, pipelines
+    from neural_classifiers.comments.models import grids, pipelines
 
     made: dict[str, tuple[Any, Any, str]] = {
         "constant": (pipelines.constant_pipeline(), grids.CONSTANT_GRID, "accuracy"),
@@ -114,25 +114,28 @@ def judge(
     model: str, data: Mapping[str, Any], seed: int, fixed: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """Search, or take what a search chose; predict the test rows once."""
-    from neural_classifiers import calibration, search
-    from neural_classifiers.pipelines import in_names
+    from neural_classifiers.comments.models.pipelines import in_names
+    from neural_classifiers.judgement import calibration
+    from neural_classifiers.search.fits import fit_share
+    from neural_classifiers.search.plan import plan_search
+    from neural_classifiers.search.results import collect, held_out_answers
 
     began = time.monotonic()
     pipeline, grid, scoring = search_of(model, seed)
     train, test = data["train"], data["test"]
     is_shifted = scoring == "f1_macro"
     scorer = calibration.shifted_f1_macro if is_shifted else scoring
-    plan = search.plan(pipeline, grid, train["X"], train["y"], namespace="bench", scoring=scorer)
+    plan = plan_search(pipeline, grid, train["X"], train["y"], namespace="bench", scoring=scorer)
     classes, places = np.unique(plan.y, return_inverse=True)
     if fixed is not None:
         told = {key: fixed[key] for key in ("candidate", "temperature", "shift")}
     else:
         store: dict[str, bytes] = {}
-        search.fit_share(plan, store)
-        results = search.collect(plan, store)
+        fit_share(plan, store)
+        results = collect(plan, store)
         told = {"candidate": results.best_index_, "temperature": None, "shift": None}
         if is_shifted:
-            answers = search.held_out_answers(plan, results, store)
+            answers = held_out_answers(plan, results, store)
             logits = calibration.held_out_logits(answers, classes, len(places))
             told["temperature"] = calibration.fit_temperature(logits, places)
             logits = np.log(calibration.softmax(logits / told["temperature"]) + calibration.TINY)
@@ -155,7 +158,7 @@ def judge(
 
 def measure(name: str, posts: Path, only: Sequence[str]) -> None:
     """All models on all data of a comparison, those that were measured left out."""
-    from neural_classifiers.threads import set_tensorflow_threads
+    from neural_classifiers.arrays.threads import set_tensorflow_threads
 
     set_tensorflow_threads(1)
     RESULTS.mkdir(parents=True, exist_ok=True)
@@ -188,7 +191,11 @@ def read(name: str, seed: int, model: str) -> dict[str, Any] | None:
 
 def table_of_one(actual: Sequence[str], predicted: Mapping[str, Sequence[str]]) -> str:
     """Scores with 95 % intervals, and differences to the linear model with theirs."""
-    from neural_classifiers.scores import compare_predictions, f1_macro_interval, score_predictions
+    from neural_classifiers.judgement.scores import (
+        compare_predictions,
+        f1_macro_interval,
+        score_predictions,
+    )
 
     lines = [
         "| model | accuracy | macro-F1 | accuracy against linear | macro-F1 against linear |",
@@ -215,7 +222,7 @@ def table_of_one(actual: Sequence[str], predicted: Mapping[str, Sequence[str]]) 
 
 def table_of_seeds(of_models: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Means over the seeds with 95 % intervals (Student's t), and paired differences to linear."""
-    from neural_classifiers.scores import score_predictions
+    from neural_classifiers.judgement.scores import score_predictions
 
     scores = {
         model: np.array(

@@ -98,10 +98,10 @@ def file_of(posts: Path, n: int) -> Path:
 
 def step(name: str, source: str, folder: Path) -> str:
     """One step of ours, with what the step before left in `folder`; in words what it did."""
+    from neural_classifiers.engine.step import body_of
+    from neural_classifiers.engine.workers import cores
     from tasks import clean, ingest, split, validate
     from tasks.sources import find_source
-    from tasks.steps import body_of
-    from tasks.workers import cores
 
     own, keep = folder / name, folder / f"{name}.keep"
     own.mkdir()
@@ -144,7 +144,7 @@ def peer(name: str, source: str, folder: Path) -> str:
     from nltk.stem import PorterStemmer
     from sklearn.model_selection import train_test_split
 
-    from neural_classifiers.text import english_stop_words
+    from neural_classifiers.comments.text import english_stop_words
 
     what, memory = name.split("-")
     stem = PorterStemmer().stem
@@ -186,7 +186,7 @@ def floor(name: str, source: str, folder: Path) -> str:
             return f"{sum(1 for _ in file):,} lines"
     if name == "parse":
         return f"{sum(batch.num_rows for batch in pj.open_json(source)):,} rows"
-    from neural_classifiers.comments import count_rows, read_comments
+    from neural_classifiers.comments.rows import count_rows, read_comments
     from tasks.ingest import layout_of, parts_of
     from tasks.sources import find_source
 

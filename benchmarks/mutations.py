@@ -40,7 +40,7 @@ from typing import Any
 
 CORE, OWN = "neural_classifiers", ("neural_classifiers", "tasks")
 DEFAULT_RUN = ["run", "all", "--sample", "300"]
-COMMAND = "import sys; from flows.cli import main; sys.exit(main())"
+COMMAND = "import sys; from neural_classifiers.operation.cli import main; sys.exit(main())"
 PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -419,7 +419,7 @@ def main() -> int:
 def judged(copy: Path, found: list[dict[str, str]]) -> dict[Place, set[str]]:
     """For each place, the steps that rerun when it is changed."""
     sys.path.insert(0, str(copy))  # the copy's packages are the ones that fingerprints read
-    module = import_module("tasks.fingerprint")
+    module = import_module("neural_classifiers.engine.code.fingerprint")
     assert str(module.__file__).startswith(str(copy)), module.__file__
     names = {step["step"]: step["name"] for step in found}
 

@@ -31,7 +31,7 @@ COMMAND = Path(sys.executable).with_name("neural-classifiers")
 
 def posts_of(path: Path) -> list[dict[str, str]]:
     """Posts with a text that cleaning leaves something of."""
-    from neural_classifiers.comments import Layout, Part, read_comments
+    from neural_classifiers.comments.rows import Layout, Part, read_comments
 
     part = Part(path.name, lambda: path.open("rb"))
     rows = (row for batch in read_comments([part], Layout()) for row in batch.to_pylist())
@@ -40,38 +40,47 @@ def posts_of(path: Path) -> list[dict[str, str]]:
 
 def serve_linear(posts: list[dict[str, str]]) -> str:
     """Train the pipeline's linear model and let it serve; its version."""
-    from neural_classifiers import promoted
-    from neural_classifiers.models import model_to_bytes, parameters_digest
-    from neural_classifiers.pipelines import linear_pipeline
-    from neural_classifiers.text import CLEANINGS, clean_comments
-    from tasks import promote, seen, versions
+    from neural_classifiers.arrays.skops_bytes import model_to_bytes, parameters_digest
+    from neural_classifiers.comments.models.pipelines import linear_pipeline
+    from neural_classifiers.comments.text import CLEANINGS, clean_comments
+    from neural_classifiers.serving import registry, trained_on
+    from neural_classifiers.serving.model import (
+        CARD,
+        COMMENTS,
+        EXAMPLES,
+        FORMAT,
+        PIPELINE,
+        PROFILE,
+        SEEN,
+        cleaning_options,
+        examples_to_bytes,
+    )
+    from tasks import promote
 
     texts, labels = [p["txt"] for p in posts], [p["cat"] for p in posts]
     cleaned = clean_comments(texts)
     pipeline = linear_pipeline().fit(cleaned, labels)
     classes = [str(c) for c in pipeline.classes_]
     files = {
-        promoted.PIPELINE: model_to_bytes(pipeline),
-        promoted.CARD: b"{}",
-        promoted.EXAMPLES: promoted.examples_to_bytes(
-            texts[:32], pipeline.predict_proba(cleaned[:32])
-        ),
-        promoted.SEEN: promote.seen_to_bytes(seen.digests_of_texts(cleaned)),
-        promoted.PROFILE: promote.profile_to_bytes(texts, labels),
+        PIPELINE: model_to_bytes(pipeline),
+        CARD: b"{}",
+        EXAMPLES: examples_to_bytes(texts[:32], pipeline.predict_proba(cleaned[:32])),
+        SEEN: promote.seen_to_bytes(trained_on.digests_of_texts(cleaned)),
+        PROFILE: promote.profile_to_bytes(texts, labels),
     }
     manifest = {
-        "format": promoted.FORMAT,
-        "kind": promoted.COMMENTS,
+        "format": FORMAT,
+        "kind": COMMENTS,
         "model": "linear",
         "classes": classes,
         "parameters_sha256": parameters_digest(pipeline),
         "libraries": {},
-        "cleaning": promoted.cleaning_options(CLEANINGS["default"]),
+        "cleaning": cleaning_options(CLEANINGS["default"]),
     }
-    with versions.one_at_a_time():
-        version = versions.keep_version(versions.write_version(manifest, files))
-        versions.serve(promoted.COMMENTS, version)
-    size = sum(p.stat().st_size for p in versions.folder_of(version).iterdir())
+    with registry.one_at_a_time():
+        version = registry.keep_version(registry.write_version(manifest, files))
+        registry.serve(COMMENTS, version)
+    size = sum(p.stat().st_size for p in registry.folder_of(version).iterdir())
     n_words = len(pipeline[0].vocabulary_)
     print(f"{version}: {len(posts):,} posts, {n_words:,} features, {size / 1e6:.1f} MB on disk")
     return version
@@ -95,7 +104,7 @@ def different_features(model: Any, texts: list[str]) -> int:
     """Texts whose features differ in a bit between the step of a run and prediction."""
     import pyarrow as pa
 
-    from neural_classifiers.text import clean_column, porter_stemmer
+    from neural_classifiers.comments.text import clean_column, porter_stemmer
 
     cleaned = clean_column(pa.array(texts), stem=porter_stemmer()).to_pylist()
     trained = model._pipeline[:-1].transform(cleaned)
@@ -184,7 +193,7 @@ def main() -> None:
         peak = measured(command)[2]
         print(f"\na tenth of the rows, 0 workers: peak {peak:.0f} MB")
 
-        from tasks.predictions import load_serving, predict_texts
+        from neural_classifiers.serving.predict import load_serving, predict_texts
 
         model, texts = load_serving("comments"), [p["txt"] for p in posts[told.train :][:500]]
         took_ms = []

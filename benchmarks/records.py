@@ -18,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tasks.records import File, Key, Reference, recall
+from neural_classifiers.engine.records import File, Key, Reference, recall
 
 
 class Copied(Reference):

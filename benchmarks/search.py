@@ -46,8 +46,8 @@ MARK = "<!-- tables, by benchmarks/search.py -->"
 
 def training_posts(path: Path, n: int) -> dict[str, list[str]]:
     """Cleaned training posts: `n` drawn with the notebook's class shares, then its split."""
-    from neural_classifiers.splits import split_comments
-    from neural_classifiers.text import clean_comments
+    from neural_classifiers.comments.splits import split_comments
+    from neural_classifiers.comments.text import clean_comments
 
     by_class: dict[str, list[str]] = {label: [] for label in SHARES}
     content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
@@ -71,16 +71,16 @@ def training_posts(path: Path, n: int) -> dict[str, list[str]]:
 
 def scikit(data: dict[str, Any], side: str, **options: Any) -> dict[str, Any]:
     """The notebook's grid of scikit-learn's network."""
-    from neural_classifiers.grids import SCIKIT_GRID
-    from neural_classifiers.pipelines import scikit_pipeline
+    from neural_classifiers.comments.models.grids import SCIKIT_GRID
+    from neural_classifiers.comments.models.pipelines import scikit_pipeline
 
     return searched(scikit_pipeline(SEED), SCIKIT_GRID, data, side, **options)
 
 
 def keras(data: dict[str, Any], side: str, **options: Any) -> dict[str, Any]:
     """The notebook's grid of the Keras network; the peer's is scikeras as it comes."""
-    from neural_classifiers.grids import KERAS_GRID
-    from neural_classifiers.pipelines import keras_pipeline
+    from neural_classifiers.comments.models.grids import KERAS_GRID
+    from neural_classifiers.comments.models.pipelines import keras_pipeline
 
     if side == "ours":
         return searched(keras_pipeline(SEED), KERAS_GRID, data, side, **options)
@@ -101,7 +101,7 @@ def keras(data: dict[str, Any], side: str, **options: Any) -> dict[str, Any]:
 
 def plain_network(meta: dict[str, Any], compile_kwargs: dict[str, Any]) -> Any:
     """The notebook's network as its users write it."""
-    from neural_classifiers.networks import build_comment_mlp
+    from neural_classifiers.comments.models.networks import build_comment_mlp
 
     model = build_comment_mlp(meta["n_features_in_"], meta["n_classes_"])
     model.compile(**compile_kwargs)
@@ -119,7 +119,7 @@ def rows(data: dict[str, Any], side: str, **options: Any) -> dict[str, Any]:
     """Eighteen candidates of the notebook's, ten of them distinct, on one fold of many rows."""
     from sklearn.model_selection import StratifiedKFold
 
-    from neural_classifiers.pipelines import scikit_pipeline
+    from neural_classifiers.comments.models.pipelines import scikit_pipeline
 
     first = next(StratifiedKFold(5).split(data["X"], data["y"]))
     return searched(
@@ -140,20 +140,22 @@ def searched(
     """Scores and winner of a grid, by us or by `GridSearchCV`."""
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
-    from neural_classifiers import parallel, search
+    from neural_classifiers.search import parallel
+    from neural_classifiers.search.plan import plan_search, refit
+    from neural_classifiers.search.results import collect
 
     last = pipeline.steps[-1][0]
     cv = StratifiedKFold(5) if cv is None else cv
     if side == "ours":
         scoring = "accuracy" if refit else ["accuracy"]
-        plan = search.plan(
+        plan = plan_search(
             pipeline, grid, *data.values(), namespace="", cv=cv, scoring=scoring, refit=refit
         )
         store: dict[str, bytes] = {}
         share = parallel.fit(plan, store, workers=workers)
-        results = search.collect(plan, store)
+        results = collect(plan, store)
         if refit:
-            search.refit(plan, results)
+            refit(plan, results)
         table, best = results.cv_results_, results.best_params_
         done = {"fits": share.executed, "trainings": share.trainings}
     else:
@@ -189,21 +191,24 @@ def killed(data: dict[str, Any], side: str, folder: str) -> dict[str, Any]:
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import Pipeline
 
-    from neural_classifiers import parallel, search
-    from tasks.stores import FolderStore
+    from neural_classifiers.engine.folder_store import FolderStore
+    from neural_classifiers.search import parallel
+    from neural_classifiers.search.plan import plan_search
 
     network = Noted((6, 2), random_state=SEED)
     pipeline = Pipeline([("tfidf", TfidfVectorizer()), ("mlp", network)])
     grid = {"activation": ["identity", "tanh"], "solver": ["lbfgs", "adam"], "alpha": [1e-4, 1e-5]}
-    plan = search.plan(pipeline, grid, *data.values(), namespace="")
+    plan = plan_search(pipeline, grid, *data.values(), namespace="")
     return {"fits": parallel.fit(plan, FolderStore(Path(folder))).executed, "of": plan.n_fits}
 
 
 def grown(data: dict[str, Any], side: str) -> dict[str, Any]:
     """Fits executed by the notebook's grid, by one alpha more, and by another scoring."""
-    from neural_classifiers import parallel, search
-    from neural_classifiers.grids import SCIKIT_GRID
-    from neural_classifiers.pipelines import scikit_pipeline
+    from neural_classifiers.comments.models.grids import SCIKIT_GRID
+    from neural_classifiers.comments.models.pipelines import scikit_pipeline
+    from neural_classifiers.search import parallel
+    from neural_classifiers.search.plan import plan_search
+    from neural_classifiers.search.results import collect
 
     pipeline = scikit_pipeline(SEED)
     pipeline.set_params(mlp__max_iter=20)
@@ -215,10 +220,10 @@ def grown(data: dict[str, Any], side: str) -> dict[str, Any]:
         ("one more alpha", more, "accuracy"),
         ("another scoring", more, "f1_macro"),
     ):
-        plan = search.plan(pipeline, grid, *data.values(), namespace="", scoring=scoring)
+        plan = plan_search(pipeline, grid, *data.values(), namespace="", scoring=scoring)
         started = time.perf_counter()
         share = parallel.fit(plan, store)
-        search.collect(plan, store)
+        collect(plan, store)
         told[name] = {
             "fits": share.executed,
             "of": len(plan.candidates) * len(plan.folds),
@@ -235,8 +240,9 @@ def dask(data: dict[str, Any], side: str, n_workers: int) -> dict[str, Any]:
     from distributed import LocalCluster
     from sklearn.dummy import DummyClassifier
 
-    from neural_classifiers import parallel, search
-    from neural_classifiers.pipelines import scikit_pipeline
+    from neural_classifiers.comments.models.pipelines import scikit_pipeline
+    from neural_classifiers.search import parallel
+    from neural_classifiers.search.plan import plan_search
 
     local = {
         "processes": True,
@@ -245,16 +251,16 @@ def dask(data: dict[str, Any], side: str, n_workers: int) -> dict[str, Any]:
         "dashboard_address": None,
     }
     with LocalCluster(n_workers=n_workers, protocol="tcp", **local) as cluster:
-        warm = search.plan(
+        warm = plan_search(
             scikit_pipeline(SEED), {"max_iter": [1, 2]}, *data.values(), namespace=""
         )
         parallel.fit(warm, {}, workers=cluster.scheduler_address)
-        plan = search.plan(scikit_pipeline(SEED), DASK_GRID, *data.values(), namespace="")
+        plan = plan_search(scikit_pipeline(SEED), DASK_GRID, *data.values(), namespace="")
         started = time.perf_counter()
         parallel.fit(plan, {}, workers=cluster.scheduler_address)
         seconds = time.perf_counter() - started
         nothing = {"constant": data["y"][:1] * 1, "random_state": list(range(200))}
-        empty = search.plan(
+        empty = plan_search(
             DummyClassifier(strategy="constant"), nothing, data["X"], data["y"], namespace=""
         )
         started = time.perf_counter()

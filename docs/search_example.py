@@ -7,8 +7,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from neural_classifiers import parallel, search
-from tasks.stores import FolderStore  # or any MutableMapping[str, bytes], a dict for one
+from neural_classifiers.engine.folder_store import (
+    FolderStore,  # or any MutableMapping[str, bytes], a dict for one
+)
+from neural_classifiers.search import parallel
+from neural_classifiers.search.plan import plan_search, refit
+from neural_classifiers.search.results import collect
 
 if __name__ == "__main__":  # worker processes import this file again
     X, y = load_wine(return_X_y=True)
@@ -16,8 +20,8 @@ if __name__ == "__main__":  # worker processes import this file again
     grid = {"C": [0.1, 1.0, 10.0], "gamma": ["scale", 0.01], "kernel": ["rbf", "linear"]}
     store = FolderStore(Path("fits"))
 
-    plan = search.plan(pipeline, grid, X, y, namespace="wine, 178 rows", scoring="f1_macro")
+    plan = plan_search(pipeline, grid, X, y, namespace="wine, 178 rows", scoring="f1_macro")
     share = parallel.fit(plan, store, on_fit=lambda fit: print(end=f"\r{fit.progress.done} fits"))
-    results = search.collect(plan, store)
-    best = search.refit(plan, results)
+    results = collect(plan, store)
+    best = refit(plan, results)
     print(f"\n{share.executed} made, {share.found} found: {results.best_params_}")

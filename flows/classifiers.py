@@ -5,10 +5,10 @@ from prefect.states import State
 
 from flows.comments import SEED, classify_comments
 from flows.digits import classify_digits
-from neural_classifiers.comments import Sample
-from tasks.forms import with_form
+from neural_classifiers.comments.rows import SampleSize
+from neural_classifiers.engine.form import with_form
+from neural_classifiers.engine.runs import FLOW
 from tasks.report import finish
-from tasks.runs import FLOW
 
 
 @flow(name="train-classifiers", **FLOW)
@@ -16,7 +16,7 @@ from tasks.runs import FLOW
 def train_classifiers(
     comments: str = "short-texts",
     digits: str = "mnist",
-    sample: Sample | None = None,
+    sample: SampleSize | None = None,
     categories: list[str] | None = None,
     seed: int = SEED,
     refresh: list[str] | None = None,

@@ -6,8 +6,7 @@ from prefect import flow
 from prefect.futures import PrefectFuture, wait
 from prefect.states import State
 
-from neural_classifiers.comments import Sample
-from neural_classifiers.grids import (
+from neural_classifiers.comments.models.grids import (
     IMPROVED_GRIDS,
     KERAS_GRID,
     SCIKIT_GRID,
@@ -15,20 +14,22 @@ from neural_classifiers.grids import (
     Method,
     Scoring,
 )
+from neural_classifiers.comments.rows import SampleSize
+from neural_classifiers.engine.branches import failures, succeeded
+from neural_classifiers.engine.form import with_form
+from neural_classifiers.engine.runs import FLOW
 from tasks.baselines import fit_constant, search_linear
 from tasks.clean import clean_comments
 from tasks.compare import compare_models
 from tasks.explain import examine_training, explain_models
-from tasks.forms import with_form
 from tasks.ingest import ingest_comments
 from tasks.promote import promote_best
-from tasks.report import failures, finish, report_comments, succeeded
-from tasks.runs import FLOW
+from tasks.report import finish, report_comments
 from tasks.sample import draw_sample
 from tasks.score import score_model
+from tasks.score_serving import find_serving, score_serving
 from tasks.search_keras import fit_keras, search_keras, search_keras_improved
 from tasks.search_scikit import fit_scikit, search_scikit, search_scikit_improved
-from tasks.serving import find_serving, score_serving
 from tasks.sources import fetch_source
 from tasks.split import find_near_duplicates, split_comments
 from tasks.validate import find_last_profile, validate_comments
@@ -40,7 +41,7 @@ SEED = 34  # notebook, "Load and Clean Comment Data"
 @with_form
 def classify_comments(
     source: str = "short-texts",
-    sample: Sample | None = None,
+    sample: SampleSize | None = None,
     categories: list[str] | None = None,
     text_column: str = "txt",
     label_column: str = "cat",

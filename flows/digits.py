@@ -6,11 +6,12 @@ from prefect import flow
 from prefect.futures import PrefectFuture, wait
 from prefect.states import State
 
-from neural_classifiers.digits import PRESETS, DigitsPreset
-from tasks.forms import with_form
+from neural_classifiers.digits.networks import PRESETS, DigitsPreset
+from neural_classifiers.engine.branches import failures, succeeded
+from neural_classifiers.engine.form import with_form
+from neural_classifiers.engine.runs import FLOW
 from tasks.ingest_digits import ingest_digits
-from tasks.report import failures, finish, report_digits, succeeded
-from tasks.runs import FLOW
+from tasks.report import finish, report_digits
 from tasks.sources import fetch_source
 from tasks.train_digits import train_digits
 

@@ -6,9 +6,9 @@ from prefect import flow
 from prefect.futures import wait
 from prefect.states import Completed, Failed, State
 
-from tasks.forms import with_form
-from tasks.inbox import alert_failure, find_new_files, predict_new_file, tell_predictions
-from tasks.report import failures, succeeded
+from neural_classifiers.engine.branches import failures, succeeded
+from neural_classifiers.engine.form import with_form
+from tasks.predict_new import alert_failure, find_new_files, predict_new_file, tell_predictions
 
 
 @flow(

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from neural_classifiers.promoted import Classifier, DigitReader
+    from neural_classifiers.serving.model import Classifier, DigitReader
 
 __all__ = ["load"]
 
@@ -38,9 +38,9 @@ def load(where: "str | os.PathLike[str]") -> "Classifier | DigitReader":
     --------
     See ``docs/predict_example.py``.
     """
-    from pathlib import Path  # noqa: TID251 - the one door
+    from pathlib import Path
 
-    from neural_classifiers.promoted import (
+    from neural_classifiers.serving.model import (
         KINDS,
         MANIFEST,
         POINTER,

@@ -2,21 +2,23 @@
 
 from pathlib import Path
 
-from neural_classifiers.grids import CONSTANT_GRID, Scoring
-from tasks.models import Model
-from tasks.sample import Sample
+from neural_classifiers.comments.models.grids import CONSTANT_GRID, Scoring
+from neural_classifiers.engine.step import step
+from tasks.references import Model, SearchSample, Split
 from tasks.searches import Search, search_at_once
-from tasks.split import Split
-from tasks.steps import step
 
 
 @step(threads=1)
-def fit_constant(split: Split, folds: int, seed: int, sample: Sample | None, folder: Path) -> Model:
+def fit_constant(
+    split: Split, folds: int, seed: int, search_sample: SearchSample | None, folder: Path
+) -> Model:
     """The commonest category, whatever the comment says."""
-    from neural_classifiers.pipelines import constant_pipeline
+    from neural_classifiers.comments.models.pipelines import constant_pipeline
 
     pipeline = constant_pipeline()
-    wanted = Search("constant", pipeline, CONSTANT_GRID, split, folds, seed, sample=sample)
+    wanted = Search(
+        "constant", pipeline, CONSTANT_GRID, split, folds, seed, search_sample=search_sample
+    )
     return search_at_once(wanted, folder)
 
 
@@ -27,11 +29,11 @@ def search_linear(
     folds: int,
     seed: int,
     scoring: Scoring,
-    sample: Sample | None,
+    search_sample: SearchSample | None,
     folder: Path,
 ) -> Model:
     """The best of the linear models, over words and n-grams of characters."""
-    from neural_classifiers.pipelines import linear_grid, linear_pipeline
+    from neural_classifiers.comments.models.pipelines import linear_grid, linear_pipeline
 
     wanted = Search(
         name=name,
@@ -42,6 +44,6 @@ def search_linear(
         seed=seed,
         scoring=scoring,
         is_calibrated=True,
-        sample=sample,
+        search_sample=search_sample,
     )
     return search_at_once(wanted, folder)

@@ -4,34 +4,17 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from neural_classifiers.expectations import ACCEPTED
-from tasks.batches import BATCH_ROWS, useful_workers, work_batches
-from tasks.bodies import clean_batch
-from tasks.progress import tell_rows
-from tasks.records import File, Reference
-from tasks.steps import step
-from tasks.stores import unfinished
-from tasks.tables import TableWriter, check_rows, slices
-from tasks.validate import Accepted
+from neural_classifiers.comments.schemas import CLEANED
+from neural_classifiers.engine.folder_store import unfinished
+from neural_classifiers.engine.progress import tell_rows
+from neural_classifiers.engine.records import File
+from neural_classifiers.engine.rows.batches import BATCH_ROWS, useful_workers, work_batches
+from neural_classifiers.engine.rows.parquet import TableWriter, check_rows, slices
+from neural_classifiers.engine.step import step
+from tasks.references import Accepted, Cleaned
+from tasks.row_work import clean_batch
 
 HEAD_ROWS = 5  # notebook, the first rows of its table
-CLEANED = ACCEPTED.append(pa.field("clean", pa.string()))
-
-
-class Cleaned(Reference):
-    """Comments with their cleaned text, ``clean``, beside the original.
-
-    `head` is a picture of the first rows.
-    """
-
-    table: File
-    head: File
-    rows: int
-    rows_empty: int
-
-    def in_words(self) -> str:
-        """Comments cleaned, and how many were left empty."""
-        return f"{self.rows:,} comments cleaned, {self.rows_empty} left empty"
 
 
 @step()
@@ -61,8 +44,8 @@ def clean_table(
 
     Batches that are finished lie in `keep`.
     """
-    from neural_classifiers.plots import plot_table_head
-    from neural_classifiers.text import cleaning_of
+    from neural_classifiers.comments.text import cleaning_of
+    from neural_classifiers.report.plots import plot_table_head
 
     cleaning_of(cleaning)  # a name that is not known is told before a worker starts
     comments = accepted.table.verified()

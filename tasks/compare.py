@@ -7,28 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from neural_classifiers.scores import (
-    SERVING,
-    SIMPLE,
+from neural_classifiers.engine.records import File
+from neural_classifiers.engine.step import step
+from neural_classifiers.judgement.names import RIVALS
+from neural_classifiers.judgement.scores import (
     ModelComparison,
     compare_predictions,
 )
-from tasks.records import File, Reference
-from tasks.score import Scored
-from tasks.steps import step
-
-RIVALS = (*SIMPLE, SERVING)
-
-
-class Compared(Reference):
-    """Each model against each rival: by how much, with an interval and a paired test."""
-
-    comparisons: File
-    pairs: int
-
-    def in_words(self) -> str:
-        """How many pairs were compared."""
-        return f"{self.pairs} pairs of models compared"
+from tasks.references import Compared, Scored
 
 
 @step()

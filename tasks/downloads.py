@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.records import digest_of
+from neural_classifiers.engine.records import digest_of
 
 TRIES = 5
 TIMEOUT_S = 30.0  # of HTTPS: for an answer, and between two pieces of one

@@ -7,49 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neural_classifiers.scores import CONSTANT, SERVING, SIMPLE
-from tasks.models import Model, load_pipeline
-from tasks.records import File, Reference
-from tasks.sample import Sample
-from tasks.score import Scored
-from tasks.split import Split, read_comments
-from tasks.steps import step
+from neural_classifiers.engine.records import File
+from neural_classifiers.engine.step import step
+from neural_classifiers.judgement.names import CONSTANT, SERVING, SIMPLE
+from tasks.model_files import load_pipeline
+from tasks.references import Examined, Explained, Model, Scored, SearchSample, Split, read_comments
 
 N_OCCLUDED = 3  # comments, each answered again without each of its words
-
-
-class Explained(Reference):
-    """Slices of the test set, words that decide, mistakes and occluded comments.
-
-    `explanations` is JSON with the keys ``slices``, ``words``, ``mistakes``, ``occluded``.
-    """
-
-    explanations: File
-    slices: int
-    mistakes: int
-
-    def in_words(self) -> str:
-        """How much there is to read."""
-        return f"{self.slices} slices, {self.mistakes} of the surest mistakes"
-
-
-class Examined(Reference):
-    """What the linear model says of the training comments searched on: learning curve, doubts.
-
-    `curve` is JSON, ``figure`` its picture; `suspected` has ``txt``, ``cat`` and the probability
-    of the label and of the likelier class, by which the linear model (not fitted on the comment)
-    contradicts the label, the surest first.
-    """
-
-    curve: File
-    figure: File
-    suspected: File
-    n_suspected: int
-    rows: int
-
-    def in_words(self) -> str:
-        """How many labels are in doubt."""
-        return f"{self.n_suspected:,} of {self.rows:,} training comments have a label in doubt"
 
 
 @step(threads=1)
@@ -57,14 +21,14 @@ def explain_models(
     split: Split, models: dict[str, Model], scored: dict[str, Scored], folder: Path
 ) -> Explained:
     """Slices and mistakes of every model; words of the linear one; occlusion of the networks."""
-    from neural_classifiers import judgement
+    from neural_classifiers.judgement import weaknesses
 
     test = pd.read_parquet(split.test.verified())
     answers = {name: pd.read_parquet(s.predictions.verified()) for name, s in scored.items()}
     answers = {name: table for name, table in answers.items() if not _knows_some(table)}
     actual = test["cat"].to_numpy(str)
-    slices = judgement.score_slices(
-        judgement.slices_of(test["txt"].tolist(), test["file"].tolist()),
+    slices = weaknesses.score_slices(
+        weaknesses.slices_of(test["txt"].tolist(), test["file"].tolist()),
         actual,
         {name: table["predicted"].to_numpy(str) for name, table in answers.items()},
     )
@@ -73,12 +37,12 @@ def explain_models(
         if name == CONSTANT:
             continue
         said = table["predicted"].to_numpy(str)
-        found = judgement.surest_mistakes(actual, said, _probabilities(table), _classes(table))
+        found = weaknesses.surest_mistakes(actual, said, _probabilities(table), _classes(table))
         texts = test["txt"].iloc[[m["row"] for m in found]].tolist()
         mistakes[name] = [m | {"txt": text} for m, text in zip(found, texts, strict=True)]
         if name not in (*SIMPLE, SERVING):
             occluded[name] = _occluded(models[name], table, test)
-    words = judgement.deciding_words(load_pipeline(models["linear"])) if "linear" in models else {}
+    words = weaknesses.deciding_words(load_pipeline(models["linear"])) if "linear" in models else {}
     told = {"slices": slices, "words": words, "mistakes": mistakes, "occluded": occluded}
     path = folder / "explanations.json"
     path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
@@ -91,18 +55,18 @@ def explain_models(
 
 @step(threads=1)
 def examine_training(
-    searched: Split | Sample, linear: Model, folds: int, seed: int, folder: Path
+    searched: Split | SearchSample, linear: Model, folds: int, seed: int, folder: Path
 ) -> Examined:
     """The learning curve of the linear model, and the labels that it contradicts.
 
     Both of the comments that its parameters were chosen on: it was fitted on parts of them.
     """
-    from neural_classifiers import judgement
-    from neural_classifiers.plots import plot_sizes
+    from neural_classifiers.judgement import weaknesses
+    from neural_classifiers.report.plots import plot_sizes
 
     train, comments = pd.read_parquet(searched.train.verified()), read_comments(searched.train)
     pipeline = load_pipeline(linear)
-    curve = judgement.learning_curve(pipeline, comments.X, comments.y, folds, seed)
+    curve = weaknesses.learning_curve(pipeline, comments.X, comments.y, folds, seed)
     (folder / "curve.json").write_text(json.dumps(curve, indent=2) + "\n", encoding="utf-8")
     (folder / "curve.png").write_bytes(plot_sizes(curve))
     suspected = folder / "suspected.parquet"
@@ -117,13 +81,13 @@ def examine_training(
 
 
 def _suspected(train: pd.DataFrame, linear: Model) -> pd.DataFrame:
-    from neural_classifiers import judgement
+    from neural_classifiers.judgement import weaknesses
 
     if linear.held_out is None:
         raise ValueError("expected a linear model that was searched with answers held out")
     held_out = pd.read_parquet(linear.held_out.verified())
     classes, probabilities = _classes(held_out), _probabilities(held_out)
-    rows = judgement.suspected_labels(train["cat"].tolist(), probabilities, classes)
+    rows = weaknesses.suspected_labels(train["cat"].tolist(), probabilities, classes)
     places = np.searchsorted(classes, train["cat"].iloc[rows].to_numpy(str))
     found = train.iloc[rows][["file", "line", "txt", "cat"]].copy()
     found["p_cat"] = probabilities[rows, places]
@@ -134,10 +98,10 @@ def _suspected(train: pd.DataFrame, linear: Model) -> pd.DataFrame:
 
 def _occluded(model: Model, table: pd.DataFrame, test: pd.DataFrame) -> list[dict[str, Any]]:
     """The comments that a network was surest of, rightly or not, and the words it hung on."""
-    from neural_classifiers import judgement
+    from neural_classifiers.judgement import weaknesses
 
     if model.weights is not None:
-        from neural_classifiers.threads import set_tensorflow_threads
+        from neural_classifiers.arrays.threads import set_tensorflow_threads
 
         set_tensorflow_threads(1)
     pipeline, classes = load_pipeline(model), _classes(table)
@@ -151,7 +115,7 @@ def _occluded(model: Model, table: pd.DataFrame, test: pd.DataFrame) -> list[dic
     told = []
     for row in rows:
         text, place = test["clean"].iloc[row], classes.index(answers[row])
-        found = judgement.occlusion(pipeline.predict_proba, text, place)
+        found = weaknesses.occlusion(pipeline.predict_proba, text, place)
         told.append(
             {
                 "txt": test["txt"].iloc[row],

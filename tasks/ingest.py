@@ -4,47 +4,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from neural_classifiers.comments import (
-    SCHEMA,
+from neural_classifiers.comments.rows import (
     Layout,
     Parsed,
     Part,
-    Sample,
+    SampleSize,
     count_rows,
     draw_rows,
     read_rows,
 )
-from tasks.batches import BATCH_ROWS, useful_workers, work_batches
-from tasks.bodies import parse_batch
-from tasks.progress import tell_rows
-from tasks.records import File, Reference
-from tasks.sources import Source
-from tasks.steps import step
-from tasks.stores import unfinished
-from tasks.tables import TableWriter, check_rows
-
-
-class Ingested(Reference):
-    """Rows as they came: where from, their bytes, ``cat``, ``txt``, ``time`` and what came."""
-
-    table: File
-    rows: int
-    rows_in_file: int
-    blank_lines: int
-    formats: list[str]
-
-    def in_words(self) -> str:
-        """Rows drawn, of how many."""
-        return (
-            f"{self.rows:,} of {self.rows_in_file:,} rows drawn ({', '.join(self.formats)}), "
-            f"{self.blank_lines} blank lines"
-        )
+from neural_classifiers.comments.schemas import SCHEMA
+from neural_classifiers.engine.folder_store import unfinished
+from neural_classifiers.engine.progress import tell_rows
+from neural_classifiers.engine.records import File
+from neural_classifiers.engine.rows.batches import BATCH_ROWS, useful_workers, work_batches
+from neural_classifiers.engine.rows.parquet import TableWriter, check_rows
+from neural_classifiers.engine.step import step
+from tasks.references import Ingested, Source
+from tasks.row_work import parse_batch
 
 
 @step()
 def ingest_comments(
     raw: Source,
-    sample: Sample | None,
+    sample: SampleSize | None,
     seed: int,
     text_column: str,
     label_column: str,
@@ -67,7 +50,7 @@ def ingest_comments(
 def read_source(
     raw: Source,
     layout: Layout,
-    sample: Sample | None,
+    sample: SampleSize | None,
     seed: int,
     folder: Path,
     keep: Path,

@@ -7,52 +7,16 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from neural_classifiers.digits import validation_split
-from neural_classifiers.digits_files import read_npz, read_png
-from neural_classifiers.idx import read_idx
-from neural_classifiers.weights import weights_from_bytes, weights_to_bytes
-from tasks.records import File, Reference
-from tasks.sources import Source, SourceError
-from tasks.steps import step
+from neural_classifiers.arrays.weights import weights_to_bytes
+from neural_classifiers.checks import SourceError
+from neural_classifiers.digits.files import read_npz, read_png
+from neural_classifiers.digits.idx import read_idx
+from neural_classifiers.digits.networks import validation_split
+from neural_classifiers.engine.records import File
+from neural_classifiers.engine.step import step
+from tasks.references import Digits, Source
 
 TEST_FRACTION = 0.2  # of a source that has no test images of its own
-
-
-class Digits(Reference):
-    """Images as an ``.npz``: ``images_*`` and ``labels_*`` of train, validation and test.
-
-    Images are uint8 of shape (n, 28, 28), pixels from 0 to 255. `examples` is a picture;
-    `findings` is what was expected of the images and what came. `labels` names the ten digits,
-    which are articles of clothing in Fashion-MNIST.
-    """
-
-    arrays: File
-    examples: File
-    findings: File
-    labels: list[str]
-    rows_train: int
-    rows_validation: int
-    rows_test: int
-    blank: int
-    on_both_sides: int
-
-    @property
-    def rows(self) -> int:
-        """Images in all."""
-        return self.rows_train + self.rows_validation + self.rows_test
-
-    def in_words(self) -> str:
-        """Images for training, validation and test, and what is odd about them."""
-        return (
-            f"{self.rows_train:,} training, {self.rows_validation:,} validation and "
-            f"{self.rows_test:,} test images; {self.blank:,} blank, "
-            f"{self.on_both_sides:,} test images that also are training images"
-        )
-
-
-def read_digits(digits: Digits) -> dict[str, np.ndarray]:
-    """The arrays by name, their digest checked."""
-    return weights_from_bytes(digits.arrays.verified().read_bytes(), digits.arrays.path.name)
 
 
 @step()
@@ -65,8 +29,8 @@ def ingest_digits(raw: Source, sample: int | None, seed: int, folder: Path) -> D
         If a file is damaged, or images and labels do not belong together, or `sample` is more
         than there is.
     """
-    from neural_classifiers.digits_expectations import check_digits
-    from neural_classifiers.plots import plot_digits
+    from neural_classifiers.digits.expectations import check_digits
+    from neural_classifiers.report.plots import plot_digits
 
     train, test = _read(raw, seed)
     found = check_digits(train, test, raw.name)

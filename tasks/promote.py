@@ -1,7 +1,7 @@
 """Promote the best model of a run, where nothing speaks against it; say what does.
 
 What a run found is read from its records, so that a model can be promoted the next day by hand as
-well as at the end of the run. Conditions: `neural_classifiers.promotion`. The model's files are
+well as at the end of the run. Conditions: `judgement.gates`. The model's files are
 copied, so that no cleaning up of records reaches a promoted model.
 """
 
@@ -19,25 +19,35 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_table_artifact
 
 import neural_classifiers
-from neural_classifiers import promoted
-from neural_classifiers.drift import Profiler
-from neural_classifiers.judgement import slices_of
-from neural_classifiers.promotion import Gate, Rival, judge_candidate
-from neural_classifiers.scores import CONSTANT, SERVING
-from neural_classifiers.weights import weights_digest, weights_from_bytes, weights_to_bytes
-from tasks import history, places, runs, versions
-from tasks.compare import RIVALS, Compared
-from tasks.ingest_digits import Digits, read_digits
-from tasks.models import Model
-from tasks.records import Reference, write_durably
-from tasks.score import Scored
-from tasks.seen import answers_of, digests_of_images, digests_of_texts
-from tasks.split import Split
-from tasks.steps import UNRECORDED, remember_name
-from tasks.train_digits import TrainedDigits
+from neural_classifiers.arrays.weights import weights_digest, weights_from_bytes, weights_to_bytes
+from neural_classifiers.comments.drift import Profiler
+from neural_classifiers.engine import history, paths, runs
+from neural_classifiers.engine.records import Reference, write_durably
+from neural_classifiers.engine.step import UNRECORDED, remember_name
+from neural_classifiers.judgement.gates import Gate, Rival, judge_candidate
+from neural_classifiers.judgement.names import CONSTANT, RIVALS, SERVING
+from neural_classifiers.judgement.weaknesses import slices_of
+from neural_classifiers.serving import registry
+from neural_classifiers.serving.model import (
+    CARD,
+    COMMENTS,
+    DIGITS,
+    EXAMPLES,
+    FORMAT,
+    KINDS,
+    PIPELINE,
+    PROFILE,
+    SEEN,
+    WEIGHTS,
+    NotPromotedError,
+    cleaning_options,
+    examples_to_bytes,
+)
+from neural_classifiers.serving.trained_on import answers_of, digests_of_images, digests_of_texts
+from tasks.references import Compared, Digits, Model, Scored, Split, TrainedDigits, read_digits
 
 PROMOTION = "promotion.json"  # in the run's folder
-EXAMPLES = 32  # recorded with their probabilities
+N_EXAMPLES = 32  # recorded with their probabilities
 EXAMPLE_CHARACTERS = 4000
 
 
@@ -121,7 +131,7 @@ def promote_best(compared: Compared) -> str | None:
     if folder is None:
         raise RuntimeError("expected to be called in a flow run that has a folder, found none")
     run = history.Run(folder, runs.read(folder))
-    decisions = promote(run, kind=promoted.COMMENTS, again=False)
+    decisions = promote(run, kind=COMMENTS, again=False)
     told = [decision.as_dict() for decision in decisions]
     write_durably(folder / PROMOTION, runs.as_json(told))
     rows = [{"model": d.model} | asdict(gate) for d in decisions for gate in d.gates]
@@ -168,7 +178,7 @@ def promote(
     decisions = []
     for candidates in _wanted(found, name, kind):
         for candidate in candidates:
-            with versions.one_at_a_time():
+            with registry.one_at_a_time():
                 decision = decide(candidate, run.folder.name, again, other_classes)
             decisions.append(decision)
             if decision.version:
@@ -193,8 +203,8 @@ def decide(
     gates: list[Gate] = []
     rivals = list(candidate.rivals)
     parameters = candidate.manifest["parameters_sha256"]
-    if (version := versions.serving(candidate.kind)) is not None:
-        serving = versions.manifest_of(version)
+    if (version := registry.serving(candidate.kind)) is not None:
+        serving = registry.manifest_of(version)
         if serving["parameters_sha256"] == parameters:
             gates.append(Gate("another model than serves", False, f"{version} is the same model"))
         elif set(serving["classes"]) != set(candidate.classes):
@@ -208,39 +218,39 @@ def decide(
         else:
             try:
                 rivals.append(_serving_rival(version, candidate))
-            except promoted.NotPromotedError as error:  # rolled back, it is in nobody's way
+            except NotPromotedError as error:  # rolled back, it is in nobody's way
                 gates.append(Gate("the serving model can be asked", False, str(error)))
-    at = versions.withdrawn(candidate.kind).get(parameters)
+    at = registry.withdrawn(candidate.kind).get(parameters)
     if at and not again:
         gates.append(Gate("not rolled back", False, f"this very model was rolled back at {at}"))
-    unit = "texts" if candidate.kind == promoted.COMMENTS else "images"
+    unit = "texts" if candidate.kind == COMMENTS else "images"
     gates += judge_candidate(
         candidate.actual, candidate.answers, rivals, candidate.slices, candidate.seed, unit=unit
     )
     if not all(gate.passed for gate in gates):
         return Decision(candidate.kind, candidate.name, run, gates)
     manifest = candidate.manifest | {"gates": [asdict(gate) for gate in gates]}
-    beside = versions.write_version(manifest, candidate.files())
-    passed, found = versions.check_in_clean_process(beside)
+    beside = registry.write_version(manifest, candidate.files())
+    passed, found = registry.check_in_clean_process(beside)
     gates.append(Gate("answers as recorded in a clean process", passed, found))
     if not passed:
-        versions.discard(beside)
+        registry.discard(beside)
         return Decision(candidate.kind, candidate.name, run, gates)
-    kept = versions.keep_version(beside)
-    versions.serve(candidate.kind, kept)
+    kept = registry.keep_version(beside)
+    registry.serve(candidate.kind, kept)
     return Decision(candidate.kind, candidate.name, run, gates, kept)
 
 
 def _serving_rival(version: str, candidate: Candidate) -> Rival:
     """What the serving model answers on the test set, and which of it it was not trained on."""
-    serving = neural_classifiers.load(versions.folder_of(version))
+    serving = neural_classifiers.load(registry.folder_of(version))
     probabilities, unseen = answers_of(serving, candidate.inputs)
     return Rival(SERVING, serving.answers(probabilities).astype(str), unseen)
 
 
 def _wanted(found: "_Found", name: str | None, kind: str | None) -> Iterator[Iterator[Candidate]]:
     """The candidates of each kind; of a kind the first that is promoted ends it."""
-    names = {each: found.names(each) for each in ([kind] if kind else promoted.KINDS)}
+    names = {each: found.names(each) for each in ([kind] if kind else KINDS)}
     wanted = [each for each in names if (name in names[each] if name else names[each])]
     if not wanted:
         what = f"a model called {name!r}" if name else "a model"
@@ -259,7 +269,7 @@ class _Found:
         for step in run.told["steps"]:
             record = None if "error" in step else history.read_record(step["step"], step["key"])
             if record:
-                home = places.cache() / step["step"] / step["key"]
+                home = paths.cache() / step["step"] / step["key"]
                 self._results.setdefault(step["step"], []).append((home, record))
 
     @cached_property
@@ -279,7 +289,7 @@ class _Found:
 
     def names(self, kind: str) -> list[str]:
         """The models that may be promoted."""
-        if kind == promoted.DIGITS:
+        if kind == DIGITS:
             return sorted(self._trained)
         judged = [name for name in self._models if name in self._scored and name != CONSTANT]
         return sorted(judged) if CONSTANT in self._scored else []
@@ -287,7 +297,7 @@ class _Found:
     def best(self, kind: str) -> list[str]:
         """The model that did best on the training rows, then the best linear one."""
         names = self.names(kind)
-        if kind == promoted.DIGITS:
+        if kind == DIGITS:
             return [max(names, key=lambda name: self._trained[name].val_accuracy)]
         scoring = self.run.told["parameters"].get("scoring", "accuracy")
         alike = [name for name in names if self._models[name].scoring == scoring] or names
@@ -295,7 +305,7 @@ class _Found:
 
     def candidate(self, kind: str, name: str) -> Candidate:
         """A model with all that promoting it takes."""
-        return self._of_comments(name) if kind == promoted.COMMENTS else self._of_digits(name)
+        return self._of_comments(name) if kind == COMMENTS else self._of_digits(name)
 
     @cached_property
     def _trained(self) -> dict[str, TrainedDigits]:
@@ -330,18 +340,16 @@ class _Found:
             train = pd.read_parquet(split.train.verified(), columns=["txt", "cat", "clean"])
             texts = test["txt"].tolist()
             rows = _example_rows(actual, [len(text) for text in texts])
-            weights = {promoted.WEIGHTS: model.weights} if model.weights else {}
-            copied = {promoted.PIPELINE: model.pipeline, promoted.CARD: model.card} | weights
+            weights = {WEIGHTS: model.weights} if model.weights else {}
+            copied = {PIPELINE: model.pipeline, CARD: model.card} | weights
             return {n: f.verified().read_bytes() for n, f in copied.items()} | {
-                promoted.EXAMPLES: promoted.examples_to_bytes(
-                    [texts[row] for row in rows], probabilities[rows]
-                ),
-                promoted.SEEN: seen_to_bytes(digests_of_texts(train["clean"].tolist())),
-                promoted.PROFILE: profile_to_bytes(train["txt"].tolist(), train["cat"].tolist()),
+                EXAMPLES: examples_to_bytes([texts[row] for row in rows], probabilities[rows]),
+                SEEN: seen_to_bytes(digests_of_texts(train["clean"].tolist())),
+                PROFILE: profile_to_bytes(train["txt"].tolist(), train["cat"].tolist()),
             }
 
         return Candidate(
-            kind=promoted.COMMENTS,
+            kind=COMMENTS,
             name=name,
             inputs=test["txt"].tolist(),
             actual=actual,
@@ -354,7 +362,7 @@ class _Found:
                 if n != name
             ],
             files=files,
-            manifest=self._manifest(promoted.COMMENTS, name, classes, card)
+            manifest=self._manifest(COMMENTS, name, classes, card)
             | {
                 "cleaning": self._cleaning(),
                 "scores": _headlines(json.loads(self._scored[name].scores.verified().read_bytes())),
@@ -379,19 +387,17 @@ class _Found:
         def files() -> dict[str, bytes]:
             rows = _example_rows(actual, [0] * len(actual))
             return {
-                promoted.WEIGHTS: trained.weights.verified().read_bytes(),
-                promoted.CARD: trained.scores.verified().read_bytes(),
-                promoted.EXAMPLES: promoted.examples_to_bytes(
-                    arrays["images_test"][rows], probabilities[rows]
-                ),
-                promoted.SEEN: seen_to_bytes(digests_of_images(arrays["images_train"])),
+                WEIGHTS: trained.weights.verified().read_bytes(),
+                CARD: trained.scores.verified().read_bytes(),
+                EXAMPLES: examples_to_bytes(arrays["images_test"][rows], probabilities[rows]),
+                SEEN: seen_to_bytes(digests_of_images(arrays["images_train"])),
             }
 
         weights = weights_from_bytes(trained.weights.verified().read_bytes())
         _, record = self._last("train_digits")
         card = {"parameters_sha256": weights_digest(weights), "libraries": record["libraries"]}
         return Candidate(
-            kind=promoted.DIGITS,
+            kind=DIGITS,
             name=name,
             inputs=arrays["images_test"],
             actual=actual,
@@ -400,7 +406,7 @@ class _Found:
             classes=digits.labels,
             rivals=[Rival(CONSTANT, np.full(len(actual), labels[commonest]))],
             files=files,
-            manifest=self._manifest(promoted.DIGITS, name, digits.labels, card)
+            manifest=self._manifest(DIGITS, name, digits.labels, card)
             | {
                 "scores": _headlines(scores),
                 "training": {"rows": digits.rows_train, "sha256": digits.arrays.sha256},
@@ -414,7 +420,7 @@ class _Found:
     ) -> dict[str, Any]:
         told = self.run.told
         return {
-            "format": promoted.FORMAT,
+            "format": FORMAT,
             "kind": kind,
             "model": name,
             "classes": list(classes),
@@ -426,10 +432,10 @@ class _Found:
 
     def _cleaning(self) -> dict[str, Any]:
         """Every option of the cleaning that the run's texts went through."""
-        from neural_classifiers.text import cleaning_of
+        from neural_classifiers.comments.text import cleaning_of
 
         _, record = self._last("clean_comments")
-        return promoted.cleaning_options(cleaning_of(record["parameters"]["cleaning"]))
+        return cleaning_options(cleaning_of(record["parameters"]["cleaning"]))
 
     def _last(self, step: str) -> tuple[Path, dict[str, Any]]:
         if step not in self._results:
@@ -456,7 +462,7 @@ def _headlines(scores: Mapping[str, Any]) -> dict[str, float]:
 def _example_rows(actual: np.ndarray, sizes: Sequence[int]) -> list[int]:
     """Some rows of every class, in order."""
     classes = np.unique(actual)
-    each = max(EXAMPLES // len(classes), 1)
+    each = max(N_EXAMPLES // len(classes), 1)
     short = np.array(sizes) <= EXAMPLE_CHARACTERS
     return sorted(int(row) for c in classes for row in np.flatnonzero((actual == c) & short)[:each])
 
@@ -468,7 +474,7 @@ def seen_to_bytes(digests: np.ndarray) -> bytes:
 
 def profile_to_bytes(texts: list[str], categories: list[str]) -> bytes:
     """What the training texts are like, to hold later ones against."""
-    from neural_classifiers.text import english_stop_words
+    from neural_classifiers.comments.text import english_stop_words
 
     profiler = Profiler(english_stop_words(), len(texts))
     profiler.add(texts, categories)

@@ -14,30 +14,39 @@ from typing import Any
 import pandas as pd
 from prefect import get_run_logger, runtime, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from prefect.client.orchestration import get_client
 from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed, State
 
-from neural_classifiers.cards import render_card
-from neural_classifiers.digits_scores import best_seed, spread_of_seeds
-from neural_classifiers.pages import render_markdown, render_report, warnings_of
-from neural_classifiers.scores import rank_candidates
-from neural_classifiers.summary import render_summary
-from tasks import history, places, runs
-from tasks.clean import Cleaned
-from tasks.compare import Compared
-from tasks.explain import Examined, Explained
-from tasks.ingest import Ingested
-from tasks.ingest_digits import Digits
-from tasks.models import Model
-from tasks.records import File, write_durably
-from tasks.score import Scored
-from tasks.searches import read_grid
-from tasks.sources import Source, digest_of_files
-from tasks.split import NearDuplicates, Split
-from tasks.steps import UNRECORDED, name_of
-from tasks.train_digits import TrainedDigits
-from tasks.validate import DATA_DOCS, PROFILE, Accepted
+from neural_classifiers.digits.scores import best_seed, spread_of_seeds
+from neural_classifiers.engine import history, paths, runs
+from neural_classifiers.engine.branches import failures
+from neural_classifiers.engine.records import File, write_durably
+from neural_classifiers.engine.runs import _folder
+from neural_classifiers.engine.step import UNRECORDED
+from neural_classifiers.report.cards import render_card
+from neural_classifiers.report.markdown import render_markdown
+from neural_classifiers.report.pages import render_report, warnings_of
+from neural_classifiers.report.summary import render_summary
+from neural_classifiers.search.candidates import rank_candidates
+from tasks.model_files import read_grid
+from tasks.references import (
+    DATA_DOCS,
+    PROFILE,
+    Accepted,
+    Cleaned,
+    Compared,
+    Digits,
+    Examined,
+    Explained,
+    Ingested,
+    Model,
+    NearDuplicates,
+    Scored,
+    Source,
+    Split,
+    TrainedDigits,
+    digest_of_files,
+)
 
 SECTIONS, METRICS, REPORT = "report.json", "metrics.json", "report.html"
 
@@ -49,21 +58,6 @@ _SHORT = {  # the table is as wide as its names
 }
 LISTED = 20  # comments in a list of the report; the whole list is a file
 TABLE_ROWS = 300  # of a table artifact: the UI pages it, the server stores it whole
-
-
-def succeeded(futures: Mapping[str, PrefectFuture[Any]]) -> dict[str, Any]:
-    """The results of those branches that ended well."""
-    return {name: f.result() for name, f in futures.items() if f.state.is_completed()}
-
-
-def failures(branches: Sequence[PrefectFuture[Any] | State]) -> dict[str, str]:
-    """Name and message of each task or flow that failed, those only waiting for one left out."""
-    failed = {}
-    for branch in branches:
-        state = branch if isinstance(branch, State) else branch.state
-        if not state.is_completed() and state.name != "NotReady":
-            failed[_name_of(branch)] = state.message or str(state.name)
-    return failed
 
 
 def finish(branches: Sequence[PrefectFuture[Any] | State]) -> State:
@@ -278,7 +272,7 @@ def _summarise(folder: Path, outcome: str) -> None:
         if name.rpartition(".")[2] in history.HEADLINES
     }
     steps = [step for step in run.told["steps"] if step["attempt"] == run.told["attempts"]]
-    files = {"report": folder / REPORT, "run": folder, "records": places.cache()}
+    files = {"report": folder / REPORT, "run": folder, "records": paths.cache()}
     markdown = render_summary(
         {
             "outcome": outcome,
@@ -342,26 +336,6 @@ def account_of(ingested: Ingested, accepted: Accepted, split: Split) -> dict[str
     if sum(rows.values()) != ingested.rows:
         raise RuntimeError(f"expected {ingested.rows:,} rows to be accounted for, got {rows}")
     return {"in": ingested.rows, **rows}
-
-
-def _name_of(branch: PrefectFuture[Any] | State) -> str:
-    """A task run's name; of a flow run the flow's, since its own is made up."""
-    if not isinstance(branch, State) and (name := name_of(branch.task_run_id)):
-        return name  # the server may not know it yet: it writes task runs when it gets to it
-    with get_client(sync_client=True) as client:
-        if not isinstance(branch, State):
-            return client.read_task_run(branch.task_run_id).name
-        flow_run_id = branch.state_details.flow_run_id
-        if flow_run_id is None:
-            raise ValueError("expected the state of a flow run, got one without its id")
-        return client.read_flow(client.read_flow_run(flow_run_id).flow_id).name
-
-
-def _folder() -> Path:
-    folder = runs.current()
-    if folder is None:
-        raise RuntimeError("expected to be called in a flow run that has a folder, found none")
-    return folder
 
 
 def _json(file: File) -> Any:

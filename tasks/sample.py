@@ -4,26 +4,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from neural_classifiers.samples import draw_stratified
-from neural_classifiers.splits import check_folds
-from tasks.records import File, Reference
-from tasks.split import Split
-from tasks.steps import step
-
-
-class Sample(Reference):
-    """Some of the training comments: columns and order are those of the training set."""
-
-    train: File
-    rows_train: int
-
-    def in_words(self) -> str:
-        """How many."""
-        return f"parameters are chosen on {self.rows_train:,} training comments"
+from neural_classifiers.comments.samples import draw_stratified
+from neural_classifiers.comments.splits import check_folds
+from neural_classifiers.engine.records import File
+from neural_classifiers.engine.step import step
+from tasks.references import SearchSample, Split
 
 
 @step()
-def draw_sample(split: Split, rows: int, seed: int, folds: int, folder: Path) -> Sample:
+def draw_sample(split: Split, rows: int, seed: int, folds: int, folder: Path) -> SearchSample:
     """Training comments drawn at random, of each class its share; all, if there are not so many.
 
     Raises
@@ -39,4 +28,4 @@ def draw_sample(split: Split, rows: int, seed: int, folds: int, folder: Path) ->
         raise ValueError(f"search_sample of {rows:,} training comments: {error}") from None
     path = folder / "train.parquet"
     drawn.to_parquet(path, index=False)
-    return Sample(train=File.of(path), rows_train=len(drawn))
+    return SearchSample(train=File.of(path), rows_train=len(drawn))

@@ -2,26 +2,24 @@
 
 from pathlib import Path
 
-from neural_classifiers.grids import Grid, Method, Scoring
-from neural_classifiers.threads import set_tensorflow_threads
-from tasks.models import Model, save_keras_pipeline
-from tasks.sample import Sample
+from neural_classifiers.arrays.threads import set_tensorflow_threads
+from neural_classifiers.comments.models.grids import Grid, Method, Scoring
+from neural_classifiers.engine.step import step
+from tasks.model_files import save_keras_pipeline
+from tasks.references import Fits, Model, SearchSample, Split
 from tasks.searches import (
     KERAS_LIBRARIES,
-    Fits,
     Search,
     choose_by_halving,
     choose_model,
     fit_fold,
     search_at_once,
 )
-from tasks.split import Split
-from tasks.steps import step
 
 
 @step(threads=1, attempts=3, task_run_name="fit_keras-{fold}")
 def fit_keras(
-    split: Split | Sample, grid: Grid, fold: int, folds: int, seed: int, folder: Path
+    split: Split | SearchSample, grid: Grid, fold: int, folds: int, seed: int, folder: Path
 ) -> Fits:
     """Every candidate on one fold; one training a batch size serves all its epoch counts."""
     return fit_fold(fit_keras, _search(split, grid, folds, seed), fold, folder)
@@ -36,11 +34,11 @@ def search_keras(
     fits: list[Fits],
     scoring: Scoring,
     method: Method,
-    sample: Sample | None,
+    search_sample: SearchSample | None,
     folder: Path,
 ) -> Model:
     """The best candidate over the folds, fitted on the whole training set."""
-    wanted = _search(split, grid, folds, seed, scoring, sample)
+    wanted = _search(split, grid, folds, seed, scoring, search_sample)
     if method == "halving":
         return choose_by_halving(search_keras, wanted, folder)
     return choose_model(wanted, fits, folder)
@@ -48,10 +46,15 @@ def search_keras(
 
 @step(threads=1)
 def search_keras_improved(
-    split: Split, grid: Grid, folds: int, seed: int, sample: Sample | None, folder: Path
+    split: Split,
+    grid: Grid,
+    folds: int,
+    seed: int,
+    search_sample: SearchSample | None,
+    folder: Path,
 ) -> Model:
     """A network made for unequal classes, chosen by macro-F1, its probabilities calibrated."""
-    from neural_classifiers.pipelines import improved_keras_pipeline
+    from neural_classifiers.comments.models.pipelines import improved_keras_pipeline
 
     set_tensorflow_threads(1)
     wanted = Search(
@@ -63,7 +66,7 @@ def search_keras_improved(
         seed=seed,
         scoring="f1_macro",
         is_calibrated=True,
-        sample=sample,
+        search_sample=search_sample,
         save=save_keras_pipeline,
         libraries=KERAS_LIBRARIES,
     )
@@ -71,14 +74,14 @@ def search_keras_improved(
 
 
 def _search(
-    split: Split | Sample,
+    split: Split | SearchSample,
     grid: Grid,
     folds: int,
     seed: int,
     scoring: Scoring = "accuracy",
-    sample: Sample | None = None,
+    search_sample: SearchSample | None = None,
 ) -> Search:
-    from neural_classifiers.pipelines import keras_pipeline
+    from neural_classifiers.comments.models.pipelines import keras_pipeline
 
     set_tensorflow_threads(1)
     return Search(
@@ -89,7 +92,7 @@ def _search(
         folds=folds,
         seed=seed,
         scoring=scoring,
-        sample=sample,
+        search_sample=search_sample,
         save=save_keras_pipeline,
         libraries=KERAS_LIBRARIES,
     )

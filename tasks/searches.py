@@ -12,24 +12,24 @@ import platform
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from prefect import Task
 
-from neural_classifiers.grids import Grid
-from tasks import places, progress
-from tasks.models import Model, save_pipeline
-from tasks.records import File, Reference
-from tasks.sample import Sample
-from tasks.split import Split, read_comments
-from tasks.steps import body_of, key_of
-from tasks.stores import FITS, FolderStore, fits_namespace
+from neural_classifiers.comments.models.grids import Grid
+from neural_classifiers.engine import paths, progress
+from neural_classifiers.engine.folder_store import FITS, FolderStore, fits_namespace
+from neural_classifiers.engine.records import File
+from neural_classifiers.engine.step import body_of, key_of
+from neural_classifiers.judgement.held_out import HeldOut, _held_out
+from tasks.model_files import save_pipeline
+from tasks.references import Fits, Model, SearchSample, Split, read_comments
 
 if TYPE_CHECKING:
-    from neural_classifiers.outcomes import Outcome
-    from neural_classifiers.search import FinishedFit, SearchPlan, SearchResults, Share
+    from neural_classifiers.search.fits import FinishedFit, Share
+    from neural_classifiers.search.plan import SearchPlan, SearchResults
 
 Save = Callable[[Path, Any, dict[str, Any]], tuple[File, File | None, File]]
 SCIKIT_LIBRARIES = ("scikit-learn", "numpy", "scipy", "skops")
@@ -50,7 +50,7 @@ class Search:
     pipeline : Pipeline
         Unfitted.
     grid : dict of str to list
-    split : Split or Sample
+    split : Split or SearchSample
         For the fits of a fold the comments searched on; for a whole search the split.
     folds, seed : int
     scoring : str
@@ -61,7 +61,7 @@ class Search:
         are shifted towards rare classes too, and candidates are judged by shifted answers.
         With a sample both are learnt on a fold of all training comments, held out from one more
         fit.
-    sample : Sample or None
+    search_sample : SearchSample or None
         The comments to search on; all training comments where there is none.
     save : callable
         Writes a fitted pipeline. A parameter, so that only the search of the Keras network
@@ -73,22 +73,22 @@ class Search:
     name: str
     pipeline: Any
     grid: Grid | list[Grid]
-    split: Split | Sample
+    split: Split | SearchSample
     folds: int
     seed: int
     scoring: str = "accuracy"
     is_calibrated: bool = False
-    sample: Sample | None = None
+    search_sample: SearchSample | None = None
     save: Save = save_pipeline
     libraries: tuple[str, ...] = SCIKIT_LIBRARIES
 
     def plan(self, namespace: str = "") -> "SearchPlan":
         """What can be known before the first fit; whatever is wrong with the grid is told here."""
-        from neural_classifiers import search
-        from neural_classifiers.calibration import shifted_f1_macro
+        from neural_classifiers.judgement.calibration import shifted_f1_macro
+        from neural_classifiers.search.plan import plan_search
 
         comments = read_comments(self.searched)
-        return search.plan(
+        return plan_search(
             self.pipeline,
             self.grid,
             comments.X,
@@ -101,7 +101,7 @@ class Search:
     @property
     def searched(self) -> File:
         """The table of the comments that candidates are tried on."""
-        return (self.sample or self.split).train
+        return (self.search_sample or self.split).train
 
     @property
     def is_shifted(self) -> bool:
@@ -109,29 +109,9 @@ class Search:
         return self.is_calibrated and self.scoring == "f1_macro"
 
 
-class Fits(Reference):
-    """The fits of a search on one fold: what each candidate answered on the rows held out.
-
-    `fits` is a table of ``candidate`` (digest of its estimator) and ``answer`` (an ``.npz``).
-    """
-
-    fits: File
-    fold: int
-    candidates: int
-    distinct: int
-    trainings: int
-
-    def in_words(self) -> str:
-        """How much work the fold was."""
-        return (
-            f"fold {self.fold}: {self.candidates} candidates, {self.distinct} of them distinct, "
-            f"{self.trainings} trainings"
-        )
-
-
 def fit_fold(step: Task[..., Any], wanted: Search, fold: int, folder: Path) -> Fits:
     """The fits of one fold: those that are missing are made, each durable at once."""
-    from neural_classifiers.outcomes import without_times
+    from neural_classifiers.search.answers import without_times
 
     plan, store = _plan_and_store(step, wanted)
     _fit(plan, store, wanted.folds, [fold])
@@ -154,15 +134,15 @@ def fit_fold(step: Task[..., Any], wanted: Search, fold: int, folder: Path) -> F
 
 def choose_model(wanted: Search, fits: Sequence[Fits], folder: Path) -> Model:
     """The best candidate over all folds, fitted on the whole training set, and the grid's table."""
-    from neural_classifiers import search
+    from neural_classifiers.search.results import collect
 
     plan = wanted.plan()
-    return keep_model(wanted, plan, search.collect(plan, _read_fits(plan, fits)), folder)
+    return keep_model(wanted, plan, collect(plan, _read_fits(plan, fits)), folder)
 
 
 def choose_by_halving(step: Task[..., Any], wanted: Search, folder: Path) -> Model:
     """As `choose_model`, by successive halving: each fit durable at once, all in this step."""
-    from neural_classifiers.halving import halve
+    from neural_classifiers.search.halving import halve
 
     plan, store = _plan_and_store(step, wanted)
     halved = halve(
@@ -180,31 +160,20 @@ def choose_by_halving(step: Task[..., Any], wanted: Search, folder: Path) -> Mod
     return keep_model(wanted, halved.plan, halved.results, folder)
 
 
-class HeldOut(NamedTuple):
-    """What a model said of training rows that it was not fitted on, and what it learnt of that.
-
-    `offsets` and `f1_macro` (mean over the folds) are of shifted answers; None without a shift.
-    """
-
-    table: pd.DataFrame
-    temperature: float
-    offsets: list[float] | None
-    f1_macro: float | None
-
-
 def search_at_once(wanted: Search, folder: Path) -> Model:
     """As a fold after the other and `choose_model`, for searches of seconds."""
-    from neural_classifiers import search
+    from neural_classifiers.search.fits import fit_share
+    from neural_classifiers.search.results import collect, held_out_answers
 
     plan = wanted.plan()
     store: dict[str, bytes] = {}
-    search.fit_share(plan, store, on_fit=_tell_progress)
-    results = search.collect(plan, store)
+    fit_share(plan, store, on_fit=_tell_progress)
+    results = collect(plan, store)
     if not wanted.is_calibrated:
         return keep_model(wanted, plan, results, folder)
-    answers = search.held_out_answers(plan, results, store)
+    answers = held_out_answers(plan, results, store)
     held_out = _held_out(plan.y, answers, wanted.is_shifted)
-    if wanted.sample:
+    if wanted.search_sample:
         of_all = _held_out_of_all(wanted, plan.candidates[results.best_index_ or 0])
         held_out = held_out._replace(temperature=of_all.temperature, offsets=of_all.offsets)
     return keep_model(wanted, plan, results, folder, held_out)
@@ -218,48 +187,24 @@ def _held_out_of_all(wanted: Search, candidate: Mapping[str, Any]) -> HeldOut:
     """
     from sklearn.model_selection import StratifiedKFold
 
-    from neural_classifiers import search
+    from neural_classifiers.search.fits import fit_share
+    from neural_classifiers.search.plan import plan_search
+    from neural_classifiers.search.results import collect, held_out_answers
 
     _tell_final(wanted, 0)
     every = read_comments(wanted.split.train)
     fold = next(StratifiedKFold(wanted.folds).split(every.X, every.y))
     grid = {name: [value] for name, value in candidate.items()}
-    plan = search.plan(wanted.pipeline, grid, every.X, every.y, namespace="", cv=[fold])
+    plan = plan_search(wanted.pipeline, grid, every.X, every.y, namespace="", cv=[fold])
     store: dict[str, bytes] = {}
-    search.fit_share(plan, store)
-    [(rows, answer)] = search.held_out_answers(plan, search.collect(plan, store), store)
+    fit_share(plan, store)
+    [(rows, answer)] = held_out_answers(plan, collect(plan, store), store)
     return _held_out(plan.y[rows], [(np.arange(len(rows)), answer)], wanted.is_shifted)
-
-
-def _held_out(
-    y: np.ndarray, answers: "list[tuple[np.ndarray, Outcome]]", is_shifted: bool
-) -> HeldOut:
-    """One line a row, in their order: ``actual`` and a probability for each class."""
-    from sklearn.metrics import f1_score
-
-    from neural_classifiers import calibration
-
-    classes, places = np.unique(y, return_inverse=True)
-    logits = calibration.held_out_logits(answers, classes, len(places))
-    temperature = calibration.fit_temperature(logits, places)
-    chances = calibration.softmax(logits / temperature)
-    table = pd.DataFrame(chances, columns=[f"p_{c}" for c in classes])
-    table.insert(0, "actual", y)
-    if not is_shifted:
-        return HeldOut(table, temperature, None, None)
-    logits = np.log(np.clip(chances, calibration.TINY, None))
-    shift = calibration.fit_shift(logits, places)
-    offsets = calibration.offsets_of(shift, calibration.prior_of(places, len(classes)))
-    said = (logits + offsets).argmax(axis=1)
-    f1 = [
-        f1_score(places[rows], said[rows], average="macro", zero_division=0) for rows, _ in answers
-    ]
-    return HeldOut(table, temperature, offsets.tolist(), float(np.mean(f1)))
 
 
 def _plan_and_store(step: Task[..., Any], wanted: Search) -> "tuple[SearchPlan, FolderStore]":
     namespace = fits_namespace(key_of(body_of(step), {}), wanted.searched)
-    return wanted.plan(namespace), FolderStore(places.cache() / FITS / namespace)
+    return wanted.plan(namespace), FolderStore(paths.cache() / FITS / namespace)
 
 
 def _fit(
@@ -269,14 +214,15 @@ def _fit(
     folds: Sequence[int] | None = None,
 ) -> "Share":
     """The missing fits, made here or by the Dask workers that the variable `DASK` names."""
-    from neural_classifiers import parallel, search
+    from neural_classifiers.search import parallel
+    from neural_classifiers.search.fits import FinishedFit, fit_share
 
-    def on_fit(fit: search.FinishedFit) -> None:
+    def on_fit(fit: FinishedFit) -> None:
         _tell_progress(fit, parts)
 
     if address := os.environ.get(DASK):
         return parallel.fit(plan, store, workers=address, folds=folds, on_fit=on_fit)
-    return search.fit_share(plan, store, folds=folds, on_fit=on_fit)
+    return fit_share(plan, store, folds=folds, on_fit=on_fit)
 
 
 def _tell_progress(fit: "FinishedFit", parts: int = 1) -> None:
@@ -286,7 +232,7 @@ def _tell_progress(fit: "FinishedFit", parts: int = 1) -> None:
 
 def _tell_final(wanted: Search, done: int) -> None:
     """Say how many fits on all comments are done, where the search was on fewer."""
-    if wanted.sample:
+    if wanted.search_sample:
         unit = f"fits on all {wanted.split.rows_train:,} training comments"
         progress.tell(done, 2 if wanted.is_calibrated else 1, unit)
 
@@ -299,16 +245,16 @@ def keep_model(
     held_out: HeldOut | None = None,
 ) -> Model:
     """Write the chosen model, its card, the table of its grid and the grid's figures."""
-    from neural_classifiers import search
-    from neural_classifiers.pipelines import in_names
-    from neural_classifiers.plots import plot_grid, plot_grid_effects
+    from neural_classifiers.comments.models.pipelines import in_names
+    from neural_classifiers.report.plots import plot_grid, plot_grid_effects
+    from neural_classifiers.search.plan import refit
 
-    every = read_comments(wanted.split.train) if wanted.sample else None
+    every = read_comments(wanted.split.train) if wanted.search_sample else None
     _tell_final(wanted, 1 if held_out else 0)
-    fitted = search.refit(plan, results, every)
+    fitted = refit(plan, results, every)
     _tell_final(wanted, 2 if held_out else 1)
     if held_out:
-        from neural_classifiers.calibration import Calibrated
+        from neural_classifiers.judgement.calibration import Calibrated
 
         name, classifier = fitted.steps[-1]
         calibrated = Calibrated(classifier, held_out.temperature, held_out.offsets)
@@ -361,16 +307,9 @@ def keep_model(
     )
 
 
-def read_grid(model: Model) -> pd.DataFrame:
-    """Every candidate with the columns of ``cv_results_``, the measured times included."""
-    table = pd.read_parquet(model.grid.verified())
-    times = model.grid.path.with_name("timing.grid.parquet")
-    return table.join(pd.read_parquet(times)) if times.is_file() else table
-
-
 def _read_fits(plan: "SearchPlan", fits: Sequence[Fits]) -> dict[str, bytes]:
     """The fits under the names by which the plan asks for them."""
-    from neural_classifiers.outcomes import with_times
+    from neural_classifiers.search.answers import with_times
 
     store: dict[str, bytes] = {}
     for share in fits:
@@ -388,7 +327,7 @@ def _read_fits(plan: "SearchPlan", fits: Sequence[Fits]) -> dict[str, bytes]:
 
 def _columns(cv_results: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of ``cv_results_`` as Parquet can hold them: None where there is no parameter."""
-    from neural_classifiers.pipelines import in_names
+    from neural_classifiers.comments.models.pipelines import in_names
 
     def plain(values: Any) -> list[Any]:
         return [None if value is np.ma.masked else in_names(value) for value in values]

@@ -7,7 +7,6 @@ got again. This is the one step that touches the network, so the one step that r
 """
 
 import glob
-import hashlib
 import json
 import os
 import subprocess
@@ -22,57 +21,14 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.states import State
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks import places
+from neural_classifiers.checks import SourceError
+from neural_classifiers.engine import paths
+from neural_classifiers.engine.records import File, digest_of, write_durably
+from neural_classifiers.engine.step import UNRECORDED
 from tasks.downloads import WAYS, DownloadError
-from tasks.records import File, Reference, digest_of, write_durably
-from tasks.steps import UNRECORDED
+from tasks.references import Source
 
 AS_THEY_CAME = "digests.json"  # of files whose digests the catalogue does not know
-
-
-class SourceError(ValueError):
-    """The data that was asked for cannot be had: says what was expected, what came and where."""
-
-
-class Source(Reference):
-    """Data as it came: files, and what the catalogue says of them.
-
-    Attributes
-    ----------
-    name : str
-        Name in the catalogue, or the file's name.
-    kind : str
-        ``comments`` or ``digits``.
-    format : str
-        ``rows`` (comments: the content tells), ``idx``, ``csv``, ``npz`` or ``png``.
-    files : dict of str to File
-        By file name.
-    file_categories : dict of str to str
-        The category of all rows of a file, for formats where the file tells it.
-    categories : list of str or None
-        Known categories; None where the file must tell.
-    text_columns : list of str or None
-        Columns of the text in a catalogued source of comments, whose files tell the category.
-    quoted : bool
-        False: a quotation mark in its tables is a character like any other.
-    licence, citation : str
-    """
-
-    name: str
-    kind: str
-    format: str
-    files: dict[str, File]
-    file_categories: dict[str, str] = Field(default_factory=dict)
-    categories: list[str] | None = None
-    text_columns: list[str] | None = None
-    quoted: bool = True
-    licence: str = "not stated"
-    citation: str = ""
-
-    def in_words(self) -> str:
-        """Files and bytes."""
-        size = sum(file.size for file in self.files.values())
-        return f"{self.name}: {len(self.files)} files, {size / 1e6:.1f} MB, as expected"
 
 
 class Entry(BaseModel):
@@ -146,11 +102,11 @@ def fetch_source(source: str, kind: str) -> Source:
 
 def find_source(source: str, kind: str) -> Source:
     """As `fetch_source`, without Prefect."""
-    entries = read_catalogue(places.catalogue())
+    entries = read_catalogue(paths.catalogue())
     if source in entries:
         if entries[source].kind != kind:
             raise SourceError(f"{source}: expected a source of {kind}, got {entries[source].kind}")
-        return _from_catalogue(source, entries[source], places.raw_data() / source)
+        return _from_catalogue(source, entries[source], paths.raw_data() / source)
     path = Path(source).expanduser()
     form = "rows"
     if kind == "comments" and not path.exists() and glob.has_magic(source):
@@ -210,7 +166,7 @@ def _files_of_digits(path: Path) -> tuple[str, dict[str, Path]]:
                 f"{path}: expected PNG files in ten folders, one a label, got the folders {labels}"
             )
         return "png", pngs
-    names = read_catalogue(places.catalogue())["mnist"].files
+    names = read_catalogue(paths.catalogue())["mnist"].files
     files = {
         name: file
         for name in names
@@ -281,9 +237,3 @@ def _refuse_damaged(name: str, folder: Path, expected: dict[str, str], aside: Pa
                 f"{name}, {file}: expected sha256 {sha256}, got {got}; set aside as {wrong}. "
                 "Run again to get it anew"
             )
-
-
-def digest_of_files(files: dict[str, File]) -> str:
-    """One digest for several files: of their names and digests, in order."""
-    lines = "".join(f"{file.sha256}  {name}\n" for name, file in sorted(files.items()))
-    return hashlib.sha256(lines.encode()).hexdigest()

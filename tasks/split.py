@@ -3,80 +3,23 @@
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from neural_classifiers import splits
-from neural_classifiers.splits import check_folds, split_keys
-from tasks.batches import BATCH_ROWS, Kept, useful_workers, work_batches
-from tasks.bodies import deal_batch, gather_batch, key_batch
-from tasks.clean import CLEANED, Cleaned
-from tasks.progress import tell_rows
-from tasks.records import File, Reference
-from tasks.steps import step
-from tasks.stores import unfinished
-from tasks.tables import TableWriter, check_rows, read_groups, slices
-
-DROPPED = pa.schema(
-    [(name, CLEANED.field(name).type) for name in ("file", "line", "cat", "txt")]
-    + [("reason", pa.string())]
-)
-
-
-class Split(Reference):
-    """Training and test set: the columns of the cleaned comments, in random order.
-
-    `dropped_rows` names each row that is in neither: ``file``, ``line``, ``cat``, ``txt`` and
-    ``reason``.
-    `counts` holds for each category ``rows``, ``empty``, ``duplicates``, ``train``, ``test``.
-    """
-
-    train: File
-    test: File
-    dropped_rows: File
-    rows: int
-    rows_train: int
-    rows_test: int
-    conflicting: int
-    counts: dict[str, dict[str, int]]
-
-    @property
-    def labels(self) -> list[str]:
-        """Categories in alphabetical order."""
-        return sorted(self.counts)
-
-    def dropped(self, why: str) -> int:
-        """Rows dropped as ``empty`` or as ``duplicates``."""
-        return sum(count[why] for count in self.counts.values())
-
-    def in_words(self) -> str:
-        """Sizes of the two sets, and what was dropped."""
-        return (
-            f"{self.rows_train:,} training and {self.rows_test:,} test comments; dropped "
-            f"{self.dropped('duplicates'):,} duplicates and {self.dropped('empty'):,} left empty"
-        )
-
-
-class Comments(NamedTuple):
-    """Cleaned texts of shape (n_comments,) and their categories."""
-
-    X: list[str]
-    y: list[str]
-
-
-def read_comments(file: File) -> Comments:
-    """One of the two sets, its digest checked; a row group is in memory beside what comes out."""
-    comments = Comments([], [])
-    for group in read_groups(file.verified(), ["clean", "cat"]):
-        comments.X.extend(group["clean"].to_pylist())
-        labels = group["cat"].dictionary_encode()  # a label once a group, not once a row
-        names = labels.dictionary.to_pylist()
-        comments.y.extend(names[code] for code in labels.indices.to_pylist())
-    return comments
+from neural_classifiers.comments import splits
+from neural_classifiers.comments.schemas import CLEANED, DROPPED
+from neural_classifiers.comments.splits import check_folds, split_keys
+from neural_classifiers.engine.folder_store import unfinished
+from neural_classifiers.engine.progress import tell_rows
+from neural_classifiers.engine.records import File
+from neural_classifiers.engine.rows.batches import BATCH_ROWS, Kept, useful_workers, work_batches
+from neural_classifiers.engine.rows.parquet import TableWriter, check_rows, read_groups, slices
+from neural_classifiers.engine.step import step
+from tasks.references import Cleaned, NearDuplicates, Split
+from tasks.row_work import deal_batch, gather_batch, key_batch
 
 
 @step()
@@ -195,33 +138,10 @@ def _places(split: "splits.Split", n_rows: int) -> tuple[NDArray[np.int8], NDArr
     return side, place
 
 
-class NearDuplicates(Reference):
-    """How many test comments have a training comment that is nearly the same.
-
-    Of `checked` test comments `found` have one; `low` and `high` bound the share among all with
-    95 % confidence, which is the share itself where all were checked. `pairs` holds examples.
-    """
-
-    pairs: File
-    checked: int
-    found: int
-    share: float
-    low: float
-    high: float
-    threshold: float
-
-    def in_words(self) -> str:
-        """The share, of how many, within which bounds."""
-        return (
-            f"{self.share:.1%} of {self.checked:,} test comments checked nearly repeat a training "
-            f"comment ({self.low:.1%} to {self.high:.1%} of all)"
-        )
-
-
 @step()
 def find_near_duplicates(split: Split, seed: int, folder: Path) -> NearDuplicates:
     """Test comments that nearly repeat a training comment; a sample of them beyond 50,000 rows."""
-    from neural_classifiers.duplicates import near_duplicates, rows_to_check
+    from neural_classifiers.comments.duplicates import near_duplicates, rows_to_check
 
     train, test = split.train.verified(), split.test.verified()
     checked = rows_to_check(split.rows_train, split.rows_test, seed)

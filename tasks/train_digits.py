@@ -5,48 +5,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from neural_classifiers.calibration import calibrate
-from neural_classifiers.digits import DigitsPreset, judge, model_summary_rows
-from neural_classifiers.digits_scores import (
+from neural_classifiers.arrays.weights import weights_to_bytes
+from neural_classifiers.digits.networks import DigitsPreset, judge, model_summary_rows
+from neural_classifiers.digits.scores import (
     score_altered,
     score_each_digit,
     worst_mistakes,
 )
-from neural_classifiers.digits_training import train
-from neural_classifiers.weights import weights_to_bytes
-from tasks import progress
-from tasks.ingest_digits import Digits, read_digits
-from tasks.records import File, Reference, identity
-from tasks.steps import step
-from tasks.stores import FolderStore, unfinished
+from neural_classifiers.digits.training import train
+from neural_classifiers.engine import progress
+from neural_classifiers.engine.folder_store import FolderStore, unfinished
+from neural_classifiers.engine.records import File, identity
+from neural_classifiers.engine.step import step
+from neural_classifiers.judgement.calibration import calibrate
+from tasks.references import Digits, TrainedDigits, read_digits
 
 THREADS = 2  # part of the last bits of the weights, so fixed and not the machine's number
-
-
-class TrainedDigits(Reference):
-    """A trained network, its scores and its pictures.
-
-    `weights` is an ``.npz``; the network is rebuilt from our code with the numbers in `scores`.
-    `val_accuracy` and `val_loss` are what a choice between seeds may look at.
-    """
-
-    name: str
-    seed: int
-    weights: File
-    scores: File
-    predictions: File
-    curves: File
-    confusion: File
-    summary: File
-    mistakes: File
-    calibration: File
-    val_accuracy: float
-    val_loss: float
-    test_accuracy: float
-
-    def in_words(self) -> str:
-        """The accuracy that counts."""
-        return f"{self.name}, seed {self.seed}: test accuracy {self.test_accuracy:.2%}"
 
 
 @step(threads=THREADS, task_run_name="train_digits-{name}-{seed}")
@@ -60,7 +34,7 @@ def train_digits(
     FloatingPointError
         If the training diverges; says in which epoch and step.
     """
-    from neural_classifiers.plots import (
+    from neural_classifiers.report.plots import (
         plot_calibration,
         plot_confusion,
         plot_learning_curves,

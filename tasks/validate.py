@@ -7,52 +7,16 @@ from pathlib import Path
 
 from prefect import get_run_logger, task
 
-from neural_classifiers.drift import Profile
-from tasks import places, runs, workers
-from tasks.batches import BATCH_ROWS, useful_workers, work_batches
-from tasks.bodies import examine_batch
-from tasks.ingest import Ingested
-from tasks.progress import tell_rows
-from tasks.records import File, Reference
-from tasks.sources import Source
-from tasks.steps import UNRECORDED, step
-from tasks.stores import unfinished
-from tasks.tables import TableWriter, check_rows, read_groups, slices
-
-DATA_DOCS, QUARANTINE_FILE = "data_docs.html", "quarantine.parquet"
-PROFILE = "profile.json"  # in the run's folder; the next run is held against it
-
-
-class Accepted(Reference):
-    """Comments that passed: ``file``, ``line``, ``cat``, ``txt``, ``time``; and those that did not.
-
-    `quarantine` has the bytes and the reasons of each row set aside; `findings` is the verdict of
-    every expectation as JSON, `docs` the same as a page; `profile` is what the comments are like.
-    """
-
-    table: File
-    quarantine: File
-    findings: File
-    docs: File
-    profile: File
-    drift: File | None
-    rows: int
-    rows_quarantined: int
-    reasons: dict[str, int]
-    categories: list[str]
-
-    def in_words(self) -> str:
-        """Rows through the gate, rows set aside, and why."""
-        why = ", ".join(f"{reason} {n}" for reason, n in self.reasons.items())
-        return f"{self.rows:,} comments accepted, {self.rows_quarantined} set aside" + (
-            f" ({why})" if why else ""
-        )
-
-
-class Last(Reference):
-    """The profile of the last completed run of the same source on other rows, if there is one."""
-
-    profile: File | None = None
+from neural_classifiers.comments.drift import Profile
+from neural_classifiers.engine import paths, runs, workers
+from neural_classifiers.engine.folder_store import unfinished
+from neural_classifiers.engine.progress import tell_rows
+from neural_classifiers.engine.records import File
+from neural_classifiers.engine.rows.batches import BATCH_ROWS, useful_workers, work_batches
+from neural_classifiers.engine.rows.parquet import TableWriter, check_rows, read_groups, slices
+from neural_classifiers.engine.step import UNRECORDED, step
+from tasks.references import DATA_DOCS, PROFILE, QUARANTINE_FILE, Accepted, Ingested, Last, Source
+from tasks.row_work import examine_batch
 
 
 @task(task_run_name="find_last_profile", **UNRECORDED)
@@ -69,7 +33,7 @@ def last_profile(raw: Source, ingested: Ingested) -> Last:
     A run on the very same rows is passed over: it would say nothing, and a repeated run would
     have other inputs than the run that it repeats.
     """
-    for folder in sorted(places.runs().glob("*/"), reverse=True):
+    for folder in sorted(paths.runs().glob("*/"), reverse=True):
         profile = folder / PROFILE
         try:
             told = json.loads((folder / "report.json").read_bytes())["comments"]
@@ -134,15 +98,12 @@ def validate_table(
 
     Batches that are finished lie in `keep`.
     """
-    from neural_classifiers.data_docs import render_data_docs
-    from neural_classifiers.expectations import (
-        ACCEPTED,
-        QUARANTINE,
-        Limits,
-        ValidationError,
-        Validator,
-    )
-    from neural_classifiers.plots import plot_drift
+    from neural_classifiers.checks import ValidationError
+    from neural_classifiers.comments.expectations import Limits
+    from neural_classifiers.comments.schemas import ACCEPTED, QUARANTINE
+    from neural_classifiers.comments.validator import Validator
+    from neural_classifiers.report.data_docs import render_data_docs
+    from neural_classifiers.report.plots import plot_drift
 
     before = _read_profile(last.profile) if last.profile else None
     rows = ingested.table.verified()
@@ -206,7 +167,7 @@ def _read_profile(file: File) -> Profile:
 
 
 def _usual_categories(path: Path) -> list[str]:
-    from neural_classifiers.expectations import usual_categories
+    from neural_classifiers.comments.validator import usual_categories
 
     counts: Counter[str] = Counter()
     for group in read_groups(path, ["cat"]):

@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def one_thread():
     """TensorFlow in this process on one thread, as in ours: a network starts it, on every core."""
-    from neural_classifiers.threads import set_tensorflow_threads
+    from neural_classifiers.arrays.threads import set_tensorflow_threads
 
     set_tensorflow_threads(1)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import small_flow
 
-from tasks import records
+from neural_classifiers.engine import records
 
 
 @dataclass

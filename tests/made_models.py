@@ -10,13 +10,23 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
-from neural_classifiers import promoted
-from neural_classifiers.models import model_to_bytes, parameters_digest
-from neural_classifiers.promotion import Rival
-from neural_classifiers.text import CLEANINGS, clean_comments
-from tasks import versions
+from neural_classifiers.arrays.skops_bytes import model_to_bytes, parameters_digest
+from neural_classifiers.comments.text import CLEANINGS, clean_comments
+from neural_classifiers.judgement.gates import Rival
+from neural_classifiers.serving import registry
+from neural_classifiers.serving.model import (
+    CARD,
+    COMMENTS,
+    EXAMPLES,
+    FORMAT,
+    PIPELINE,
+    PROFILE,
+    SEEN,
+    cleaning_options,
+    examples_to_bytes,
+)
+from neural_classifiers.serving.trained_on import digests_of_texts
 from tasks.promote import Candidate, profile_to_bytes, seen_to_bytes
-from tasks.seen import digests_of_texts
 
 
 def comments(home: Path, n: int = 240, seed: int = 1) -> tuple[list[str], list[str]]:
@@ -45,15 +55,15 @@ def candidate(home: Path, pipeline: Pipeline | None = None, **changes: Any) -> C
 
     def files() -> dict[str, bytes]:
         return {
-            promoted.PIPELINE: model_to_bytes(pipeline),
-            promoted.CARD: b"{}",
-            promoted.EXAMPLES: promoted.examples_to_bytes(texts[test][:8], probabilities[:8]),
-            promoted.SEEN: seen_to_bytes(digests_of_texts(clean_comments(texts[train]))),
-            promoted.PROFILE: profile_to_bytes(texts[train], labels[train]),
+            PIPELINE: model_to_bytes(pipeline),
+            CARD: b"{}",
+            EXAMPLES: examples_to_bytes(texts[test][:8], probabilities[:8]),
+            SEEN: seen_to_bytes(digests_of_texts(clean_comments(texts[train]))),
+            PROFILE: profile_to_bytes(texts[train], labels[train]),
         }
 
     told: dict[str, Any] = {
-        "kind": promoted.COMMENTS,
+        "kind": COMMENTS,
         "name": "linear",
         "inputs": texts[test],
         "actual": actual,
@@ -63,14 +73,14 @@ def candidate(home: Path, pipeline: Pipeline | None = None, **changes: Any) -> C
         "rivals": [Rival("constant", np.full(len(actual), "video_games"))],
         "files": files,
         "manifest": {
-            "format": promoted.FORMAT,
-            "kind": promoted.COMMENTS,
+            "format": FORMAT,
+            "kind": COMMENTS,
             "model": "linear",
             "classes": [str(c) for c in pipeline.classes_],
             "parameters_sha256": parameters_digest(pipeline),
             "run": {"run_id": "1", "folder": "a-run", "flow": "classify-comments"},
             "libraries": {},
-            "cleaning": promoted.cleaning_options(CLEANINGS["default"]),
+            "cleaning": cleaning_options(CLEANINGS["default"]),
             "scores": {"accuracy": 0.9},
             "best_params": {"C": 10.0},
             "training": {"rows": 160, "sha256": "0" * 64},
@@ -82,7 +92,7 @@ def candidate(home: Path, pipeline: Pipeline | None = None, **changes: Any) -> C
 def serve(home: Path, pipeline: Pipeline | None = None) -> str:
     """A version that serves, whatever speaks against it."""
     made = candidate(home, pipeline)
-    with versions.one_at_a_time():
-        version = versions.keep_version(versions.write_version(made.manifest, made.files()))
-        versions.serve(promoted.COMMENTS, version)
+    with registry.one_at_a_time():
+        version = registry.keep_version(registry.write_version(made.manifest, made.files()))
+        registry.serve(COMMENTS, version)
     return version

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
-from tasks import records
-from tasks.records import File, Key, Reference, digest_of, folder_of
-from tasks.stores import FolderStore
+from neural_classifiers.engine import records
+from neural_classifiers.engine.folder_store import FolderStore
+from neural_classifiers.engine.records import File, Key, Reference, digest_of, folder_of
 
 KILLS = ("kill before", "kill after", "kill halfway")
 FAULTS = {

@@ -168,7 +168,7 @@ def contents(home: Path) -> dict[str, str]:
     AssertionError
         If a file is not the one that its record names.
     """
-    from tasks.records import digest_of
+    from neural_classifiers.engine.records import digest_of
 
     cache, found = home / "artifacts" / "cache", {}
     for name, record in records(home).items():

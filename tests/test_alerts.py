@@ -9,8 +9,8 @@ from typing import ClassVar
 import pytest
 from prefect import flow
 
-from tasks import alerts, runs
-from tasks.runs import FLOW
+from neural_classifiers.engine import alerts, runs
+from neural_classifiers.engine.runs import FLOW
 
 
 class Webhook(BaseHTTPRequestHandler):

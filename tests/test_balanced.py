@@ -7,16 +7,19 @@ from sklearn.base import clone
 from sklearn.metrics import log_loss, recall_score
 from sklearn.neural_network import MLPClassifier
 
-from neural_classifiers.balanced import (
+from neural_classifiers.comments.models.balanced import (
     EPOCHS_MAX,
     PATIENCE,
     BalancedMLPClassifier,
     class_weights,
     rows_aside,
 )
-from neural_classifiers.calibration import Calibrated
-from neural_classifiers.equivalence import describe
-from neural_classifiers.pipelines import improved_keras_pipeline, improved_scikit_pipeline
+from neural_classifiers.comments.models.pipelines import (
+    improved_keras_pipeline,
+    improved_scikit_pipeline,
+)
+from neural_classifiers.judgement.calibration import Calibrated
+from neural_classifiers.search.equivalence import describe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -30,7 +33,7 @@ def rare_and_common(n=400, seed=1):
 
 
 def keras_network(**parameters):
-    from neural_classifiers.keras_classifier import balanced_classifier
+    from neural_classifiers.comments.models.keras_classifier import balanced_classifier
 
     return balanced_classifier(seed=3, **parameters).set_params(epochs=8)
 
@@ -108,7 +111,7 @@ def test_keras_keeps_the_weights_of_its_best_epoch():
 
 
 def test_keras_takes_features_too_large_to_be_dense_in_whatever_order(monkeypatch):
-    from neural_classifiers import keras_classifier
+    from neural_classifiers.comments.models import keras_classifier
 
     X, y = rare_and_common()
     dense = keras_network().fit(X, y).predict_proba(X)

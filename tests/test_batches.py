@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from tasks.batches import Result, read_piece, useful_workers, work_batches
-from tasks.records import Key, Reference, recall
+from neural_classifiers.engine.records import Key, Reference, recall
+from neural_classifiers.engine.rows.batches import Result, read_piece, useful_workers, work_batches
 
 
 def double(number: int, log: Path) -> Result:
@@ -111,7 +111,7 @@ def test_batches_are_taken_as_they_are_needed(home):
 
 
 def test_few_rows_are_not_worth_a_worker(monkeypatch):
-    monkeypatch.setattr("tasks.workers.cores", lambda: 4)
+    monkeypatch.setattr("neural_classifiers.engine.workers.cores", lambda: 4)
     assert [useful_workers(n) for n in (0, 59_999, 60_000, 10_000_000)] == [0, 0, 1, 4]
 
 
@@ -160,7 +160,7 @@ def test_a_refresh_works_every_batch_each_time(home):
 
 def test_a_worker_does_not_import_what_it_does_not_need():
     code = (
-        "import sys, tasks.bodies; "
+        "import sys, tasks.row_work; "
         "sys.exit(any(m in sys.modules for m in ('prefect', 'great_expectations', 'sklearn')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,8 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, log_loss
 from sklearn.svm import LinearSVC
 
-from neural_classifiers import search
-from neural_classifiers.calibration import (
+from neural_classifiers.judgement.calibration import (
     Calibrated,
     fit_shift,
     fit_temperature,
@@ -19,6 +18,9 @@ from neural_classifiers.calibration import (
     shifted_f1_macro,
     softmax,
 )
+from neural_classifiers.search.fits import fit_share
+from neural_classifiers.search.plan import plan_search
+from neural_classifiers.search.results import collect, held_out_answers
 
 X, Y = make_classification(400, 20, n_informative=6, n_classes=3, flip_y=0.2, random_state=1)
 
@@ -55,11 +57,11 @@ def test_a_temperature_of_one_leaves_probabilities_as_they_are():
 
 
 def test_what_a_search_kept_for_the_rows_held_out_calibrates_the_winner():
-    plan = search.plan(LinearSVC(), {"C": [0.1, 1.0]}, X, Y, namespace="tests")
+    plan = plan_search(LinearSVC(), {"C": [0.1, 1.0]}, X, Y, namespace="tests")
     store: dict[str, bytes] = {}
-    search.fit_share(plan, store)
-    results = search.collect(plan, store)
-    answers = search.held_out_answers(plan, results, store)
+    fit_share(plan, store)
+    results = collect(plan, store)
+    answers = held_out_answers(plan, results, store)
 
     logits = held_out_logits(answers, np.unique(Y), len(Y))
     assert not np.isnan(logits).any()
@@ -73,14 +75,14 @@ def test_what_a_search_kept_for_the_rows_held_out_calibrates_the_winner():
 
 
 def test_a_fit_that_is_missing_is_no_answer():
-    plan = search.plan(LinearSVC(), {"C": [0.1]}, X, Y, namespace="tests")
+    plan = plan_search(LinearSVC(), {"C": [0.1]}, X, Y, namespace="tests")
     store: dict[str, bytes] = {}
-    search.fit_share(plan, store)
-    results = search.collect(plan, store)
+    fit_share(plan, store)
+    results = collect(plan, store)
     del store[plan.key(0, 3)]
 
     with pytest.raises(LookupError, match="on fold 3"):
-        search.held_out_answers(plan, results, store)
+        held_out_answers(plan, results, store)
 
 
 def test_a_shift_finds_the_rare_class_that_the_likeliest_answer_forgets():

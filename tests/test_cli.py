@@ -12,10 +12,10 @@ from prefect import flow
 from prefect.settings import get_current_settings
 from test_history import KEY, Written, entry, record, run_folder, with_, write_number
 
-from flows import cli
-from tasks import history, places
-from tasks.runs import FLOW
-from tasks.steps import step
+from neural_classifiers.engine import history, paths
+from neural_classifiers.engine.runs import FLOW
+from neural_classifiers.engine.step import step
+from neural_classifiers.operation import cli
 
 TESTS = Path(__file__).parent
 
@@ -27,7 +27,7 @@ def start_number(seed: int, folder: Path) -> Written:
 
 @step()
 def wait_long(drawn: Written, folder: Path) -> Written:
-    while (places.root() / "wait").exists():
+    while (paths.root() / "wait").exists():
         time.sleep(0.05)
     return write_number(folder, 1)
 
@@ -85,7 +85,7 @@ def test_a_killed_run_goes_on_where_it_was(home, prefect_server, monkeypatch, ca
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         end = time.monotonic() + 120
-        while not list((places.cache() / ".writing").glob("wait_long-*")):
+        while not list((paths.cache() / ".writing").glob("wait_long-*")):
             assert time.monotonic() < end, (home / "log").read_text()
             assert process.poll() is None, (home / "log").read_text()
             time.sleep(0.1)

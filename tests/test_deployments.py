@@ -8,7 +8,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Scheduled
 
-from tasks import deployments
+from neural_classifiers.operation import deployments
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)  # a Monday
 
@@ -68,7 +68,7 @@ def test_the_rules_about_silent_runs_are_installed_once_and_brought_up_to_date(
 
 
 def test_no_healthy_run_falls_silent():
-    from tasks.site import environment
+    from neural_classifiers.operation.supervisor import environment
 
     heartbeat = float(environment(4200)["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
     assert heartbeat == deployments.HEARTBEAT_S

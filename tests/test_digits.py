@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neural_classifiers.digits import (
+from neural_classifiers.arrays.weights import weights_digest, weights_from_bytes, weights_to_bytes
+from neural_classifiers.digits.networks import (
     FAST,
     NOTEBOOK,
     PRESETS,
@@ -18,8 +19,7 @@ from neural_classifiers.digits import (
     rebuild,
     validation_split,
 )
-from neural_classifiers.digits_training import learning_rates, train
-from neural_classifiers.weights import weights_digest, weights_from_bytes, weights_to_bytes
+from neural_classifiers.digits.training import learning_rates, train
 
 SMALL = {  # the two presets, made small enough to train in a moment
     "notebook": NOTEBOOK.model_copy(update={"filters": (4,), "dense_units": 16, "batch_size": 32}),

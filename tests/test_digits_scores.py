@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from neural_classifiers.calibration import calibrate
-from neural_classifiers.digits import FAST, build_fast_cnn, named_variables
-from neural_classifiers.digits_scores import (
+from neural_classifiers.digits.networks import FAST, build_fast_cnn, named_variables
+from neural_classifiers.digits.scores import (
     ALTERATIONS,
     add_noise,
     best_seed,
@@ -16,7 +15,8 @@ from neural_classifiers.digits_scores import (
     spread_of_seeds,
     worst_mistakes,
 )
-from neural_classifiers.scores import wilson_interval
+from neural_classifiers.judgement.calibration import calibrate
+from neural_classifiers.judgement.scores import wilson_interval
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -4,9 +4,9 @@ from collections import Counter
 from io import BytesIO
 
 import pytest
+from dirty import CATEGORIES, FAULTS, dirty_lines, fault_of
 
-from neural_classifiers.comments import Layout, Part, read_comments
-from neural_classifiers.dirty import CATEGORIES, FAULTS, dirty_lines, fault_of
+from neural_classifiers.comments.rows import Layout, Part, read_comments
 
 
 def test_a_line_depends_on_its_number_and_seed_alone():

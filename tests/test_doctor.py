@@ -8,8 +8,9 @@ import made_models
 import pytest
 from test_history import KEY, record, run_folder
 
-from flows import cli
-from tasks import doctor, places, versions
+from neural_classifiers.engine import paths
+from neural_classifiers.operation import cli, doctor
+from neural_classifiers.serving import registry
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_a_last_run_that_failed_and_an_alert_that_was_lost_are_told(rows):
 def test_records_set_aside_as_damaged_are_told(rows):
     record(KEY, 1)
     assert rows()["cache"].found.startswith("1 records")
-    (places.cache() / ".aside" / "step-0").mkdir(parents=True)
+    (paths.cache() / ".aside" / "step-0").mkdir(parents=True)
     assert rows()["cache"].state == doctor.LOOK
 
 
@@ -90,7 +91,7 @@ def test_the_command_ends_with_1_while_something_is_ill(home, capsys):
 def test_a_damaged_model_that_serves_is_ill(rows, home):
     version = made_models.serve(home)
     assert rows()["model"].found == f"serving, whole: {version}"
-    damaged = versions.folder_of(version) / "seen.npz"
+    damaged = registry.folder_of(version) / "seen.npz"
     damaged.chmod(0o644)
     damaged.write_bytes(damaged.read_bytes()[:-1])
 

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from neural_classifiers.duplicates import near_duplicates, rows_to_check
+from neural_classifiers.comments.duplicates import near_duplicates, rows_to_check
 
 WORDS = [f"word{i}" for i in range(500)]
 

@@ -11,7 +11,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from neural_classifiers.equivalence import WITHOUT_EFFECT, describe, digest
+from neural_classifiers.search.equivalence import WITHOUT_EFFECT, describe, digest
 
 (MLP_RULES,) = WITHOUT_EFFECT.values()
 RULES = {rule.parameter: rule for rule in MLP_RULES}

@@ -8,19 +8,14 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 
-from neural_classifiers.comments import Layout, Part, read_comments
-from neural_classifiers.data_docs import render_data_docs
-from neural_classifiers.drift import Profiler, compare_profiles
-from neural_classifiers.expectations import (
-    ACCEPTED,
-    QUARANTINE,
-    Limits,
-    ValidationError,
-    Validator,
-    comment_suite,
-    usual_categories,
-)
-from neural_classifiers.text import english_stop_words
+from neural_classifiers.checks import ValidationError
+from neural_classifiers.comments.drift import Profiler, compare_profiles
+from neural_classifiers.comments.expectations import Limits, comment_suite
+from neural_classifiers.comments.rows import Layout, Part, read_comments
+from neural_classifiers.comments.schemas import ACCEPTED, QUARANTINE
+from neural_classifiers.comments.text import english_stop_words
+from neural_classifiers.comments.validator import Validator, usual_categories
+from neural_classifiers.report.data_docs import render_data_docs
 
 CLASSES = ["games", "sports"]
 
@@ -263,7 +258,7 @@ def test_the_report_is_plain_json_with_every_expectation():
 def test_an_expectation_that_a_user_adds_is_judged_and_told(monkeypatch):
     from great_expectations import expectations as gxe
 
-    from neural_classifiers import expectations
+    from neural_classifiers.comments import validator
 
     def extended(*args, **options):
         suite = comment_suite(*args, **options)
@@ -274,7 +269,7 @@ def test_an_expectation_that_a_user_adds_is_judged_and_told(monkeypatch):
         )
         return suite
 
-    monkeypatch.setattr(expectations, "comment_suite", extended)
+    monkeypatch.setattr(validator, "comment_suite", extended)
     checked = check(table_of(*good(50), {"cat": "games", "txt": "x" * 21}))
 
     assert [list(r) for r in checked.quarantined["reasons"]] == [["txt: too long"]]

@@ -50,8 +50,8 @@ def test_a_record_survives_death_and_fault_at_any_file_operation():
             ["compute and record", "find an output damaged"],
         ),
         (
-            "import tasks.stores; "
-            "tasks.stores.write_durably = lambda path, content: path.write_bytes(content)",
+            "import neural_classifiers.engine.folder_store as store; "
+            "store.write_durably = lambda path, content: path.write_bytes(content)",
             ["keep new fits"],
         ),
         (

@@ -17,9 +17,9 @@ from textwrap import dedent
 
 import pytest
 
-from tasks import fingerprint as subject
-from tasks.fingerprint import Fingerprint, edited, fingerprint, forget
-from tasks.reach import may_name
+from neural_classifiers.engine.code import fingerprint as subject
+from neural_classifiers.engine.code.fingerprint import Fingerprint, edited, fingerprint, forget
+from neural_classifiers.engine.code.reach import may_name
 
 Edit = tuple[str, str, str]  # file, old, new
 
@@ -1000,7 +1000,7 @@ def test_a_source_that_is_not_python_is_named(folder):
 def test_the_fingerprint_is_the_same_in_every_process(folder):
     write(folder, {"core/steps.py": "WORDS = {'a', 'b', 'c'}\ndef step(): return WORDS"})
     code = """
-from tasks.fingerprint import fingerprint
+from neural_classifiers.engine.code.fingerprint import fingerprint
 print(fingerprint("core.steps.step", ("core",), ()).digest)
 """
     root = Path(subject.__file__).parents[1]
@@ -1021,7 +1021,7 @@ print(fingerprint("core.steps.step", ("core",), ()).digest)
 def test_taking_a_fingerprint_imports_no_library():
     code = """
 import sys
-from tasks.fingerprint import fingerprint
+from neural_classifiers.engine.code.fingerprint import fingerprint
 fingerprint("tasks.clean.clean_comments")
 print({"prefect", "pandas", "sklearn", "nltk", "tensorflow"} & set(sys.modules))
 """

@@ -11,14 +11,15 @@ from conftest import comments_file
 from PIL import Image
 
 import neural_classifiers
-from flows import cli
 from flows.comments import classify_comments
 from flows.digits import classify_digits
 from flows.predict import predict_comments
-from neural_classifiers.digits import FAST, NOTEBOOK
-from tasks import history, runs, versions
+from neural_classifiers.digits.networks import FAST, NOTEBOOK
+from neural_classifiers.engine import history, runs
+from neural_classifiers.operation import cli
+from neural_classifiers.serving import registry
+from neural_classifiers.serving.predict import read_images
 from tasks.downloads import to_idx
-from tasks.predictions import read_images
 from tasks.promote import promote as promote_model
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -191,7 +192,8 @@ def test_prefect_shows_what_was_cached_and_the_report_as_artifacts(good):
 
 def test_the_keras_vectoriser_never_sees_a_test_row(good):
     """The notebook's mistake 2: it fits the vectoriser again, on the test set."""
-    from tasks.models import Model, load_pipeline
+    from tasks.model_files import load_pipeline
+    from tasks.references import Model
 
     home, _, folders = good
     keys = {s["task_run"]: s["key"] for s in read(folders[0] / "run.json")["steps"]}
@@ -211,7 +213,7 @@ def test_the_keras_vectoriser_never_sees_a_test_row(good):
 
 def test_the_number_of_features_is_not_the_number_of_rows(good):
     """The notebook's mistake 3."""
-    from neural_classifiers.pipelines import keras_pipeline
+    from neural_classifiers.comments.models.pipelines import keras_pipeline
 
     assert keras_pipeline(34)[0].max_features == 2100
     card = read(next((good[0] / "artifacts/cache/search_keras").iterdir()) / "card.json")
@@ -246,7 +248,7 @@ def test_the_best_model_is_promoted_by_a_run_that_is_told_to(good, promoted_run)
 
     assert states[0].is_completed()
     assert all(gate["passed"] for gate in decision["gates"]), decision
-    assert decision["version"] == versions.serving("comments")
+    assert decision["version"] == registry.serving("comments")
     model = neural_classifiers.load("comments")
     scores = read(folder / "metrics.json")["comments"][decision["model"]]
     test = pd.read_parquet(read(folder / "report.json")["comments"]["files"]["test"]["path"])
@@ -261,7 +263,7 @@ def test_the_serving_model_is_judged_in_the_next_run_beside_the_others(good, pro
     section = read(folder / "report.json")["comments"]
 
     assert states[1].is_completed()
-    version = versions.serving("comments")
+    version = registry.serving("comments")
     assert metrics["serving"]["version"] == version
     assert metrics["serving"]["rows_seen"] == 0  # trained on the other side of the same split
     name = version.rpartition("-")[0]
@@ -300,7 +302,7 @@ def test_new_files_in_a_folder_are_predicted_by_a_flow_each_once(good, promoted_
     [predicted] = out.iterdir()
     table = pd.read_parquet(predicted)
     assert len(table) == 50
-    assert set(table["version"]) == {versions.serving("comments")}
+    assert set(table["version"]) == {registry.serving("comments")}
 
     (incoming / "broken.jsonl").unlink()
     written = predicted.stat().st_mtime_ns
@@ -449,7 +451,7 @@ def test_digits_are_judged_once_on_the_test_images(home, capsys):
     gates = {gate.name: gate for gate in decision.gates}
     assert gates["better than constant"].passed, gates
     reader = neural_classifiers.load("digits")
-    assert reader.version == decision.version == versions.serving("digits")
+    assert reader.version == decision.version == registry.serving("digits")
     images = source / "t10k-images-idx3-ubyte"
     Image.fromarray(read_images(images)[7]).save(home / "seven.png")
     capsys.readouterr()

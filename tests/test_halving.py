@@ -13,8 +13,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from neural_classifiers import parallel, search
-from neural_classifiers.halving import halve
+from neural_classifiers.search import parallel
+from neural_classifiers.search.halving import halve
+from neural_classifiers.search.plan import refit
 
 X, Y = make_classification(n_samples=200, n_features=8, random_state=0)
 GRID = {"max_depth": [1, 2, 4, None], "min_samples_leaf": [1, 3, 9], "criterion": ["gini"]}
@@ -61,7 +62,7 @@ def test_every_round_is_that_of_scikit_learn(options):
     assert ours.results.best_index_ == peer.best_index_
     assert ours.results.best_params_ == peer.best_params_
     assert ours.results.best_score_ == peer.best_score_
-    best = search.refit(ours.plan, ours.results)
+    best = refit(ours.plan, ours.results)
     assert np.array_equal(best.predict_proba(X), peer.predict_proba(X))
 
 

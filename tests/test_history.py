@@ -9,12 +9,12 @@ import pytest
 from prefect import flow
 from prefect.states import State
 
-from tasks import history, places, runs
-from tasks.history import UnknownRunError, compare, describe, find_run, overview
-from tasks.records import File, Key, Reference, folder_of, recall
-from tasks.resume import resume
-from tasks.runs import FLOW
-from tasks.steps import step
+from neural_classifiers.engine import history, paths, runs
+from neural_classifiers.engine.history import UnknownRunError, compare, describe, find_run, overview
+from neural_classifiers.engine.records import File, Key, Reference, folder_of, recall
+from neural_classifiers.engine.runs import FLOW
+from neural_classifiers.engine.step import step
+from neural_classifiers.operation.resume import resume
 
 
 class Written(Reference):
@@ -31,12 +31,12 @@ def write_number(folder: Path, number: int) -> Written:
 @step()
 def draw_number(seed: int, folder: Path) -> Written:
     """Not reproducible: the draw counts too, which no key knows."""
-    return write_number(folder, seed + int((places.root() / "draw").read_text()))
+    return write_number(folder, seed + int((paths.root() / "draw").read_text()))
 
 
 @step()
 def double_number(drawn: Written, folder: Path) -> Written:
-    if (places.root() / "broken").exists():
+    if (paths.root() / "broken").exists():
         raise ValueError("expected no file broken, got one")
     return write_number(folder, 2 * int(drawn.number.verified().read_text()))
 
@@ -78,7 +78,7 @@ def test_a_step_refreshed_on_purpose_is_computed_once_and_its_dependents_if_it_c
         ("draw_number", "cached"),
         ("double_number", "cached"),
     ]
-    assert not (places.cache() / ".aside").exists()
+    assert not (paths.cache() / ".aside").exists()
 
     misspelt = run_numbers(34, refresh=["draw_nubmer"])
     assert misspelt.is_failed()
@@ -90,7 +90,7 @@ def test_a_step_refreshed_on_purpose_is_computed_once_and_its_dependents_if_it_c
     (home / "broken").touch()
     state = run_numbers(34, refresh=["draw_number"])
     assert state.is_failed()
-    assert len(list((places.cache() / ".aside").iterdir())) == 1
+    assert len(list((paths.cache() / ".aside").iterdir())) == 1
     (home / "draw").write_text("3")
     (home / "broken").unlink()
     state = resume(str(state.state_details.flow_run_id), numbers)
@@ -124,8 +124,8 @@ KEY = Key("clean", {"seed": 34, "fold": 0}, {}, {"text.clean": "1"}, {"nltk": "3
 
 def record(key: Key, hour: float = 1) -> Path:
     """A record, made at an hour of the day."""
-    recall(places.cache(), key, Written, lambda folder: write_number(folder, 1))
-    home = folder_of(places.cache(), key)
+    recall(paths.cache(), key, Written, lambda folder: write_number(folder, 1))
+    home = folder_of(paths.cache(), key)
     os.utime(home / "record.json", (at(hour).timestamp(),) * 2)
     return home
 
@@ -150,7 +150,7 @@ def entry(key: Key, hour: float, hit: bool = False, **more) -> dict:
 
 
 def run_folder(name: str, hour: float, *steps: dict, metrics: dict | None = None, **more) -> Path:
-    folder = places.runs() / f"{at(hour):%Y%m%dT%H%M%SZ}-{name}"
+    folder = paths.runs() / f"{at(hour):%Y%m%dT%H%M%SZ}-{name}"
     folder.mkdir(parents=True)
     told = {
         "run_id": name,

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 from test_history import KEY, at, entry, record, run_folder, with_
 
-from tasks import locks, places
-from tasks.history import find_run
-from tasks.housekeeping import InUseError, export, prune, verify
-from tasks.records import Key, folder_of
+from neural_classifiers.engine import locks, paths
+from neural_classifiers.engine.history import find_run
+from neural_classifiers.engine.housekeeping import InUseError, export, prune, verify
+from neural_classifiers.engine.records import Key, folder_of
 
 OTHER = with_(KEY, parameters={"seed": 35})
 
@@ -23,7 +23,7 @@ def test_verify_counts_sound_records_and_leaves_them_alone(home):
     told = verify()
 
     assert (told["records"], told["faults"]) == (2, [])
-    files = [f for f in (places.cache() / "clean").rglob("*") if f.is_file()]
+    files = [f for f in (paths.cache() / "clean").rglob("*") if f.is_file()]
     assert told["bytes"] == sum(f.stat().st_size for f in files)
 
 
@@ -52,8 +52,8 @@ def test_verify_finds_each_damage_and_names_the_place(home, damage):
 
 
 def test_verify_tells_of_a_file_where_records_should_lie(home):
-    places.cache().mkdir(parents=True)
-    (places.cache() / "clean").write_text("in the way")
+    paths.cache().mkdir(parents=True)
+    (paths.cache() / "clean").write_text("in the way")
 
     [fault] = verify()["faults"]
     assert "expected the folder of a record" in fault
@@ -86,12 +86,12 @@ def test_prune_keeps_what_the_newest_runs_name_and_removes_the_rest(home):
     assert prune(1) == {**expected, "dry_run": False}
     assert [folder.exists() for folder in homes] == [False, True, True]
     assert find_run("old").folder.exists()  # made for people
-    assert not list((places.cache() / ".writing").iterdir())
-    assert not list((places.cache() / ".locks").iterdir())
+    assert not list((paths.cache() / ".writing").iterdir())
+    assert not list((paths.cache() / ".locks").iterdir())
 
 
 def test_prune_removes_leftovers_that_no_kept_run_can_want(home):
-    cache = places.cache()
+    cache = paths.cache()
     train = "7" * 64
     search = Key("fit_scikit", {"fold": 0}, {"split": {"train": train}}, {"grids": "1"})
     # as the search names the store of its single fits
@@ -128,11 +128,11 @@ def test_prune_removes_leftovers_that_no_kept_run_can_want(home):
 
 
 def test_the_store_of_a_searchs_fits_is_found_from_its_record(home, monkeypatch):
+    from neural_classifiers.engine.housekeeping import _namespaces
+    from neural_classifiers.engine.records import File
+    from neural_classifiers.engine.step import body_of, key_of
     from tasks import searches
-    from tasks.housekeeping import _namespaces
-    from tasks.records import File
     from tasks.search_scikit import fit_scikit
-    from tasks.steps import body_of, key_of
 
     made: list[Path] = []
 
@@ -170,7 +170,7 @@ def test_prune_waits_for_no_run_and_takes_nothing_from_one(home):
     folder = record(KEY)
     run = run_folder("owl", 1, status="running")
     held = [
-        locks.hold(places.cache() / locks.IN_USE, shared=True),
+        locks.hold(paths.cache() / locks.IN_USE, shared=True),
         locks.hold(run / locks.RUNNING),
     ]
     with pytest.raises(InUseError, match=f"expected no run to be going on, got {run.name}"):
@@ -215,7 +215,7 @@ def test_export_packs_the_runs_folder_and_its_records_under_relative_names(home,
     }
     moved = tmp_path / "elsewhere" / "artifacts" / record_name
     assert json.loads((moved / "record.json").read_bytes()) == json.loads(
-        (folder_of(places.cache(), KEY) / "record.json").read_bytes()
+        (folder_of(paths.cache(), KEY) / "record.json").read_bytes()
     )
     assert (moved / "number.txt").read_bytes() == (folder / "number.txt").read_bytes()
     assert [p.name for p in tmp_path.glob(".owl*")] == []

@@ -9,18 +9,21 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from dirty import dirty_lines
 
-from neural_classifiers.comments import CommentFileError, Layout
-from neural_classifiers.dirty import dirty_lines
-from neural_classifiers.formats import KEPT_BYTES, MAX_ROW_BYTES
-from neural_classifiers.splits import split_comments
-from tasks.clean import CLEANED, clean_table
+from neural_classifiers.checks import SourceError
+from neural_classifiers.comments.formats import KEPT_BYTES, MAX_ROW_BYTES
+from neural_classifiers.comments.rows import CommentFileError, Layout
+from neural_classifiers.comments.schemas import CLEANED
+from neural_classifiers.comments.splits import split_comments
+from neural_classifiers.engine.records import File
+from neural_classifiers.engine.rows.parquet import TableWriter, one_batch
+from tasks.clean import clean_table
 from tasks.ingest import read_source
-from tasks.records import File
-from tasks.sources import SourceError, find_source
-from tasks.split import read_comments, split_table
-from tasks.tables import TableWriter, one_batch
-from tasks.validate import Last, last_profile, validate_table
+from tasks.references import Last, read_comments
+from tasks.sources import find_source
+from tasks.split import split_table
+from tasks.validate import last_profile, validate_table
 
 CLASSES = ["science_and_technology", "sports", "video_games"]
 
@@ -167,7 +170,7 @@ def test_the_split_is_that_of_its_definition(home, dirty):
 
 
 def test_row_groups_have_a_fixed_size_however_the_batches_come(home, monkeypatch):
-    monkeypatch.setattr("tasks.tables.GROUP_ROWS", 100)
+    monkeypatch.setattr("neural_classifiers.engine.rows.parquet.GROUP_ROWS", 100)
     schema = pa.schema({"a": pa.int64(), "b": pa.string()})
     whole = pa.table({"a": range(1050), "b": [f"text {i % 7}" for i in range(1050)]}, schema)
     digests = set()

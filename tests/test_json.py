@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from json_texts import BAD_UTF8, FREE, INVALID, TEXTS, VALID
 
-from neural_classifiers.strict_json import MAX_DEPTH, read_json
+from neural_classifiers.comments.strict_json import MAX_DEPTH, read_json
 
 
 def test_there_are_at_least_300_different_texts():

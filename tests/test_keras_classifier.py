@@ -13,9 +13,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, check_cv
 
-keras_classifier = pytest.importorskip("neural_classifiers.keras_classifier")
+keras_classifier = pytest.importorskip("neural_classifiers.comments.models.keras_classifier")
 
-from neural_classifiers.networks import build_comment_mlp  # noqa: E402
+from neural_classifiers.comments.models.networks import build_comment_mlp  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

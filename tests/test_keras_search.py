@@ -6,9 +6,13 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
-keras_classifier = pytest.importorskip("neural_classifiers.keras_classifier")
+keras_classifier = pytest.importorskip("neural_classifiers.comments.models.keras_classifier")
 
-from neural_classifiers import grids, outcomes, pipelines, search  # noqa: E402
+from neural_classifiers.comments.models import grids, pipelines  # noqa: E402
+from neural_classifiers.search import answers  # noqa: E402
+from neural_classifiers.search.fits import Share, fit_share  # noqa: E402
+from neural_classifiers.search.plan import plan_search, refit  # noqa: E402
+from neural_classifiers.search.results import collect  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -48,7 +52,7 @@ def tiny_pipeline():
 
 
 def plan(grid=GRID, **options):
-    return search.plan(tiny_pipeline(), grid, X, Y, cv=2, namespace="tests", **options)
+    return plan_search(tiny_pipeline(), grid, X, Y, cv=2, namespace="tests", **options)
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +66,7 @@ def search_done():
     """The grid searched once: store, counts, and the epochs of every training."""
     CountingClassifier.trainings.clear()
     store = {}
-    share = search.fit_share(plan(), store)
+    share = fit_share(plan(), store)
     return store, share, list(CountingClassifier.trainings)
 
 
@@ -75,14 +79,14 @@ def searched(search_done):
 def test_one_training_serves_every_epoch_count_of_a_batch_size_and_fold(search_done):
     _, share, epochs = search_done
 
-    assert share == search.Share(executed=12, found=0, trainings=4)
+    assert share == Share(executed=12, found=0, trainings=4)
     assert epochs == [3, 3, 3, 3]  # 2 batch sizes x 2 folds, each to the largest count
 
 
 def test_scores_and_ranks_are_those_of_separate_fits(searched):
     grid = GRID | {"keras__epochs": [3, 2]}
 
-    ours = search.collect(plan(grid, scoring="neg_log_loss"), searched)
+    ours = collect(plan(grid, scoring="neg_log_loss"), searched)
 
     peer = GridSearchCV(tiny_pipeline(), grid, cv=2, scoring="neg_log_loss", refit=False)
     peer.fit(X, Y)
@@ -98,7 +102,7 @@ def test_every_stored_fit_holds_the_bits_of_a_separate_fit(searched):
         train, test = planned.folds[1]
         alone = planned.build(candidate).fit([X[row] for row in train], Y[train])
         expected = alone.predict_proba([X[row] for row in test])
-        kept = outcomes.decode(searched[planned.key(candidate, 1)])
+        kept = answers.decode(searched[planned.key(candidate, 1)])
         assert np.array_equal(kept.answers["predict_proba"], expected)
         assert kept.answers["predict"].tolist() == alone.predict([X[r] for r in test]).tolist()
 
@@ -110,26 +114,26 @@ def test_a_training_goes_no_further_than_the_largest_missing_epoch_count(searche
     del store[planned.key(numbers[12, 1], 1)]
     del store[planned.key(numbers[12, 3], 1)]
 
-    share = search.fit_share(planned, store)
+    share = fit_share(planned, store)
 
-    assert share == search.Share(executed=3, found=9, trainings=2)
+    assert share == Share(executed=3, found=9, trainings=2)
     assert trainings == [2, 3]
 
 
 def test_an_epoch_count_more_trains_only_for_what_is_missing(searched, trainings):
     planned = plan({"epochs": [1, 2, 3, 4], "batch_size": [5]})
 
-    share = search.fit_share(planned, searched, folds=[0])
+    share = fit_share(planned, searched, folds=[0])
 
-    assert share == search.Share(executed=1, found=3, trainings=1)
+    assert share == Share(executed=1, found=3, trainings=1)
     assert trainings == [4]
 
 
 def test_another_scoring_trains_nothing(searched, trainings):
     planned = plan(scoring=["accuracy", "neg_log_loss"], refit="neg_log_loss")
 
-    assert search.fit_share(planned, searched).executed == 0
-    assert search.collect(planned, searched).best_score_ < 0
+    assert fit_share(planned, searched).executed == 0
+    assert collect(planned, searched).best_score_ < 0
     assert trainings == []
 
 
@@ -142,7 +146,7 @@ def test_each_epoch_count_is_stored_as_it_passes():
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        search.fit_share(plan(), store, on_fit=stop)
+        fit_share(plan(), store, on_fit=stop)
 
     assert seen == [1, 2]
     assert len(store) == 2
@@ -151,13 +155,13 @@ def test_each_epoch_count_is_stored_as_it_passes():
 def test_a_share_is_any_choice_of_trainings_and_folds(trainings):
     planned = plan()
 
-    share = search.fit_share(planned, {}, folds=[1], trainings=[1])
+    share = fit_share(planned, {}, folds=[1], trainings=[1])
 
-    assert share == search.Share(executed=3, found=0, trainings=1)
+    assert share == Share(executed=3, found=0, trainings=1)
 
 
 def test_candidates_of_one_training_say_so(searched):
-    table = search.collect(plan(), searched).cv_results_
+    table = collect(plan(), searched).cv_results_
 
     batch_sizes = [params["keras__batch_size"] for params in table["params"]]
     assert batch_sizes == [5, 5, 5, 12, 12, 12]
@@ -170,18 +174,18 @@ def test_epoch_counts_that_are_none_fail_alone():
     store = {}
     planned = plan({"epochs": [1, "many"], "batch_size": [12]})
 
-    search.fit_share(planned, store)
+    fit_share(planned, store)
 
-    table = search.collect(planned, store).cv_results_
+    table = collect(planned, store).cv_results_
     assert np.isnan(table["mean_test_score"]).tolist() == [False, True]
     assert "many" in table["error"][1] or "TypeError" in table["error"][1]
 
 
 def test_the_refitted_pipeline_is_a_fitted_keras_classifier(searched):
     planned = plan()
-    results = search.collect(planned, searched)
+    results = collect(planned, searched)
 
-    best = search.refit(planned, results)
+    best = refit(planned, results)
 
     assert isinstance(best[-1], keras_classifier.KerasClassifier)
     assert best.predict_proba(X).shape == (24, 3)
@@ -190,7 +194,7 @@ def test_the_refitted_pipeline_is_a_fitted_keras_classifier(searched):
 
 
 def test_the_notebooks_grid_takes_three_trainings_a_fold():
-    planned = search.plan(
+    planned = plan_search(
         pipelines.keras_pipeline(34), grids.KERAS_GRID, X, Y, cv=5, namespace="tests"
     )
 

@@ -16,7 +16,10 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 
-from neural_classifiers import outcomes, parallel, search, shared
+from neural_classifiers.search import answers, parallel, shared
+from neural_classifiers.search.fits import Share, fit_share
+from neural_classifiers.search.plan import plan_search
+from neural_classifiers.search.results import collect
 
 COMMENTS = ["goal match coach", "boss level quest", "match league goal", "quest patch boss"] * 10
 LABELS = ["sports", "games"] * 20
@@ -33,11 +36,11 @@ def _quiet():
 def planned(grid=GRID, **options):
     network = MLPClassifier((3,), random_state=34, max_iter=5)
     pipeline = Pipeline([("tfidf", TfidfVectorizer()), ("mlp", network)])
-    return search.plan(pipeline, grid, COMMENTS, LABELS, namespace="tests", cv=3, **options)
+    return plan_search(pipeline, grid, COMMENTS, LABELS, namespace="tests", cv=3, **options)
 
 
 def timeless(store):
-    return {key: outcomes.without_times(content)[0] for key, content in store.items()}
+    return {key: answers.without_times(content)[0] for key, content in store.items()}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +49,7 @@ def alone():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         store: dict[str, bytes] = {}
-        search.fit_share(planned(), store)
+        fit_share(planned(), store)
         return timeless(store)
 
 
@@ -71,7 +74,7 @@ def test_several_workers_store_the_bits_of_one(workers, alone):
 
     share = parallel.fit(planned(), store, workers=workers, n_workers=2)
 
-    assert share == search.Share(executed=12, found=0, trainings=12)
+    assert share == Share(executed=12, found=0, trainings=12)
     assert timeless(store) == alone
 
 
@@ -88,7 +91,7 @@ def test_dask_workers_store_the_bits_of_one(cluster, alone):
 
 def test_what_is_stored_is_not_made_again():
     store: dict[str, bytes] = {}
-    search.fit_share(planned(), store, folds=[0])
+    fit_share(planned(), store, folds=[0])
 
     share = parallel.fit(planned(), store, workers="threads", n_workers=2)
 
@@ -125,7 +128,7 @@ def mortal(folder, deaths, n_folds=2, growth_mb=0):
     X = np.arange(8.0)[:, None]
     y = np.array(["a", "b"] * 4)
     estimator = Mortal(folder=str(folder), growth_mb=growth_mb)
-    return search.plan(estimator, {"deaths": deaths}, X, y, namespace="tests", cv=n_folds)
+    return plan_search(estimator, {"deaths": deaths}, X, y, namespace="tests", cv=n_folds)
 
 
 def pids(folder):
@@ -219,7 +222,7 @@ class Sleeper(ClassifierMixin, BaseEstimator):
 
 def sleepers(seconds, n_folds=3):
     X, y = np.zeros((12, 1)), np.array(["a", "b"] * 6)
-    return search.plan(Sleeper(), {"seconds": seconds}, X, y, namespace="tests", cv=n_folds)
+    return plan_search(Sleeper(), {"seconds": seconds}, X, y, namespace="tests", cv=n_folds)
 
 
 def test_once_a_fold_has_shown_it_the_longest_comes_first():
@@ -243,21 +246,21 @@ def test_fits_of_an_earlier_search_say_what_is_longest():
 def test_progress_counts_all_fits_and_tells_the_best_that_is_through_all_folds():
     seen = []
     plan = planned()
-    search.fit_share(plan, store := {}, folds=[0])
+    fit_share(plan, store := {}, folds=[0])
 
     parallel.fit(plan, store, workers="threads", n_workers=2, on_fit=lambda f: seen.append(f))
 
     progress = [fit.progress for fit in seen]
     assert [(p.done, p.total) for p in progress] == [(n, 12) for n in range(5, 13)]
     assert progress[0].best_score is None
-    results = search.collect(plan, store)
+    results = collect(plan, store)
     assert progress[-1].best_score == pytest.approx(results.best_score_)
     assert progress[-1].seconds_left == 0
 
 
 def test_the_time_left_is_what_other_folds_took():
     left = []
-    search.fit_share(
+    fit_share(
         sleepers([0.2], n_folds=4), {}, on_fit=lambda fit: left.append(fit.progress.seconds_left)
     )
 
@@ -284,15 +287,15 @@ class Failing(TfidfVectorizer):
 @pytest.mark.parametrize("workers", ["alone", "threads"])
 def test_a_transformer_that_fails_is_the_candidates_error(workers):
     pipeline = Pipeline([("tfidf", Failing()), ("mlp", MLPClassifier((2,), max_iter=1))])
-    plan = search.plan(pipeline, {"alpha": [1, 2]}, COMMENTS, LABELS, namespace="", cv=2)
+    plan = plan_search(pipeline, {"alpha": [1, 2]}, COMMENTS, LABELS, namespace="", cv=2)
     store: dict[str, bytes] = {}
     if workers == "alone":
-        search.fit_share(plan, store)
+        fit_share(plan, store)
     else:
         parallel.fit(plan, store, workers=workers)
 
     with pytest.raises(ValueError, match=r"all 4 fits failed.*ArithmeticError: no words"):
-        search.collect(plan, store)
+        collect(plan, store)
 
 
 @pytest.mark.parametrize(
@@ -386,7 +389,7 @@ class Noting(TfidfVectorizer):
 def test_features_are_made_once_a_fold_for_all_workers():
     network = MLPClassifier((2,), random_state=0, max_iter=1)
     pipeline = Pipeline([("tfidf", Noting()), ("mlp", network)])
-    plan = search.plan(pipeline, GRID, COMMENTS, LABELS, namespace="tests", cv=3)
+    plan = plan_search(pipeline, GRID, COMMENTS, LABELS, namespace="tests", cv=3)
 
     parallel.fit(plan, {}, workers="threads", n_workers=2)  # where all workers are here to count
 

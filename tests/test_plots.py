@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neural_classifiers import plots
-from neural_classifiers.plots import (
+from neural_classifiers.report import plots
+from neural_classifiers.report.plots import (
     plot_calibration,
     plot_confusion,
     plot_digits,

@@ -3,7 +3,7 @@
 import pytest
 from prefect import flow, task
 
-from tasks import progress, workers
+from neural_classifiers.engine import progress, workers
 
 
 def tell_thrice(file) -> None:

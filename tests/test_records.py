@@ -11,16 +11,25 @@ from pathlib import Path
 
 import pytest
 
-from tasks import records
-from tasks.records import File, Key, Reference, digest_of, faults_of, folder_of, identity, recall
-from tasks.stores import FolderStore
+from neural_classifiers.engine import records
+from neural_classifiers.engine.folder_store import FolderStore
+from neural_classifiers.engine.records import (
+    File,
+    Key,
+    Reference,
+    digest_of,
+    faults_of,
+    folder_of,
+    identity,
+    recall,
+)
 
 BEFORE = f"""
 import os, signal, subprocess, sys, time
 from pathlib import Path
 sys.path[:0] = [{str(Path(__file__).parents[1])!r}, {str(Path(__file__).parent)!r}]
 from test_records import KEY, Counted, writes
-from tasks.records import File, recall
+from neural_classifiers.engine.records import File, recall
 cache = Path(sys.argv[1])
 """
 

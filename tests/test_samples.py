@@ -7,18 +7,18 @@ import pandas as pd
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from flows import cli
-from neural_classifiers.samples import draw_stratified
-from tasks import progress
+from neural_classifiers.comments.samples import draw_stratified
+from neural_classifiers.engine import progress
+from neural_classifiers.engine.records import File
+from neural_classifiers.engine.step import body_of, key_of
+from neural_classifiers.operation import cli
 from tasks.baselines import fit_constant, search_linear
 from tasks.explain import examine_training
-from tasks.models import load_pipeline
-from tasks.records import File
-from tasks.sample import Sample, draw_sample
+from tasks.model_files import load_pipeline
+from tasks.references import SearchSample, Split
+from tasks.sample import draw_sample
 from tasks.search_keras import search_keras_improved
 from tasks.search_scikit import fit_scikit, search_scikit, search_scikit_improved
-from tasks.split import Split
-from tasks.steps import body_of, key_of
 
 WORDS = {"games": "boss level quest loot", "sports": "goal match coach season"}
 GRID = {"solver": ["lbfgs"], "alpha": [1e-4, 1e-1], "activation": ["tanh", "relu"]}
@@ -58,14 +58,14 @@ def split_of(home, word, n):
 @pytest.fixture(autouse=True)
 def two_linear_models(monkeypatch):
     """Of a search's many: what they are is tested elsewhere."""
-    from neural_classifiers import pipelines
+    from neural_classifiers.comments.models import pipelines
 
     grid = [{"classifier": [pipelines.LogisticRegression(max_iter=1000)], "C": [0.1, 10.0]}]
     monkeypatch.setattr(pipelines, "linear_grid", lambda: grid)
 
 
 @pytest.fixture
-def sample(split, home) -> Sample:
+def sample(split, home) -> SearchSample:
     return body_of(draw_sample)(split, N, SEED, FOLDS, made(home / "sample"))
 
 
@@ -183,7 +183,13 @@ def test_the_same_sample_of_other_comments_is_not_searched_again(split, sample, 
 
     def keys(whole):
         fit = {"split": sample, "grid": GRID, "fold": 0, "folds": FOLDS, "seed": SEED}
-        search = {"split": whole, "grid": GRID, "folds": FOLDS, "seed": SEED, "sample": sample}
+        search = {
+            "split": whole,
+            "grid": GRID,
+            "folds": FOLDS,
+            "seed": SEED,
+            "search_sample": sample,
+        }
         return key_of(body_of(fit_scikit), fit), key_of(body_of(search_scikit), search)
 
     (fits, search), (fits_again, search_again) = keys(split), keys(other)

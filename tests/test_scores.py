@@ -6,20 +6,18 @@ import math
 import numpy as np
 import pytest
 
-from neural_classifiers.scores import (
+from neural_classifiers.judgement.names import percent
+from neural_classifiers.judgement.scores import (
     Comparison,
     ModelComparison,
     Scores,
     compare_predictions,
     f1_macro_interval,
-    percent,
-    rank_candidates,
-    recommend_model,
     score_predictions,
-    verdict,
-    verdict_sentences,
     wilson_interval,
 )
+from neural_classifiers.judgement.verdict import recommend_model, verdict, verdict_sentences
+from neural_classifiers.search.candidates import rank_candidates
 
 CLASSES = ["science_and_technology", "sports", "video_games"]
 CONSTANT = [[0, 0, 36], [0, 0, 212], [0, 0, 652]]

@@ -17,7 +17,11 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 
-from neural_classifiers import grids, outcomes, pipelines, search
+from neural_classifiers.comments.models import grids, pipelines
+from neural_classifiers.search import answers
+from neural_classifiers.search.fits import Share, fit_share
+from neural_classifiers.search.plan import plan_search, refit
+from neural_classifiers.search.results import collect
 
 WORDS = {
     "games": ["console", "level", "boss", "patch", "server", "quest"],
@@ -87,9 +91,9 @@ def linear_pipeline():
 def run(estimator, grid, X=X, y=Y, store=None, **options):
     """The whole search in this process: plan, results and counts."""
     store = {} if store is None else store
-    planned = search.plan(estimator, grid, X, y, namespace="tests", **options)
-    share = search.fit_share(planned, store)
-    return planned, search.collect(planned, store), share
+    planned = plan_search(estimator, grid, X, y, namespace="tests", **options)
+    share = fit_share(planned, store)
+    return planned, collect(planned, store), share
 
 
 def assert_same_results(ours, peer):
@@ -120,13 +124,11 @@ def test_scores_ranks_and_winner_are_those_of_grid_search_cv(small, small_peer):
 
     assert_same_results(ours, small_peer)
     assert len(planned.candidates) == N_SMALL
-    assert share == search.Share(
-        executed=N_SMALL_DISTINCT * 5, found=0, trainings=N_SMALL_DISTINCT * 5
-    )
+    assert share == Share(executed=N_SMALL_DISTINCT * 5, found=0, trainings=N_SMALL_DISTINCT * 5)
 
 
 def test_the_notebooks_grid_has_108_candidates_of_which_60_differ():
-    planned = search.plan(pipelines.scikit_pipeline(34), grids.SCIKIT_GRID, X, Y, namespace="tests")
+    planned = plan_search(pipelines.scikit_pipeline(34), grids.SCIKIT_GRID, X, Y, namespace="tests")
 
     # 4 activations x 3 alphas x (lbfgs 1 + adam 1 + sgd 3 learning rates)
     assert (len(planned.candidates), len(planned.distinct)) == (108, 60)
@@ -136,7 +138,7 @@ def test_the_notebooks_grid_has_108_candidates_of_which_60_differ():
 def test_the_refitted_estimator_is_that_of_grid_search_cv(small, small_peer):
     planned, ours, _ = small
 
-    best = search.refit(planned, ours)
+    best = refit(planned, ours)
 
     weights, expected = (fitted[-1].coefs_ for fitted in (best, small_peer.best_estimator_))
     assert all(np.array_equal(a, b) for a, b in zip(weights, expected, strict=True))
@@ -209,12 +211,12 @@ def test_refit_may_be_a_function_or_absent():
     def last(results):
         return len(results["params"]) - 1
 
-    for refit in (last, False):
-        options = {"scoring": ["accuracy", "f1_macro"], "refit": refit}
+    for chosen in (last, False):
+        options = {"scoring": ["accuracy", "f1_macro"], "refit": chosen}
         planned, ours, _ = run(linear_pipeline(), grid, **options)
         assert_same_results(ours, GridSearchCV(linear_pipeline(), grid, **options).fit(X, Y))
     with pytest.raises(ValueError, match="refit=False"):
-        search.refit(planned, ours)
+        refit(planned, ours)
 
 
 def test_bare_names_mean_the_last_step_and_come_back_bare():
@@ -295,11 +297,11 @@ def test_shares_of_folds_and_trainings_add_up_to_the_search(small):
 
     done = []
     for folds, trainings in [([0], None), ([1, 2, 3, 4], half), ([3, 1], rest), ([2, 4], rest)]:
-        again = search.plan(small_pipeline(), SMALL_GRID, X, Y, namespace="tests")
-        done.append(search.fit_share(again, store, folds=folds, trainings=trainings).executed)
+        again = plan_search(small_pipeline(), SMALL_GRID, X, Y, namespace="tests")
+        done.append(fit_share(again, store, folds=folds, trainings=trainings).executed)
 
     assert done == [16, 32, 16, 16]
-    got = search.collect(planned, store)
+    got = collect(planned, store)
     assert np.array_equal(
         got.cv_results_["rank_test_score"], expected.cv_results_["rank_test_score"]
     )
@@ -345,9 +347,9 @@ def test_another_estimator_or_other_folds_find_nothing(estimator, options):
 def test_another_namespace_finds_nothing():
     store = {}
     run(linear_pipeline(), {"C": [0.1]}, store=store)
-    planned = search.plan(linear_pipeline(), {"C": [0.1]}, X, Y, namespace="other data")
+    planned = plan_search(linear_pipeline(), {"C": [0.1]}, X, Y, namespace="other data")
 
-    assert search.fit_share(planned, store).found == 0
+    assert fit_share(planned, store).found == 0
 
 
 class Interrupted(MutableMapping):
@@ -377,11 +379,11 @@ class Interrupted(MutableMapping):
 
 def test_a_search_cut_short_goes_on_where_it_stopped():
     kept = {}
-    planned = search.plan(linear_pipeline(), {"C": [0.1, 1.0]}, X, Y, namespace="tests")
+    planned = plan_search(linear_pipeline(), {"C": [0.1, 1.0]}, X, Y, namespace="tests")
     with pytest.raises(OSError, match="no space left"):
-        search.fit_share(planned, Interrupted(kept, 7))
+        fit_share(planned, Interrupted(kept, 7))
 
-    share = search.fit_share(planned, kept)
+    share = fit_share(planned, kept)
 
     assert (share.executed, share.found) == (3, 7)
 
@@ -396,12 +398,12 @@ def test_a_damaged_entry_is_fitted_again():
     whole = store[keys[2]]
     store[keys[2]] = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
     with pytest.raises(LookupError, match="3 of 10 fits"):
-        search.collect(planned, store)
+        collect(planned, store)
 
-    share = search.fit_share(planned, store)
+    share = fit_share(planned, store)
 
     assert share.executed == 3
-    assert search.collect(planned, store).best_score_ == expected.best_score_
+    assert collect(planned, store).best_score_ == expected.best_score_
 
 
 def test_no_flipped_byte_of_an_entry_goes_unnoticed():
@@ -411,7 +413,7 @@ def test_no_flipped_byte_of_an_entry_goes_unnoticed():
 
     for place in range(len(whole)):
         damaged = whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
-        assert outcomes.decode(damaged) is None
+        assert answers.decode(damaged) is None
 
 
 def test_the_store_holds_no_pickle():
@@ -425,12 +427,12 @@ def test_the_store_holds_no_pickle():
 
 def test_every_finished_fit_is_reported_after_it_is_stored():
     store, seen = {}, []
-    planned = search.plan(linear_pipeline(), {"C": [0.1, 1.0]}, X, Y, namespace="tests")
+    planned = plan_search(linear_pipeline(), {"C": [0.1, 1.0]}, X, Y, namespace="tests")
 
-    search.fit_share(planned, store, on_fit=lambda fit: seen.append((fit, len(store))))
+    fit_share(planned, store, on_fit=lambda fit: seen.append((fit, len(store))))
 
     assert [n_stored for _, n_stored in seen] == list(range(1, 11))
-    results = search.collect(planned, store).cv_results_
+    results = collect(planned, store).cv_results_
     for fit, _ in seen:
         assert fit.scores["score"] == results[f"split{fit.fold}_test_score"][fit.candidate]
         assert fit.parameters == planned.candidates[fit.candidate]
@@ -516,7 +518,7 @@ class StopsEarly(NeverFits):
 def test_a_stage_that_a_training_does_not_reach_is_an_error():
     _, ours, share = run(StopsEarly(), {"epochs": [3, 1, 2]})
 
-    assert share == search.Share(executed=15, found=0, trainings=5)
+    assert share == Share(executed=15, found=0, trainings=5)
     assert ours.cv_results_["error"] == ["RuntimeError: the training ended before [3]", "", ""]
 
 
@@ -562,23 +564,23 @@ def test_what_can_be_known_before_the_first_fit_is_an_error_then(change, message
     arguments = {"estimator": small_pipeline(), "grid": {"alpha": [0.1]}, "X": X, "y": Y} | change
 
     with pytest.raises(ValueError, match=message):
-        search.plan(**arguments, namespace="tests")
+        plan_search(**arguments, namespace="tests")
 
 
 def test_labels_of_mixed_types_are_refused():
     mixed = [None, *Y[1:].tolist()]
 
     with pytest.raises(TypeError, match=r"got \['NoneType', 'str'\]"):
-        search.plan(small_pipeline(), {"alpha": [0.1]}, X, mixed, namespace="tests")
+        plan_search(small_pipeline(), {"alpha": [0.1]}, X, mixed, namespace="tests")
 
 
 def test_missing_fits_are_counted_when_collecting():
-    planned = search.plan(linear_pipeline(), {"C": [0.1, 1.0]}, X, Y, namespace="tests")
+    planned = plan_search(linear_pipeline(), {"C": [0.1, 1.0]}, X, Y, namespace="tests")
     store = {}
-    search.fit_share(planned, store, folds=[0, 1])
+    fit_share(planned, store, folds=[0, 1])
 
     with pytest.raises(LookupError, match=r"6 of 10 fits.*'C': 0.1.* on fold 2"):
-        search.collect(planned, store)
+        collect(planned, store)
 
 
 # --- the pipelines ------------------------------------------------------------------------

@@ -6,13 +6,16 @@ import pandas as pd
 import pytest
 from sklearn.metrics import get_scorer
 
-from neural_classifiers import grids, search
-from tasks import places, progress, searches
-from tasks.records import File
+from neural_classifiers.comments.models import grids
+from neural_classifiers.engine import paths, progress
+from neural_classifiers.engine.records import File
+from neural_classifiers.engine.step import body_of, key_of
+from neural_classifiers.search import fits as fits_module
+from tasks import searches
+from tasks.model_files import read_grid
+from tasks.references import Split
 from tasks.search_keras import fit_keras, search_keras
 from tasks.search_scikit import fit_scikit, search_scikit
-from tasks.split import Split
-from tasks.steps import body_of, key_of
 
 GRID = {"solver": ["lbfgs"], "alpha": [1e-4, 1e-1], "activation": ["tanh", "relu"]}
 FOLDS = 2
@@ -55,7 +58,7 @@ def chosen(split, home, fits, scoring="accuracy", method="grid"):
 
 def test_another_scoring_chooses_among_the_same_fits(split, home, monkeypatch):
     fits = fold_fits(split, home)
-    monkeypatch.setattr(search, "fit_share", None)  # whoever fits a candidate fails
+    monkeypatch.setattr(fits_module, "fit_share", None)  # whoever fits a candidate fails
 
     by_accuracy = chosen(split, home, fits)
     by_loss = chosen(split, home, fits, "neg_log_loss")
@@ -69,10 +72,10 @@ def test_another_scoring_chooses_among_the_same_fits(split, home, monkeypatch):
 def test_halving_keeps_its_fits_and_chooses_one_of_the_grid(split, home, monkeypatch):
     model = chosen(split, home, [], method="halving")
 
-    table = searches.read_grid(model)
+    table = read_grid(model)
     assert table["iter"].tolist() == [0] * 4 + [1] * 2  # 4 candidates, the better third on more
     assert set(model.best_params) == set(GRID)
-    store = next((places.cache() / ".fits").iterdir())
+    store = next((paths.cache() / ".fits").iterdir())
     kept = {path.name for path in store.iterdir()}
     assert len(kept) == 6 * FOLDS
     assert chosen(split, home, [], method="halving").best_params == model.best_params
@@ -82,7 +85,7 @@ def test_halving_keeps_its_fits_and_chooses_one_of_the_grid(split, home, monkeyp
 def test_dask_workers_make_the_fits_where_a_scheduler_is_named(split, home, monkeypatch):
     distributed = pytest.importorskip("distributed")
     here = fold_fits(split, home)
-    for path in (places.cache() / ".fits").rglob("*"):
+    for path in (paths.cache() / ".fits").rglob("*"):
         if path.is_file():
             path.unlink()
     for folder in home.glob("fold-*"):
@@ -93,7 +96,7 @@ def test_dask_workers_make_the_fits_where_a_scheduler_is_named(split, home, monk
         n_workers=1, threads_per_worker=1, protocol="tcp", memory_limit=0, dashboard_address=None
     ) as cluster:
         monkeypatch.setenv(searches.DASK, cluster.scheduler_address)
-        monkeypatch.setattr(search, "fit_share", None)
+        monkeypatch.setattr(fits_module, "fit_share", None)
         there = fold_fits(split, home)
 
     assert [fits.fits.sha256 for fits in there] == [fits.fits.sha256 for fits in here]

@@ -6,10 +6,14 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.feature_selection import SelectKBest, chi2
 
-from neural_classifiers.equivalence import describe
-from neural_classifiers.models import model_from_bytes, model_to_bytes, parameters_digest
-from neural_classifiers.pipelines import improved_scikit_pipeline
-from neural_classifiers.selection import SelectByRows, n_features_kept
+from neural_classifiers.arrays.skops_bytes import (
+    model_from_bytes,
+    model_to_bytes,
+    parameters_digest,
+)
+from neural_classifiers.comments.models.pipelines import improved_scikit_pipeline
+from neural_classifiers.comments.models.selection import SelectByRows, n_features_kept
+from neural_classifiers.search.equivalence import describe
 
 
 def counts(n_rows, n_features, seed=1):

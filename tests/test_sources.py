@@ -15,12 +15,14 @@ import pooch.core
 import pytest
 import yaml
 
-from neural_classifiers.idx import read_idx
-from tasks import downloads, places, sources
+from neural_classifiers.checks import SourceError
+from neural_classifiers.digits.idx import read_idx
+from neural_classifiers.engine import paths
+from neural_classifiers.engine.records import File, digest_of
+from tasks import downloads, sources
 from tasks.downloads import DownloadError
 from tasks.ingest import layout_of, read_source
-from tasks.records import digest_of
-from tasks.sources import SourceError, find_source
+from tasks.sources import find_source
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def catalogue(home, monkeypatch):
     }
     path = home / "catalog.yaml"
     path.write_text(yaml.safe_dump({"small": entry}))
-    monkeypatch.setattr(places, "catalogue", lambda: path)
+    monkeypatch.setattr(paths, "catalogue", lambda: path)
     monkeypatch.setitem(downloads.WAYS, "hand", hand_out)
 
     def rewrite(**changes):
@@ -209,7 +211,6 @@ def test_every_entry_of_our_catalogue_is_complete():
 
 def test_digits_from_csv_have_their_own_test_images(home):
     from tasks.ingest_digits import _read
-    from tasks.records import File
 
     rows = [",".join(["9"] * 784 + [str(i // 10)]) for i in range(100)]
     path = home / "digits.csv.gz"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neural_classifiers.splits import check_folds, nearest_count, split_comments
+from neural_classifiers.comments.splits import check_folds, nearest_count, split_comments
 
 CLASSES = ["games", "science", "sports"]
 

@@ -1,6 +1,6 @@
 """A run in a few lines: what a first run, a changed one and an unchanged one say."""
 
-from neural_classifiers.summary import render_summary
+from neural_classifiers.report.summary import render_summary
 
 FILES = {"report": "runs/owl/report.html"}
 RUN = {"outcome": "**Completed**: done", "computed": ["search_keras"], "cached": ["clean"]}

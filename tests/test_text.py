@@ -9,11 +9,11 @@ from importlib.resources import files
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from dirty import dirty_lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neural_classifiers.dirty import dirty_lines
-from neural_classifiers.text import (
+from neural_classifiers.comments.text import (
     _CHOICES,
     _PORTERS_ENDINGS,
     CLEANINGS,
@@ -89,9 +89,11 @@ def test_a_comment_that_is_no_string_is_refused_by_name(missing):
 
 
 def test_the_stop_words_are_the_list_whose_provenance_is_recorded():
-    listed = files("neural_classifiers").joinpath("stop_words_english.txt").read_bytes()
+    listed = files("neural_classifiers.comments").joinpath("stop_words_english.txt").read_bytes()
     digest = hashlib.sha256(listed).hexdigest()
-    provenance = files("neural_classifiers").joinpath("stop_words_english.README.md").read_text()
+    provenance = (
+        files("neural_classifiers.comments").joinpath("stop_words_english.README.md").read_text()
+    )
 
     assert digest == "f6d005956f407dbc6ea32e5ff0c7e8e6f71488d3239b9023efdc7fc139d6375b"
     assert digest in provenance

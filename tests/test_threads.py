@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from neural_classifiers.threads import set_tensorflow_threads
+from neural_classifiers.arrays.threads import set_tensorflow_threads
 
 
 def test_no_thread_at_all_is_refused():

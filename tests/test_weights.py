@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 
-from neural_classifiers.weights import weights_digest, weights_from_bytes, weights_to_bytes
+from neural_classifiers.arrays.weights import weights_digest, weights_from_bytes, weights_to_bytes
 
 WEIGHTS = {
     "dense/kernel": np.arange(6, dtype=np.float32).reshape(2, 3),

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tasks import workers
+from neural_classifiers.engine import workers
 
 
 def pid_and_threads() -> tuple[int, str | None]:

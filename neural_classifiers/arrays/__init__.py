@@ -1,0 +1,1 @@
+"""Ground: models and weights as bytes, threads of the numeric libraries."""

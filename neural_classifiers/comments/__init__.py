@@ -1,0 +1,1 @@
+"""Everything about comments: reading, checking, cleaning, splitting them."""

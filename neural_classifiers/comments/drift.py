@@ -1,0 +1,262 @@
+"""Whether comments are still what they were: profiles of two runs, and how far they lie apart.
+
+A profile is small whatever the number of comments, is made batch by batch, and does not depend on
+how they are cut into batches. Of many comments, words are counted in those whose hash says so:
+about 50,000, the same ones in every run.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import compress
+from typing import Any, Self
+
+import numpy as np
+
+from neural_classifiers.comments.splits import keys_of
+
+WORDS_OF_ROWS = 50_000  # about so many comments have their words counted
+MAX_WORDS_KEPT = 2000  # in a profile, the most frequent
+N_COMPARED_WORDS = 1000
+N_LENGTHS = 48  # two for each doubling: up to 2^24 characters
+
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What comments are like, in a few thousand numbers.
+
+    Attributes
+    ----------
+    rows : int
+    categories : dict of str to int
+        Comments of each.
+    lengths : list of int
+        Comments by length: entry i counts those of about 2^(i/2) characters.
+    words : dict of str to int
+        Counts of the most frequent words.
+    n_words, n_stop_words : int
+        Running words that were counted, and how many of them are English stop words.
+    """
+
+    rows: int
+    categories: dict[str, int]
+    lengths: list[int]
+    words: dict[str, int]
+    n_words: int
+    n_stop_words: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return asdict(self)
+
+    @classmethod
+    def of_dict(cls, told: Mapping[str, Any]) -> Self:
+        """What `as_dict` gave.
+
+        Raises
+        ------
+        TypeError
+            If it is no profile.
+        """
+        return cls(**told)
+
+
+@dataclass
+class Profiler:
+    """Makes a profile of comments that come in batches; `n_rows` is about how many will come."""
+
+    stop_words: Collection[str]
+    n_rows: int = 0
+    _categories: Counter[str] = field(default_factory=Counter)
+    _lengths: Counter[int] = field(default_factory=Counter)
+    _words: Counter[str] = field(default_factory=Counter)
+
+    def add(self, texts: Sequence[str], categories: Iterable[str]) -> None:
+        """Add comments and their categories."""
+        self._categories.update(categories)
+        self._lengths.update(_lengths(texts))
+        every = math.ceil(self.n_rows / WORDS_OF_ROWS)
+        counted: Iterable[str] = texts
+        if every > 1:
+            counted = compress(texts, keys_of(texts) % np.uint64(every) == 0)
+        for text in counted:
+            self._words.update(_WORD.findall(text.lower()))
+
+    def told(self) -> list[list[tuple[Any, int]]]:
+        """What was added until now, as plain JSON, for another profiler's `add_told`."""
+        return [list(c.items()) for c in (self._categories, self._lengths, self._words)]
+
+    def add_told(self, told: Sequence[Sequence[tuple[Any, int]]]) -> None:
+        """Add what another profiler of as many rows was told."""
+        categories, lengths, words = map(dict, told)
+        self._categories.update(categories)
+        self._lengths.update(lengths)
+        self._words.update(words)
+
+    def profile(self) -> Profile:
+        """What was added until now."""
+        frequent = sorted(self._words.items(), key=lambda told: (-told[1], told[0]))
+        is_stop = (word.replace("’", "'") in self.stop_words for word in self._words)
+        return Profile(
+            rows=self._categories.total(),
+            categories=dict(sorted(self._categories.items())),
+            lengths=[self._lengths[i] for i in range(N_LENGTHS)],
+            words=dict(frequent[:MAX_WORDS_KEPT]),
+            n_words=self._words.total(),
+            n_stop_words=sum(
+                n for n, stop in zip(self._words.values(), is_stop, strict=True) if stop
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How far two runs lie apart in one respect.
+
+    Attributes
+    ----------
+    name : str
+        "class_drift", "length_drift", "vocabulary_drift" or "language_drift".
+    title : str
+        The same in words.
+    distance : float
+        0 for no difference at all, at most 1.
+    noise : float
+        What chance alone hardly ever exceeds at these numbers of rows; a limit is to be widened
+        by it.
+    before, now : str
+        What it was and is, in words.
+    """
+
+    name: str
+    title: str
+    distance: float
+    noise: float
+    before: str
+    now: str
+
+
+def compare_profiles(before: Profile, now: Profile) -> list[Measure]:
+    """How far comments lie from those of an earlier run.
+
+    Notes
+    -----
+    Classes: half the sum of the differences of shares (total variation). Lengths: the largest
+    difference of the cumulated shares (Kolmogorov-Smirnov). Vocabulary: Jensen-Shannon divergence
+    in bits over the 1,000 most frequent words, all others as one. Language: difference of the share
+    of English stop words among all words.
+
+    The noise of the first two is the Kolmogorov-Smirnov distance that two samples of one population
+    exceed once in 1,000 times, 1.95 sqrt(1/n + 1/m); of the vocabulary twice its expectation,
+    which a second-order expansion gives; of the language four standard errors.
+    """
+    by_rows = 1.95 * math.sqrt(_harmonic(before.rows, now.rows))
+    classes = sorted({*before.categories, *now.categories})
+    shares = [_shares([p.categories.get(c, 0) for c in classes]) for p in (before, now)]
+    lengths = [_shares(p.lengths) for p in (before, now)]
+    words = _compared_words(before, now)
+    vocabularies = [
+        _shares([*counts, p.n_words - sum(counts)])
+        for p in (before, now)
+        for counts in [[p.words.get(word, 0) for word in words]]
+    ]
+    stops = [p.n_stop_words / max(p.n_words, 1) for p in (before, now)]
+    pooled = sum(stops) / 2
+    return [
+        Measure(
+            "class_drift",
+            "class shares",
+            float(np.abs(shares[0] - shares[1]).sum() / 2),
+            by_rows,
+            *(_shares_in_words(classes, each) for each in shares),
+        ),
+        Measure(
+            "length_drift",
+            "lengths",
+            float(np.abs(np.cumsum(lengths[0]) - np.cumsum(lengths[1])).max()),
+            by_rows,
+            *(f"median about {_median_length(each)} characters" for each in lengths),
+        ),
+        Measure(
+            "vocabulary_drift",
+            "vocabulary",
+            _divergence(*vocabularies),
+            2 * len(words) / (8 * math.log(2)) * _harmonic(before.n_words, now.n_words),
+            *(f"{p.n_words:,} words" for p in (before, now)),
+        ),
+        Measure(
+            "language_drift",
+            "language",
+            abs(stops[0] - stops[1]),
+            4 * math.sqrt(pooled * (1 - pooled) * _harmonic(before.n_words, now.n_words)),
+            *(f"{share:.1%} English stop words" for share in stops),
+        ),
+    ]
+
+
+def moved_words(before: Profile, now: Profile, n: int = 10) -> list[dict[str, Any]]:
+    """The words whose share changed most: ``word``, ``before`` and ``now`` (shares)."""
+    words = _compared_words(before, now)
+    told: list[dict[str, Any]] = [
+        {
+            "word": word,
+            "before": before.words.get(word, 0) / max(before.n_words, 1),
+            "now": now.words.get(word, 0) / max(now.n_words, 1),
+        }
+        for word in words
+    ]
+    return sorted(told, key=_moved)[:n]
+
+
+def _moved(told: Mapping[str, Any]) -> tuple[float, str]:
+    return -abs(told["before"] - told["now"]), told["word"]
+
+
+def _lengths(texts: Sequence[str]) -> list[int]:
+    """Entries of `Profile.lengths`."""
+    characters = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+    halves = np.rint(2 * np.log2(np.maximum(characters, 1))).astype(np.int64)
+    entries: list[int] = np.minimum(halves, N_LENGTHS - 1).tolist()
+    return entries
+
+
+def _median_length(shares: np.ndarray) -> int:
+    middle = int(np.searchsorted(np.cumsum(shares), 0.5))
+    return round(2 ** (middle / 2))
+
+
+def _shares(counts: Sequence[int]) -> np.ndarray:
+    return np.array(counts, dtype=float) / max(sum(counts), 1)
+
+
+def _shares_in_words(classes: Sequence[str], shares: np.ndarray) -> str:
+    told = [f"{c} {share:.1%}" for c, share in zip(classes, shares, strict=True)]
+    return ", ".join(told[:8]) + (", …" if len(told) > 8 else "")
+
+
+def _harmonic(n: int, m: int) -> float:
+    return 1 / max(n, 1) + 1 / max(m, 1)
+
+
+def _compared_words(before: Profile, now: Profile) -> list[str]:
+    """The most frequent words of both."""
+    shares: dict[str, float] = {}
+    for p in (before, now):
+        for word, n in p.words.items():
+            shares[word] = shares.get(word, 0) + n / max(p.n_words, 1)
+    ranked = sorted(shares.items(), key=lambda told: (-told[1], told[0]))
+    return [word for word, _ in ranked[:N_COMPARED_WORDS]]
+
+
+def _divergence(p: np.ndarray, q: np.ndarray) -> float:
+    middle = (p + q) / 2
+
+    def information(r: np.ndarray) -> float:
+        present = r > 0
+        return float((r[present] * np.log2(r[present] / middle[present])).sum())
+
+    return max((information(p) + information(q)) / 2, 0.0)

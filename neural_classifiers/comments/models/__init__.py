@@ -1,0 +1,1 @@
+"""The classifiers of comments: pipelines, grids, networks."""

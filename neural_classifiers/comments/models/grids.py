@@ -1,0 +1,37 @@
+"""The grids of the searches: parameter names without prefixes, and the values to try.
+
+A name means a parameter of the last step of the pipeline that is searched
+(`comments.models.pipelines`). Light to import, since flows show these as their defaults.
+"""
+
+from typing import Any, Literal
+
+Grid = dict[str, list[Any]]
+Scoring = Literal[
+    "accuracy",  # the notebook's, by scikit-learn's default for classifiers
+    "balanced_accuracy",
+    "f1_macro",
+    "f1_weighted",
+    "matthews_corrcoef",
+    "neg_log_loss",
+    "precision_macro",
+    "recall_macro",
+    "roc_auc_ovr",
+]
+Method = Literal["grid", "halving"]
+
+# notebook, Part 1: 108 candidates, of which 60 differ
+SCIKIT_GRID: Grid = {
+    "activation": ["identity", "logistic", "tanh", "relu"],
+    "learning_rate": ["constant", "invscaling", "adaptive"],
+    "solver": ["lbfgs", "sgd", "adam"],
+    "alpha": [1e-4, 1e-5, 1e-6],
+}
+# notebook, Part 2: 9 candidates, 3 trainings a fold
+KERAS_GRID: Grid = {"epochs": [10, 25, 50], "batch_size": [10, 25, 50]}
+# beside the notebook's two, what is tried with networks made for unequal classes: docs/log.md
+IMPROVED_GRIDS: dict[str, Grid] = {
+    "scikit": {"balance": [0.0, 0.5], "alpha": [0.03, 0.1]},
+    "keras": {"balance": [0.0, 0.5]},
+}
+CONSTANT_GRID: Grid = {"strategy": ["most_frequent"]}

@@ -1,0 +1,124 @@
+"""The classifiers of comments; `comments.models.grids` holds what is tried with each.
+
+Each is a pipeline that starts from cleaned text, so that the vectoriser is fitted with the
+classifier, on training rows only.
+"""
+
+from typing import Any
+
+from sklearn.base import BaseEstimator
+from sklearn.dummy import DummyClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import ComplementNB
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.svm import LinearSVC
+
+from neural_classifiers.comments.models.selection import SelectByRows
+
+__all__ = [
+    "constant_pipeline",
+    "improved_keras_pipeline",
+    "improved_scikit_pipeline",
+    "in_names",
+    "keras_pipeline",
+    "linear_grid",
+    "linear_pipeline",
+    "scikit_pipeline",
+]
+
+
+def scikit_pipeline(seed: int) -> Pipeline:
+    """TF-IDF and scikit-learn's network, 6 and 2 hidden units (notebook, Part 1)."""
+    network = MLPClassifier(hidden_layer_sizes=(6, 2), random_state=seed)
+    return Pipeline([("tfidf", TfidfVectorizer()), ("mlp", network)])
+
+
+def keras_pipeline(seed: int, max_features: int = 2100) -> Pipeline:
+    """TF-IDF of the commonest words and the Keras network (notebook, Part 2).
+
+    Imports TensorFlow. Two of these never train in one process at the same time.
+
+    Notes
+    -----
+    The notebook fits the vectoriser before the search, on rows that its folds hold out,
+    and once more on the test set, where the columns then mean other words. It calls the
+    number of training rows, 2,100, the number of features; here it is that by choice.
+    """
+    from neural_classifiers.comments.models.keras_classifier import comment_classifier
+
+    vectoriser = TfidfVectorizer(max_features=max_features)
+    return Pipeline([("tfidf", vectoriser), ("keras", comment_classifier(seed))])
+
+
+def improved_scikit_pipeline(seed: int) -> Pipeline:
+    """Words and n-grams of characters, and scikit-learn's network as it may be used here."""
+    from neural_classifiers.comments.models.balanced import BalancedMLPClassifier
+
+    return Pipeline([*_best_features(), ("mlp", BalancedMLPClassifier(random_state=seed))])
+
+
+def improved_keras_pipeline(seed: int) -> Pipeline:
+    """The same features and a Keras network for few comments. Imports TensorFlow."""
+    from neural_classifiers.comments.models.keras_classifier import balanced_classifier
+
+    return Pipeline([*_best_features(), ("keras", balanced_classifier(seed))])
+
+
+def _best_features() -> list[tuple[str, Any]]:
+    """Of all words and n-grams the ones that tell classes apart best, more of more rows."""
+    features = FeatureUnion([("words", _words()), ("characters", _characters())])
+    return [("features", features), ("best", SelectByRows())]
+
+
+def linear_pipeline() -> Pipeline:
+    """TF-IDF and a linear classifier: what a network has to beat; `linear_grid` says which."""
+    # 100 iterations are not enough at C=100
+    classifier = LogisticRegression(max_iter=1000)
+    features = FeatureUnion([("words", _words()), ("characters", "drop")])
+    return Pipeline([("features", features), ("classifier", classifier)])
+
+
+def linear_grid() -> list[dict[str, list[Any]]]:
+    """The linear models that a comment is sorted by in most of the literature.
+
+    Words, alone or with n-grams of characters; logistic regression, a linear support vector
+    machine, and naive Bayes on the complement of each class, which is made for unequal classes;
+    the first two with all comments or all classes weighing alike. None needs a seed.
+    """
+    features = {"features__characters": ["drop", _characters()]}
+    weighted = {"class_weight": [None, "balanced"]}
+    return [
+        features | {"classifier": [LogisticRegression(max_iter=1000)], "C": [0.1, 1.0, 10.0]}
+        | weighted,
+        features | {"classifier": [LinearSVC()], "C": [0.1, 1.0, 10.0]} | weighted,
+        features | {"classifier": [ComplementNB()], "alpha": [0.1, 0.3, 1.0]},
+    ]  # fmt: skip
+
+
+def _words() -> TfidfVectorizer:
+    return TfidfVectorizer(sublinear_tf=True)
+
+
+def _characters() -> TfidfVectorizer:
+    return TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True)
+
+
+def in_names(value: Any) -> Any:
+    """A parameter's value as a table can hold it: an estimator by its name.
+
+    Examples
+    --------
+    >>> in_names(LinearSVC()), in_names(_characters()), in_names(0.1)
+    ('LinearSVC', 'char_wb 2-4', 0.1)
+    """
+    if isinstance(value, TfidfVectorizer):
+        return f"{value.analyzer} {'-'.join(map(str, value.ngram_range))}"
+    return type(value).__name__ if isinstance(value, BaseEstimator) else value
+
+
+def constant_pipeline() -> Pipeline:
+    """The commonest class of the training rows, whatever the comment says."""
+    constant = DummyClassifier(strategy="most_frequent")
+    return Pipeline([("tfidf", TfidfVectorizer()), ("constant", constant)])

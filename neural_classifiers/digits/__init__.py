@@ -1,0 +1,1 @@
+"""Everything about handwritten digits: files, checks, networks, training, scores."""

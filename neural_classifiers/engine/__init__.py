@@ -1,0 +1,1 @@
+"""Records, caches and repeats any step; knows no comment and no digit."""

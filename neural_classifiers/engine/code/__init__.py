@@ -1,0 +1,1 @@
+"""The code that a step can reach, as one digest."""

@@ -1,0 +1,1 @@
+"""Large tables a batch and a row group at a time."""

@@ -1,0 +1,278 @@
+"""A run's folder: one for each root flow run, made for people, filled while the run goes on.
+
+``run.json`` is rewritten whole after each step, so that a killed run tells how far it came. A
+retry of the same flow run finds its folder by the run's id and adds to ``attempts``. Tables and
+models stay in the cache and are named here by path and digest. While its process lives, a run
+holds the locks of `engine.locks`. A run that ends tells the webhook of `engine.alerts`; one that
+goes on beyond the setting ``run_limit_s`` is ended, so that no hang blocks those behind it.
+"""
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import signal
+import sys
+import threading
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any
+
+import prefect.runtime
+from prefect.client.schemas.objects import FlowRun
+from prefect.flows import Flow
+from prefect.states import State
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.utilities.callables import get_parameter_defaults
+
+from neural_classifiers.engine import alerts, locks, paths, runs
+from neural_classifiers.engine.records import locked, write_durably
+from neural_classifiers.engine.settings import SettingsError, read_settings
+
+RUN = "run.json"
+LIBRARIES = tuple(
+    "prefect pandas pyarrow numpy nltk scikit-learn tensorflow keras scikeras great-expectations "
+    "skops".split()
+)
+LOOK_BACK = 200  # runs, for the one to compare with
+GRACE_S = 60.0  # between asking an overdue run to end and ending it
+_held: dict[str, list[IO[bytes] | None]] = {}  # locks of the root runs in this process, by id
+_limits: dict[str, threading.Timer] = {}
+
+
+def current() -> Path | None:
+    """The folder of the root run that the caller belongs to; None outside a run."""
+    flow_run_id = prefect.runtime.flow_run.id
+    return folder_of(_root_of(flow_run_id)) if flow_run_id else None
+
+
+@lru_cache(maxsize=64)
+def _root_of(flow_run_id: str) -> str:
+    """Root run of a flow run; asks the server, so once for each flow run."""
+    return str(prefect.runtime.flow_run.root_flow_run_id or flow_run_id)
+
+
+def folder_of(run_id: str) -> Path | None:
+    """The folder of a root run by its id, or None."""
+    for folder in sorted(paths.runs().glob("*/"), reverse=True):
+        with contextlib.suppress(OSError, ValueError):
+            if read(folder)["run_id"] == run_id:
+                return folder
+    return None
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """What ``run.json`` says."""
+    return json.loads((folder / RUN).read_bytes())
+
+
+@contextlib.contextmanager
+def updating(folder: Path) -> Iterator[dict[str, Any]]:
+    """``run.json`` to be changed in place; steps side by side take turns."""
+    with locked(folder):
+        run = read(folder)
+        yield run
+        write_durably(folder / RUN, as_json(run))
+
+
+def as_json(value: Any) -> bytes:
+    """JSON for people: indented, one newline at its end."""
+    return (json.dumps(value, indent=2, allow_nan=False, default=str) + "\n").encode()
+
+
+def note_step(entry: dict[str, Any]) -> None:
+    """Add what became of a step to the run's ``steps``."""
+    if folder := current():
+        with updating(folder) as run:
+            run["steps"].append({**entry, "attempt": run["attempts"]})
+
+
+def wants_fresh(step: str, key: str, known: Collection[str]) -> bool:
+    """Whether the flow's ``refresh`` names a step that this run has not yet refreshed.
+
+    Raises
+    ------
+    ValueError
+        If it names anything else than `known` steps.
+    """
+    asked = (prefect.runtime.flow_run.parameters or {}).get("refresh") or ()
+    if unknown := sorted(set(asked) - set(known)):
+        raise ValueError(f"refresh: expected names of steps ({sorted(known)}), got {unknown}")
+    if step not in asked:
+        return False
+    folder = current()
+    done = read(folder)["steps"] if folder else []
+    return not any(s["key"] == key and s.get("refreshed") and "error" not in s for s in done)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that a reader of the report would ask for."""
+    told = {library: importlib.metadata.version(library) for library in LIBRARIES}
+    return {"python": platform.python_version(), **told}
+
+
+def open_run(flow: Flow, flow_run: FlowRun, state: State) -> None:
+    """Make the folder of a root run, or add an attempt to it (hook ``on_running``)."""
+    if flow_run.parent_task_run_id is not None:
+        return
+    run_id, began = str(flow_run.id), datetime.now(UTC)
+    if run_id not in _held:  # a flow that retries itself enters Running again
+        _held[run_id] = [locks.hold(paths.cache() / locks.IN_USE, shared=True)]
+    _begin(flow, flow_run, run_id, began)
+    _limit(run_id)
+
+
+def _begin(flow: Flow, flow_run: FlowRun, run_id: str, began: datetime) -> None:
+    if folder := folder_of(run_id):
+        _hold_running(run_id, folder)
+        with updating(folder) as run:
+            run["earlier"] = [*run.get("earlier", []), run["status"]]
+            run.update(status="running", attempts=run["attempts"] + 1, finished=None)
+            run.update(error=None, failed=[], seconds=None)
+            run.update(began=[*run.get("began", []), _exactly(began)])
+        return
+    folder = paths.runs() / f"{began:%Y%m%dT%H%M%SZ}-{flow_run.name}"
+    folder.mkdir(parents=True)
+    _hold_running(run_id, folder)
+    run = {
+        "run_id": run_id,
+        "flow": flow.name,
+        "name": flow_run.name,
+        "status": "running",
+        "attempts": 1,
+        "started": began.isoformat(timespec="seconds"),
+        "finished": None,
+        "began": [_exactly(began)],  # each attempt
+        "seconds": None,  # of the last attempt
+        "error": None,
+        "earlier": [],  # how each earlier attempt ended
+        "failed": [],
+        "source": None,
+        "parameters": _all_parameters(flow, flow_run),
+        "versions": versions(),
+        "steps": [],
+    }
+    write_durably(folder / RUN, as_json(run))
+
+
+def close_run(flow: Flow, flow_run: FlowRun, state: State) -> None:
+    """Write how a root run ended (hooks for every end), let go of its locks, send its alerts."""
+    if flow_run.parent_task_run_id is None:
+        end_run(str(flow_run.id), state)
+
+
+def end_run(run_id: str, state: State) -> None:
+    """As `close_run`, for a root run by its id; also where its process is gone."""
+    ended, folder = datetime.now(UTC), folder_of(run_id)
+    if folder:
+        with updating(folder) as run:
+            took = ended - datetime.fromisoformat(run["began"][-1])
+            run["status"] = _status(state)
+            run["finished"] = ended.isoformat(timespec="seconds")
+            run["seconds"] = round(took.total_seconds(), 1)
+            run["error"] = None if state.is_completed() else state.message
+        (folder / locks.RUNNING).unlink(missing_ok=True)
+    for lock in _held.pop(run_id, []):  # none where a worker tells of the process that it lost
+        if lock is not None:
+            lock.close()
+    if limit := _limits.pop(run_id, None):
+        limit.cancel()
+    if folder:
+        _alert(folder)
+
+
+def _all_parameters(flow: Flow, flow_run: FlowRun) -> dict[str, Any]:
+    """With the defaults: a deployment's run knows only what was given to it."""
+    defaults = get_parameter_defaults(flow.fn)
+    return flow.serialize_parameters({**defaults, **flow_run.parameters})
+
+
+def _status(state: State) -> str:
+    if state.is_cancelling():  # the hooks are called while the worker ends the processes
+        return "cancelled"
+    return (state.name or state.type.value).lower()
+
+
+def _alert(folder: Path) -> None:
+    """Send what a run has to tell, and note in its ``run.json`` what came of it."""
+    try:
+        webhook = read_settings().webhook
+    except SettingsError as error:
+        sys.stderr.write(f"no alerts: {error}\n")
+        return
+    if webhook is None:
+        return
+    for event, sentence in alerts.events(read(folder), _metrics(folder), _before(folder)):
+        fault = alerts.send(str(webhook), alerts.message(event, sentence, read(folder)))
+        with updating(folder) as run:
+            sent = {"event": event, "attempt": run["attempts"], "fault": fault}
+            run["alerts"] = [*run.get("alerts", []), sent]
+        sys.stderr.write(f"alert, {event}: {fault or 'delivered'}\n")
+
+
+def _before(folder: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """What the runs before this one tell, and their metrics, the newest first."""
+    names = sorted((f.name for f in paths.runs().glob("*/") if f.name < folder.name), reverse=True)
+    for name in names[:LOOK_BACK]:
+        with contextlib.suppress(OSError, ValueError):
+            yield read(paths.runs() / name), _metrics(paths.runs() / name)
+
+
+def _metrics(folder: Path) -> dict[str, Any]:
+    path = folder / "metrics.json"
+    return json.loads(path.read_bytes()) if path.exists() else {}
+
+
+def _limit(run_id: str) -> None:
+    """End this process when the run takes too long: asked first, killed if it does not listen."""
+    if run_id in _limits:
+        return
+    limit_s = read_settings().run_limit_s
+
+    def end() -> None:
+        sys.stderr.write(f"expected the run to end within {limit_s:g} s, it goes on: ended here\n")
+        os.kill(os.getpid(), signal.SIGTERM)
+        kill = threading.Timer(GRACE_S, os.kill, (os.getpid(), signal.SIGKILL))
+        kill.daemon = True
+        kill.start()
+
+    _limits[run_id] = threading.Timer(limit_s, end)
+    _limits[run_id].daemon = True
+    _limits[run_id].start()
+
+
+def is_alive(folder: Path) -> bool:
+    """Whether the process of a run lives: false for a run that ended, and for one killed."""
+    return locks.is_held(folder / locks.RUNNING)
+
+
+def _hold_running(run_id: str, folder: Path) -> None:
+    if len(_held[run_id]) == 1:
+        _held[run_id].append(locks.hold(folder / locks.RUNNING))
+
+
+def _exactly(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds")
+
+
+FLOW: dict[str, Any] = {
+    # Tasks wait in threads; the work is done in worker processes, as many as there are cores.
+    "task_runner": ThreadPoolTaskRunner(max_workers=32),
+    "persist_result": False,
+    "on_running": [open_run],
+    "on_completion": [close_run],
+    "on_failure": [close_run],
+    "on_crashed": [close_run],
+    "on_cancellation": [close_run],
+}
+"""Options of every flow: ``@flow(**FLOW)``. Only root runs have a folder."""
+
+
+def _folder() -> Path:
+    folder = runs.current()
+    if folder is None:
+        raise RuntimeError("expected to be called in a flow run that has a folder, found none")
+    return folder

@@ -1,0 +1,171 @@
+"""Whether a model may replace the one that serves: each condition with what was found.
+
+A model has to be shown better, by the paired test and at 5 %, than the constant answer, than the
+best linear rival (unless it is that) and than the serving model, on texts that neither was trained
+on. It must also fall behind neither of the latter two by more than a stated margin on any slice, so
+that a gain in all is not paid by a few.
+
+The paired test is the exact McNemar test of right answers. Against the constant answer macro-F1
+will do too: of unequal classes a useful model may be less often right than the commonest answer.
+But whatever it gains there, a model must be better than guessing (`judgement.scores`).
+Against the others macro-F1 is told and decides nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neural_classifiers.judgement.names import CONSTANT, percent
+from neural_classifiers.judgement.scores import Comparison, compare_predictions
+
+MARGIN = 0.05  # of the share of right answers on a slice
+MIN_SLICE_ROWS = 20  # of fewer, one row is more than the margin
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A condition of promotion.
+
+    Attributes
+    ----------
+    name : str
+    passed : bool
+    found : str
+        What was found, in words and figures.
+    """
+
+    name: str
+    passed: bool
+    found: str
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A model to be shown better than, on the same rows.
+
+    Attributes
+    ----------
+    name : str
+        "constant", "serving", or of another model of the run.
+    answers : ndarray of shape (n_rows,)
+    unseen : ndarray of bool of shape (n_rows,), optional
+        Rows that it was not trained on; all, unless given.
+    """
+
+    name: str
+    answers: NDArray[np.str_]
+    unseen: NDArray[np.bool_] | None = None
+
+
+def judge_candidate(
+    actual: NDArray[np.str_],
+    answers: NDArray[np.str_],
+    rivals: Sequence[Rival],
+    slices: Mapping[str, NDArray[np.bool_]] | None = None,
+    seed: int = 0,
+    margin: float = MARGIN,
+    unit: str = "texts",
+) -> list[Gate]:
+    """The conditions that a candidate's answers meet and miss, on rows that it was not trained on.
+
+    Parameters
+    ----------
+    actual, answers : ndarray of str of shape (n_rows,)
+        Right answers, and those of the candidate.
+    rivals : sequence of Rival
+    slices : mapping of str to ndarray of bool of shape (n_rows,), optional
+        Further parts of the rows, beside each class.
+    seed : int
+        Of the bootstrap that bounds the differences.
+    margin : float
+        By so much of its rows the candidate may fall behind on a slice.
+    unit : str
+        What a row is.
+
+    Returns
+    -------
+    list of Gate
+        One for each rival, then one for all slices of each rival but the constant, which of course
+        is right about every row of its own class.
+    """
+    gates = [_better(actual, answers, rival, seed, unit) for rival in rivals]
+    parts = {f"class {c}": actual == c for c in np.unique(actual)} | dict(slices or {})
+    judged = [rival for rival in rivals if rival.name != CONSTANT]
+    return gates + [_not_behind(actual, answers, r, parts, margin, unit) for r in judged]
+
+
+def _better(
+    actual: NDArray[np.str_], answers: NDArray[np.str_], rival: Rival, seed: int, unit: str
+) -> Gate:
+    rows = _rows_of(rival, actual)
+    name = f"better than {rival.name}"
+    if not rows.any():
+        return Gate(name, False, f"no {unit} that neither was trained on")
+    found = compare_predictions(actual[rows], answers[rows], rival.answers[rows], seed)
+    passed = found.accuracy_outcome == "better" or _is_better_at_rarer(found, rival)
+    passed &= rival.name != CONSTANT or found.is_beyond_guessing
+    return Gate(name, passed, _in_words(found, rival, len(actual), unit))
+
+
+def _is_better_at_rarer(found: Comparison, rival: Rival) -> bool:
+    """Whether macro-F1 tells of more than the right answers, and counts."""
+    of_constant = rival.name == CONSTANT and found.accuracy_outcome != "better"
+    return of_constant and found.f1_macro_outcome == "better"
+
+
+def _in_words(found: Comparison, rival: Rival, n_rows: int, unit: str) -> str:
+    low, high = found.accuracy_interval
+    f1_low, f1_high = found.f1_macro_interval
+    of = "" if found.n_rows == n_rows else f" that neither was trained on, of {n_rows:,}"
+    words = _WORDS[found.accuracy_outcome]
+    if rival.name == CONSTANT and not found.is_beyond_guessing:
+        words += ", not shown to be better than guessing"
+    elif _is_better_at_rarer(found, rival):
+        words += ", but better at the rarer classes"
+    return (
+        f"{words}: {found.n_rows:,} {unit}{of}, {found.won:,} won and "
+        f"{found.lost:,} lost against {rival.name}, p = {found.p_value:.2g}; accuracy "
+        f"{_points(found.accuracy_difference)} ({_points(low)} to {_points(high)}), macro-F1 "
+        f"{_points(found.f1_macro_difference)} ({_points(f1_low)} to {_points(f1_high)})"
+    )
+
+
+_WORDS = {"better": "better", "worse": "worse", "unclear": "no difference that these could show"}
+
+
+def _not_behind(
+    actual: NDArray[np.str_],
+    answers: NDArray[np.str_],
+    rival: Rival,
+    parts: Mapping[str, NDArray[np.bool_]],
+    margin: float,
+    unit: str,
+) -> Gate:
+    seen_by_none = _rows_of(rival, actual)
+    behind, small, judged = [], [], 0
+    for name, part in parts.items():
+        rows = part & seen_by_none
+        n_rows = int(rows.sum())
+        if n_rows < MIN_SLICE_ROWS:
+            small.append(f"{name} ({n_rows})")
+            continue
+        judged += 1
+        ours, theirs = (float((a[rows] == actual[rows]).mean()) for a in (answers, rival.answers))
+        if theirs - ours > margin:
+            behind.append(f"{name}: {percent(ours)} against {percent(theirs)} of {n_rows:,} {unit}")
+    told = (
+        f"{len(behind)} of {judged} slices fall behind {rival.name} by more than {percent(margin)}"
+    )
+    told += f": {'; '.join(behind)}" if behind else ""
+    told += f"; too small to judge: {', '.join(small)}" if small else ""
+    return Gate(f"no slice behind {rival.name}", not behind, told)
+
+
+def _rows_of(rival: Rival, actual: NDArray[np.str_]) -> NDArray[np.bool_]:
+    return np.ones(len(actual), dtype=bool) if rival.unseen is None else rival.unseen
+
+
+def _points(difference: float) -> str:
+    return f"{difference:+.3f}"

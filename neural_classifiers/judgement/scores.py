@@ -1,0 +1,319 @@
+"""How good predictions are: numbers first, then the words that they allow.
+
+All scores are fractions in [0, 1]; a score without a denominator (a class that is never
+predicted has no precision) counts as 0. Whether a difference is real is decided by the exact
+McNemar test for accuracy and by a paired bootstrap for macro-F1, both at 5 %: the test rows are
+the same for every model, so comparing two intervals by eye would throw that pairing away.
+
+The macro-F1 of whoever answers at random is higher than that of whoever always gives the commonest
+answer. So it speaks for a model only if the model is better than guessing: more often right than
+its own answers, dealt out to the rows at random, would be. That is what Cohen's kappa measures, and
+its 95 % interval has to lie above 0.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import ConfigDict
+
+from neural_classifiers.judgement.names import CONSTANT, MODEL_TITLES
+from neural_classifiers.values import Values
+
+ALPHA = 0.05  # a difference is called real when chance gives it less often than this
+CONFIDENCE = 1 - ALPHA
+N_RESAMPLES = 5_000  # moves a bound by about 0.02 points from seed to seed on 900 rows
+
+
+Interval = tuple[float, float]
+Outcome = Literal["better", "worse", "unclear"]
+OPPOSITE: dict[Outcome, Outcome] = {"better": "worse", "worse": "better", "unclear": "unclear"}
+
+
+class ClassScores(Values):
+    """How well one class is recognised; `support` is its number of rows."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class Scores(Values):
+    """How good one model's predictions are, as a whole and class by class.
+
+    `confusion_matrix` has a row for each actual class and a column for each predicted one, both
+    in the order of `labels`. `*_weighted` averages classes by their number of rows, as the
+    notebook does; `f1_macro` counts every class alike.
+    """
+
+    # A run's metrics keep a model's parameters beside its scores: here they are left out.
+    model_config = ConfigDict(extra="ignore")
+
+    accuracy: float
+    precision_weighted: float
+    recall_weighted: float
+    f1_weighted: float
+    f1_macro: float
+    per_class: dict[str, ClassScores]
+    labels: tuple[str, ...]
+    confusion_matrix: tuple[tuple[int, ...], ...]
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows that were predicted."""
+        return sum(map(sum, self.confusion_matrix))
+
+    @property
+    def n_correct(self) -> int:
+        """Number of rows that were predicted correctly."""
+        return sum(row[i] for i, row in enumerate(self.confusion_matrix))
+
+    @property
+    def accuracy_interval(self) -> Interval:
+        """The 95 % Wilson interval of the accuracy."""
+        return wilson_interval(self.n_correct, self.n_rows)
+
+
+class Comparison(Values):
+    """One model against a rival on the same rows; positive differences favour the model.
+
+    `kappa_interval` and `rival_kappa_interval` bound Cohen's kappa of each of the two, which is 0
+    for whoever guesses, evenly, by class shares or always the same.
+    """
+
+    n_rows: int
+    accuracy_difference: float
+    accuracy_interval: Interval
+    f1_macro_difference: float
+    f1_macro_interval: Interval
+    kappa_interval: Interval
+    rival_kappa_interval: Interval
+    won: int
+    lost: int
+    p_value: float
+
+    @property
+    def is_beyond_guessing(self) -> bool:
+        """Whether the model is shown to know more than its own answers dealt out at random."""
+        return self.kappa_interval[0] > 0
+
+    @property
+    def accuracy_outcome(self) -> Outcome:
+        """What the exact McNemar test says about the share of right answers."""
+        if self.p_value >= ALPHA:
+            return "unclear"
+        return "better" if self.won > self.lost else "worse"
+
+    @property
+    def f1_macro_outcome(self) -> Outcome:
+        """What the score that counts classes alike says, for whom is better than guessing."""
+        low, high = self.f1_macro_interval
+        if low > 0 and self.is_beyond_guessing:
+            return "better"
+        return "worse" if high < 0 and self.rival_kappa_interval[0] > 0 else "unclear"
+
+
+class ModelComparison(Comparison):
+    """A `Comparison` that says which model was held against which rival."""
+
+    model: str
+    rival: str
+
+
+def score_predictions(
+    y_true: ArrayLike, y_pred: ArrayLike, labels: Sequence[Any] | None = None
+) -> Scores:
+    """Score predicted against actual classes.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (n_rows,)
+        Actual and predicted classes: both strings or both numbers, none missing.
+    labels : sequence, optional
+        The classes in the order wanted; by default all that occur, sorted. A class named here
+        that never occurs scores 0 and lowers the macro average.
+
+    Returns
+    -------
+    Scores
+        With the classes as strings.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to score, the lengths differ or a class is missing in `labels`.
+
+    Notes
+    -----
+    Source: notebook, the score cells of its first two parts. It prints weighted averages only,
+    which hide a class that is never found: `f1_macro` and `per_class` show it.
+    """
+    from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+    from sklearn.utils.multiclass import unique_labels
+
+    y_true, y_pred = _same_rows(y_true, y_pred)
+    occurring = list(unique_labels(y_true, y_pred))
+    classes = occurring if labels is None else list(labels)
+    # scikit-learn drops such rows from the matrix without a word.
+    if strangers := sorted(map(str, set(occurring) - set(classes))):
+        raise ValueError(f"expected classes among {classes}, got also {strangers}")
+
+    def averaged(average: str | None) -> tuple[Any, ...]:
+        return precision_recall_fscore_support(
+            y_true, y_pred, labels=classes, average=average, zero_division=0
+        )
+
+    names = tuple(map(str, classes))
+    precision, recall, f1, _ = averaged("weighted")
+    each = zip(*(column.tolist() for column in averaged(None)), strict=True)
+    return Scores(
+        accuracy=float(accuracy_score(y_true, y_pred)),
+        precision_weighted=float(precision),
+        recall_weighted=float(recall),
+        f1_weighted=float(f1),
+        f1_macro=float(averaged("macro")[2]),
+        per_class={
+            name: ClassScores(precision=p, recall=r, f1=f, support=n)
+            for name, (p, r, f, n) in zip(names, each, strict=True)
+        },
+        labels=names,
+        confusion_matrix=confusion_matrix(y_true, y_pred, labels=classes).tolist(),
+    )
+
+
+def wilson_interval(n_correct: int, n_rows: int) -> Interval:
+    """Bound a share of right answers by its 95 % Wilson interval."""
+    from scipy.stats import binomtest
+
+    low, high = binomtest(n_correct, n_rows).proportion_ci(CONFIDENCE, method="wilson")
+    return float(low), float(high)
+
+
+def compare_predictions(
+    y_true: ArrayLike, y_a: ArrayLike, y_b: ArrayLike, seed: int, n_resamples: int = N_RESAMPLES
+) -> Comparison:
+    """Say by how much the predictions `y_a` are better than `y_b`, and how sure that is.
+
+    Parameters
+    ----------
+    y_true, y_a, y_b : array-like of shape (n_rows,)
+        Actual classes and those predicted by the model and by its rival.
+    seed : int
+        Start of the bootstrap's random numbers.
+    n_resamples : int, default 5000
+        Resamples of the bootstrap.
+
+    Returns
+    -------
+    Comparison
+        Differences a - b in accuracy and macro-F1 with 95 % percentile intervals of a paired
+        bootstrap, and such intervals of the kappa of each; rows that only a (`won`) or only b
+        (`lost`) has right; the two-sided p of the exact McNemar test, 1.0 when no row tells them
+        apart.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to compare or the lengths differ.
+
+    Notes
+    -----
+    Drawing rows with replacement is drawing how often each combination (actual, a, b) comes up,
+    so resamples are drawn from those combinations: the cost does not grow with the rows.
+    """
+    from scipy.stats import binomtest
+
+    y_true, y_a = _same_rows(y_true, y_a)
+    _, y_b = _same_rows(y_true, y_b)
+    classes, coded = np.unique(np.concatenate([y_true, y_a, y_b]), return_inverse=True)
+    rows, counts = np.unique(coded.reshape(3, -1), axis=1, return_counts=True)
+    actual, a, b = rows
+
+    n = int(counts.sum())
+    drawn = np.random.default_rng(seed).multinomial(n, counts / n, size=n_resamples)
+    draws = np.vstack([counts, drawn])  # the first line is the sample itself
+    accuracy = draws @ ((a == actual) * 1.0 - (b == actual)) / n
+    f1_macro = _f1_macro(draws, actual, a, len(classes)) - _f1_macro(draws, actual, b, len(classes))
+    won = int(counts[(a == actual) & (b != actual)].sum())
+    lost = int(counts[(a != actual) & (b == actual)].sum())
+    return Comparison(
+        n_rows=n,
+        accuracy_difference=float(accuracy[0]),
+        accuracy_interval=_percentile_interval(accuracy[1:]),
+        f1_macro_difference=float(f1_macro[0]),
+        f1_macro_interval=_percentile_interval(f1_macro[1:]),
+        kappa_interval=_percentile_interval(_kappa(draws[1:], actual, a, len(classes))),
+        rival_kappa_interval=_percentile_interval(_kappa(draws[1:], actual, b, len(classes))),
+        won=won,
+        lost=lost,
+        p_value=float(binomtest(won, won + lost).pvalue) if won + lost else 1.0,
+    )
+
+
+def f1_macro_interval(
+    y_true: ArrayLike, y_pred: ArrayLike, seed: int = 0, n_resamples: int = N_RESAMPLES
+) -> Interval:
+    """Bound the macro-F1 of predictions by its 95 % percentile interval, by bootstrap.
+
+    Takes what `compare_predictions` takes.
+    """
+    y_true, y_pred = _same_rows(y_true, y_pred)
+    classes, coded = np.unique(np.concatenate([y_true, y_pred]), return_inverse=True)
+    rows, counts = np.unique(coded.reshape(2, -1), axis=1, return_counts=True)
+    actual, predicted = rows
+    n = int(counts.sum())
+    draws = np.random.default_rng(seed).multinomial(n, counts / n, size=n_resamples)
+    return _percentile_interval(_f1_macro(draws, actual, predicted, len(classes)))
+
+
+def _same_rows(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Both as one-dimensional arrays, checked to have the same, non-zero length."""
+    actual, predicted = np.asarray(y_true), np.asarray(y_pred)
+    if actual.ndim != 1 or actual.shape != predicted.shape or not len(actual):
+        raise ValueError(
+            "expected actual and predicted classes of one shape (n_rows,) with n_rows > 0, "
+            f"got {actual.shape} and {predicted.shape}"
+        )
+    return actual, predicted
+
+
+def _f1_macro(
+    draws: NDArray[Any], actual: NDArray[Any], predicted: NDArray[Any], n_classes: int
+) -> NDArray[np.float64]:
+    """Macro-F1 of each resample; `draws` counts how often each pair of classes came up."""
+    classes = np.arange(n_classes)
+    is_actual = actual[:, None] == classes
+    is_predicted = predicted[:, None] == classes
+    hits = draws @ (is_actual & is_predicted)
+    named = draws @ is_actual + draws @ is_predicted
+    return (2 * hits / np.maximum(named, 1)).mean(axis=1)
+
+
+def _kappa(
+    draws: NDArray[Any], actual: NDArray[Any], predicted: NDArray[Any], n_classes: int
+) -> NDArray[np.float64]:
+    """Cohen's kappa of each resample; 0 where one class is all there is."""
+    classes = np.arange(n_classes)
+    n = draws.sum(axis=1)
+    right = draws @ (actual == predicted) / n
+    share_actual = draws @ (actual[:, None] == classes) / n[:, None]
+    share_predicted = draws @ (predicted[:, None] == classes) / n[:, None]
+    # counts are whole numbers: what is not exactly 0 for a constant answer is rounding
+    by_chance = (share_actual * share_predicted).sum(axis=1)
+    beyond = np.where(np.isclose(right, by_chance, rtol=0, atol=1e-12), 0.0, right - by_chance)
+    return beyond / np.where(by_chance < 1, 1 - by_chance, 1.0)
+
+
+def _percentile_interval(differences: NDArray[np.float64]) -> Interval:
+    low, high = np.quantile(differences, [ALPHA / 2, 1 - ALPHA / 2])
+    return float(low), float(high)
+
+
+def model_title(name: str, models: Mapping[str, Scores] | None = None) -> str:
+    """Name a model for people: "Keras network", "always answering “sports”"."""
+    if name == CONSTANT and models and CONSTANT in models:
+        answers = np.sum(models[CONSTANT].confusion_matrix, axis=0)
+        return f"always answering “{models[CONSTANT].labels[int(answers.argmax())]}”"
+    return MODEL_TITLES.get(name, name)

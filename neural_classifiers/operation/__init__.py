@@ -1,0 +1,1 @@
+"""How the project is started, watched and mended: commands, server, worker."""

@@ -1,0 +1,245 @@
+"""Whether all is well where this runs, a row for each thing, and what to do where it is not.
+
+Nothing is changed by looking. A row is ``well``, ``look`` (it works, and something wants attention)
+or ``ill`` (it does not work).
+"""
+
+import importlib.metadata
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from packaging.requirements import Requirement
+
+from neural_classifiers.engine import paths
+from neural_classifiers.engine.settings import SettingsError, read_settings
+from neural_classifiers.operation import supervisor
+
+WELL, LOOK, ILL = "well", "look", "ill"
+LOW_GB, FULL_GB = 5.0, 1.0
+LATE = timedelta(minutes=10)
+
+
+class Row(NamedTuple):
+    """One check: what was looked at, how it is, what was found, what to do."""
+
+    what: str
+    state: str
+    found: str
+    do: str = ""
+
+
+class _Server:
+    """What the Prefect server says, asked once; nothing where none answers."""
+
+    def __init__(self) -> None:
+        self.up = supervisor.what_is_up()
+
+    @cached_property
+    def answers(self) -> bool:
+        return self.up is not None and supervisor.is_answering(self.up["api"])
+
+    @cached_property
+    def workers(self) -> list[dict[str, Any]]:
+        path: Any = "/work_pools/{work_pool_name}/workers/filter"
+        return self._ask("POST", path, path_params={"work_pool_name": supervisor.POOL}, json={})
+
+    @cached_property
+    def deployments(self) -> list[dict[str, Any]]:
+        return self._ask("POST", "/deployments/filter", json={})
+
+    @cached_property
+    def waiting(self) -> list[dict[str, Any]]:
+        of = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
+        return self._ask(
+            "POST", "/flow_runs/filter", json={**of, "sort": "EXPECTED_START_TIME_ASC"}
+        )
+
+    def _ask(self, *question: Any, **more: Any) -> list[dict[str, Any]]:
+        from prefect.client.orchestration import get_client
+
+        with get_client(sync_client=True) as client:
+            return client.request(*question, **more).json()
+
+
+def examine() -> Iterator[Row]:
+    """Every row, the ones that others stand on first."""
+    server = _Server()
+    checks: list[Callable[[], Row]] = [
+        _versions,
+        _settings,
+        lambda: _server(server),
+        lambda: _worker(server),
+        lambda: _schedules(server),
+        _last_run,
+        _alerts,
+        _data,
+        _model,
+        _cache,
+        _disk,
+    ]
+    for check in checks:
+        yield check()
+
+
+def _versions() -> Row:
+    wrong = []
+    for line in (supervisor.PROJECT / "requirements.lock").read_text(encoding="utf-8").splitlines():
+        if not line[:1].isalnum():
+            continue
+        told = Requirement(line.rstrip(" \\"))
+        if told.marker and not told.marker.evaluate():
+            continue
+        try:
+            got = importlib.metadata.version(told.name)
+        except importlib.metadata.PackageNotFoundError:
+            got = "none"
+        if not told.specifier.contains(got if got != "none" else "0", prereleases=True):
+            wrong.append(f"{told.name} {got} (locked{told.specifier})")
+    if wrong:
+        return Row("versions", ILL, f"{len(wrong)} differ: {', '.join(wrong[:5])}", "make install")
+    return Row("versions", WELL, "every package is the one of requirements.lock")
+
+
+def _settings() -> Row:
+    try:
+        settings = read_settings()
+    except SettingsError as error:
+        return Row("settings", ILL, str(error), "mend the line, or take it out")
+    told = [f"port {settings.port}", "a password" if settings.auth else "no password"]
+    told.append("alerts to a webhook" if settings.webhook else "no alerts")
+    return Row("settings", WELL, ", ".join(told))
+
+
+def _server(server: _Server) -> Row:
+    if server.up is None and supervisor.was_killed():
+        return Row("server", ILL, "`up` was killed", "make up")
+    if server.up is None:
+        return Row("server", LOOK, "nothing is up", "make up, if there is to be a schedule")
+    if not server.answers:
+        found = f"no answer from {server.up['address']}"
+        return Row("server", ILL, found, "wait a minute: `up` restarts it; else make down, make up")
+    return Row("server", WELL, f"{server.up['address']} answers")
+
+
+def _worker(server: _Server) -> Row:
+    if not server.answers:
+        return Row("worker", LOOK, "no server to ask", "as for the server")
+    online = [worker["name"] for worker in server.workers if worker["status"] == "ONLINE"]
+    if not online:
+        return Row(
+            "worker", ILL, f"none of the pool {supervisor.POOL} is online", "make down, make up"
+        )
+    return Row("worker", WELL, f"online: {', '.join(online)}")
+
+
+def _schedules(server: _Server) -> Row:
+    if not server.answers:
+        return Row("schedules", LOOK, "no server to ask", "as for the server")
+    ids = {
+        told["id"]: told["name"]
+        for told in server.deployments
+        if any(schedule["active"] for schedule in told["schedules"]) and not told["paused"]
+    }
+    if not ids:
+        do = "make down, make up; or switch a schedule on in the UI"
+        return Row("schedules", LOOK, "none is active", do)
+    now, soonest = datetime.now(UTC), dict.fromkeys(ids.values(), "not planned")
+    late = []
+    for run in server.waiting:
+        name, due = ids.get(run["deployment_id"]), run["expected_start_time"]
+        if name is None or not run["auto_scheduled"]:
+            continue
+        when = datetime.fromisoformat(due)
+        if now - when > LATE:
+            late.append(f"{name} of {when:%Y-%m-%d %H:%M}")
+        elif soonest[name] == "not planned":
+            soonest[name] = f"{when:%Y-%m-%d %H:%M} UTC"
+    if late:
+        do = "if no other run is at work: the log of `up`, then make down, make up"
+        return Row("schedules", LOOK, f"late: {', '.join(late)}", do)
+    if "not planned" in soonest.values():
+        names = [name for name, when in soonest.items() if when == "not planned"]
+        return Row(
+            "schedules", ILL, f"nothing planned for {', '.join(names)}", "make down, make up"
+        )
+    return Row("schedules", WELL, ", ".join(f"{n} next {w}" for n, w in soonest.items()))
+
+
+def _last_run() -> Row:
+    from neural_classifiers.engine import history
+
+    try:
+        runs = history.all_runs()
+    except ValueError as error:
+        return Row("last run", LOOK, str(error), "look at the file, then take its folder away")
+    if not runs:
+        return Row("last run", WELL, "none yet")
+    run = runs[0]
+    found = f"{run.folder.name}: {run.status}"
+    if run.status in ("completed", "running"):
+        return Row("last run", WELL, found)
+    do = f"neural-classifiers show {run.folder.name}; once mended, Retry or rerun"
+    return Row("last run", LOOK, f"{found}, {run.told['error']}", do)
+
+
+def _alerts() -> Row:
+    told = []
+    for file in sorted(paths.runs().glob("*/run.json"), reverse=True)[:20]:
+        try:
+            told += json.loads(file.read_bytes()).get("alerts", [])
+        except ValueError:
+            continue
+    lost = [alert for alert in told if alert["fault"]]
+    if lost:
+        found = f"{len(lost)} of {len(told)} not delivered in the last 20 runs: {lost[0]['fault']}"
+        return Row("alerts", LOOK, found, "is NEURAL_CLASSIFIERS_WEBHOOK the right address?")
+    return Row("alerts", WELL, f"{len(told)} delivered in the last 20 runs")
+
+
+def _data() -> Row:
+    from tasks.sources import read_catalogue
+
+    here: list[str] = []
+    away: list[str] = []
+    for name, entry in read_catalogue(paths.catalogue()).items():
+        folder = paths.raw_data() / name
+        (here if all((folder / file).is_file() for file in entry.files) else away).append(name)
+    told = [f"at hand: {', '.join(here)}"] if here else []
+    told += [f"got when first asked for: {', '.join(away)}"] if away else []
+    return Row("data", WELL, "; ".join(told))
+
+
+def _model() -> Row:
+    from neural_classifiers.serving import registry
+    from neural_classifiers.serving.model import KINDS
+
+    serving = [version for kind in KINDS if (version := registry.serving(kind))]
+    faults = [fault for version in serving if (fault := registry.fault_of(version))]
+    if faults:
+        do = "neural-classifiers rollback; or put its folder back from a backup"
+        return Row("model", ILL, "; ".join(faults), do)
+    told = f"serving, whole: {', '.join(serving)}" if serving else "none serves"
+    return Row("model", WELL, told)
+
+
+def _cache() -> Row:
+    files = [p for p in paths.cache().rglob("*") if p.is_file()] if paths.cache().is_dir() else []
+    size = sum(path.stat().st_size for path in files)
+    records = sum(path.name == "record.json" and ".aside" not in path.parts for path in files)
+    found = f"{records:,} records, {size / 1e6:,.0f} MB"
+    aside = list((paths.cache() / ".aside").glob("*/"))
+    if aside:
+        do = f"look at {aside[0].parent}, then remove it; neural-classifiers verify tells more"
+        return Row("cache", LOOK, f"{found}; {len(aside)} set aside as damaged", do)
+    return Row("cache", WELL, found)
+
+
+def _disk() -> Row:
+    free = shutil.disk_usage(paths.root()).free / 1e9
+    state = ILL if free < FULL_GB else LOOK if free < LOW_GB else WELL
+    do = "" if state == WELL else "neural-classifiers prune --keep-runs 10"
+    return Row("disk", state, f"{free:,.1f} GB free", do)

@@ -1,0 +1,152 @@
+"""Continue a flow run that failed or was killed: the same run, the same folder, one attempt more.
+
+Steps look for their records, so what is there is Cached, and what failed or is missing is done.
+
+    python -m neural_classifiers.operation.resume RUN_ID
+
+tells Prefect that a run's process is gone; the watcher of `operation.supervisor` does so.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectNotFound
+from prefect.flow_engine import run_flow
+from prefect.flows import Flow
+from prefect.states import Crashed, Scheduled, State
+
+from neural_classifiers.engine import runs
+from neural_classifiers.operation import temporary_server
+
+POLL_S, ALONE_S = 1.0, 60.0
+HOOKS = timedelta(seconds=60)
+
+
+class NotResumableError(RuntimeError):
+    """A run cannot be continued: says why."""
+
+
+def resume(
+    run_id: str, flow: Flow[..., Any], waiting: Callable[[str], None] = lambda _: None
+) -> State[Any]:
+    """The final state of a flow run, executed again.
+
+    Parameters
+    ----------
+    run_id : str
+        Of a root run whose process is dead; the caller has seen to that.
+    flow : Flow
+        The run's flow, as it is now.
+    waiting : callable, optional
+        Told what is waited for, if a worker is to do it: the run belongs to a deployment. Else it
+        is done in this process.
+
+    Raises
+    ------
+    NotResumableError
+        If Prefect does not know the run, or a deployment's run has no server to wait at, or no
+        worker is there to do it.
+    """
+    with get_client(sync_client=True) as client:
+        try:
+            flow_run = client.read_flow_run(UUID(run_id))
+        except ObjectNotFound:
+            raise NotResumableError(
+                f"expected a flow run {run_id}, which {client.api_url} does not know; "
+                "a new run with the same parameters finds the same records"
+            ) from None
+        deployed = flow_run.deployment_id is not None
+        if deployed and temporary_server.is_temporary():
+            raise NotResumableError(
+                "expected a server whose worker does this deployment's runs: `up` starts both, "
+                "PREFECT_API_URL names another"
+            )
+        flow_run = _scheduled(client, flow_run)
+        if deployed:
+            return _awaited(client, flow_run, waiting)
+    return run_flow(flow, flow_run, return_type="state")  # type: ignore[return-value]
+
+
+def _scheduled(client: SyncPrefectClient, flow_run: FlowRun) -> FlowRun:
+    """The run, ready to start; one that a kill left Running is told to have crashed first."""
+    if flow_run.state is None or not flow_run.state.is_final():
+        crashed: State[Any] = Crashed(message="The process of this run was killed.")
+        client.set_flow_run_state(flow_run.id, crashed, force=True)
+    client.set_flow_run_state(flow_run.id, Scheduled(message="Rerun"), force=True)
+    return client.read_flow_run(flow_run.id)
+
+
+def _awaited(
+    client: SyncPrefectClient, flow_run: FlowRun, waiting: Callable[[str], None]
+) -> State[Any]:
+    """The final state; while there is no worker, waited for a minute only."""
+    said, alone_since = "", time.monotonic()
+    while True:
+        state = client.read_flow_run(flow_run.id).state
+        if state is not None and state.is_final():
+            _wait_for_hooks(str(flow_run.id))
+            return state
+        name = str(state.name) if state else "without a state"
+        if name != said:
+            waiting(f"{flow_run.name}: {name}")
+            said = name
+        if state is None or not state.is_scheduled() or _has_worker(client, flow_run):
+            alone_since = time.monotonic()
+        elif time.monotonic() - alone_since > ALONE_S:
+            raise NotResumableError(
+                f"expected a worker of the pool {flow_run.work_pool_name!r}, got none within "
+                f"{ALONE_S:g} s; the run is scheduled, a worker that comes (`up`) does it"
+            )
+        time.sleep(POLL_S)
+
+
+def _wait_for_hooks(run_id: str) -> None:
+    """Until the run's folder, if it is here, says its end: written after Prefect knows of it."""
+    end = time.monotonic() + HOOKS.total_seconds()
+    while time.monotonic() < end:
+        folder = runs.folder_of(run_id)
+        if folder is None or runs.read(folder)["finished"] is not None:
+            return
+        time.sleep(POLL_S / 10)
+
+
+def _has_worker(client: SyncPrefectClient, flow_run: FlowRun) -> bool:
+    pool = flow_run.work_pool_name or ""
+    answer = client.request(
+        "POST",
+        "/work_pools/{work_pool_name}/workers/filter",
+        path_params={"work_pool_name": pool},
+        json={},
+    )
+    return any(worker["status"] == "ONLINE" for worker in answer.json())
+
+
+def tell_lost(run_id: str) -> str | None:
+    """Close a run whose process is gone, as crashed; a line for the log, None if it was too early.
+
+    The worker that lost the process of a deployment's run tells so itself, within seconds, and its
+    hooks take some more: such a run is left to it for a while.
+    """
+    crashed: State[Any] = Crashed(message="The process of this run is gone. Retry takes it.")
+    with get_client(sync_client=True) as client:
+        try:
+            state = client.read_flow_run(UUID(run_id)).state
+        except ObjectNotFound:
+            state = crashed  # of another server, in a folder of ours
+        if state is None or not state.is_final():
+            client.set_flow_run_state(UUID(run_id), crashed, force=True)
+            state = crashed
+        elif state is not crashed and datetime.now(UTC) - state.timestamp < HOOKS:
+            return None
+    runs.end_run(run_id, state)
+    return f"the process of run {run_id} is gone; it is {state.name.lower() if state.name else ''}"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{tell_lost(sys.argv[1]) or ''}\n")

@@ -1,0 +1,123 @@
+"""A Prefect server for the length of a command, where none was named.
+
+Prefect starts one itself when it is first asked for something, on a port that it guesses free,
+after importing the whole server here (2 s), and leaves it running when it is killed. This one
+starts while the flows are still being imported, on a socket that is ours from the beginning, and
+ends with the process that wanted it, by whatever death.
+"""
+
+import atexit
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Callable
+
+STARTUP_S = 300  # the first start makes the database: 16 s on an idle machine
+SHUTDOWN_S = 5
+
+_temporary: list[str] = []
+
+
+class ServerDiedError(RuntimeError):
+    """The temporary server ended, or gave no answer in time."""
+
+
+def is_temporary() -> bool:
+    """Whether the server that Prefect uses here is one of this command's own."""
+    return os.environ.get("PREFECT_API_URL") in _temporary
+
+
+def start(startup_s: float = STARTUP_S) -> Callable[[], None]:
+    """Name a server in ``PREFECT_API_URL``, unless one stands there; what is returned waits for it.
+
+    Call it before Prefect is imported, since Prefect reads its settings then. The server ends
+    with this process, after Prefect has sent it the last lines of the log.
+
+    Parameters
+    ----------
+    startup_s : float
+        Seconds that the server may take to answer.
+
+    Raises
+    ------
+    ServerDiedError
+        By what is returned.
+    """
+    if os.environ.get("PREFECT_API_URL"):
+        return lambda: None
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "neural_classifiers.operation.temporary_server",
+                str(listening.fileno()),
+            ],
+            env=os.environ | {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"},
+            pass_fds=[listening.fileno()],
+            stdin=subprocess.PIPE,  # its end tells the server that we are gone
+            start_new_session=True,  # Ctrl-C is for the flow, which has yet to tell how it ended
+        )
+    os.environ |= {"PREFECT_API_URL": url, "PREFECT_UI_URL": ""}  # it serves no UI to point at
+    _temporary.append(url)
+    atexit.register(_stop, process)  # before any of Prefect's, so it is called after them
+    return lambda: _wait(url, startup_s)
+
+
+def _wait(url: str, startup_s: float) -> None:
+    try:  # what is asked early waits in the socket's queue
+        with urllib.request.urlopen(f"{url}/health", timeout=startup_s) as answer:
+            answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise ServerDiedError(
+            f"expected Prefect's server to answer within {startup_s:g} s, got {error}"
+        ) from None
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        process.wait(SHUTDOWN_S + 1)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def serve(listening: int) -> None:
+    """Serve Prefect's API on a socket until standard input ends; the body of the child process.
+
+    Parameters
+    ----------
+    listening : int
+        File descriptor of the socket.
+    """
+    import uvicorn
+
+    server = uvicorn.Server(
+        uvicorn.Config(
+            "prefect.server.api.server:create_app",
+            factory=True,
+            fd=listening,
+            log_level="error",
+            lifespan="on",
+        )
+    )
+
+    def end() -> None:
+        sys.stdin.buffer.read()
+        server.should_exit = True
+        threading.Event().wait(SHUTDOWN_S)
+        os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
+    server.run()
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))

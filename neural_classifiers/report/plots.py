@@ -1,0 +1,557 @@
+"""The notebook's pictures, each returned as the bytes of a PNG file.
+
+Figures are drawn without pyplot and without a display, one at a time: matplotlib keeps its style
+and its fonts in globals, so a lock lets any thread ask for one. The user's own matplotlib style is
+set aside and no date or version is written, so equal input gives equal bytes. Text comes from
+comments and files: it is cut, never read as mathematics, and what the font lacks becomes a box.
+Colours are from the Okabe-Ito palette, and none carries a meaning alone.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from io import BytesIO
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from matplotlib import font_manager, style
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+from PIL import Image
+
+from neural_classifiers.comments.drift import Profile
+from neural_classifiers.search.candidates import Candidate, rank_candidates
+
+BLUE, ORANGE, INK, FAINT, RULE = "#0072B2", "#D55E00", "#1A1A1A", "#5F5F5F", "#D0D0D0"
+STYLE = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
+    "font.size": 10,
+    "text.parse_math": False,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "grid.color": RULE,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "figure.constrained_layout.w_pad": 0.1,  # inches around the axes
+    "figure.constrained_layout.h_pad": 0.1,
+}
+DOTS_PER_INCH = 150  # shown at half that, so that it stays sharp on dense screens
+N_COLOURS = 64  # a palette makes the files about a third of their size
+LABEL_LENGTH, LINE_LENGTH, TABLE_LENGTH = 24, 70, 110  # characters
+N_COUNTED_CLASSES = 16  # beyond, counts no longer fit into the cells of a matrix
+N_DRAWN_CLASSES = 12  # of a drift
+N_CANDIDATES = 10  # notebook, the grid results
+
+_lock = Lock()
+
+
+def plot_table_head(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+    """Draw the first rows of a table of comments.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Names of the columns.
+    rows : sequence of sequences, each as long as `columns`
+        All of them are drawn, one line each; the longest columns are cut until a line has at most
+        110 characters. May be empty.
+
+    Returns
+    -------
+    bytes
+        PNG, as from every function of this module.
+
+    Notes
+    -----
+    Source: notebook, the first rows of its table of comments.
+    """
+    return _table(columns, rows)
+
+
+def plot_model_summary(layers: Sequence[Mapping[str, Any]], total: int) -> bytes:
+    """Draw the layers of a network as a table with the sum of their parameters.
+
+    Parameters
+    ----------
+    layers : sequence of mappings
+        With the keys "name", "type", "output_shape" and "parameters", in the network's order.
+    total : int
+        Number of all parameters.
+
+    Notes
+    -----
+    Source: notebook, ``plot_model`` with shapes. A table needs no Graphviz and can be read aloud.
+    """
+    rows = [
+        [layer["name"], layer["type"], layer["output_shape"], f"{layer['parameters']:,}"]
+        for layer in layers
+    ]
+    columns = ["layer", "type", "output shape", "parameters"]
+    return _table(columns, [*rows, ["total", "", "", f"{total:,}"]], right_aligned=3, has_sum=True)
+
+
+def plot_confusion(matrix: ArrayLike, labels: Sequence[str], title: str = "") -> bytes:
+    """Draw a confusion matrix: counts, and their share of the actual class in figures and colour.
+
+    Parameters
+    ----------
+    matrix : array-like of int, shape (n_classes, n_classes)
+        Rows are actual classes, columns predicted ones. Above 16 classes colour speaks alone.
+    labels : sequence of str
+        The classes in the order of the matrix.
+    title : str, optional
+        One line above the matrix.
+
+    Raises
+    ------
+    ValueError
+        If matrix and labels do not fit each other.
+
+    Notes
+    -----
+    Source: notebook, its two heat maps. They show counts alone, where the largest class drowns
+    the others: colour follows the share of the actual class instead.
+    """
+    counts = np.asarray(matrix)
+    n = len(labels)
+    if counts.shape != (n, n):
+        raise ValueError(f"expected a matrix of shape {(n, n)} for {n} labels, got {counts.shape}")
+    actual = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, actual, out=np.zeros(counts.shape), where=actual > 0)
+    names = [_text(label, LABEL_LENGTH) for label in labels]
+    cell = 1.05 if n <= 4 else max(0.22, 6.0 / n)  # inches
+
+    label = max(map(len, names)) * 0.09  # a character takes about 0.09 inches
+
+    with _drawing(max(3.4, n * cell + label + 0.9), n * cell + 1.3) as (figure, png):
+        axes = figure.add_subplot()
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for i, j in np.ndindex(counts.shape) if n <= N_COUNTED_CLASSES else ():
+            share = f"\n{100 * shares[i, j]:.0f} %" if shares[i, j] >= 0.005 else ""
+            axes.text(
+                j, i, f"{counts[i, j]:,}{share}", ha="center", va="center",
+                fontsize=10 if n <= 6 else 8, color="white" if shares[i, j] > 0.5 else INK,
+            )  # fmt: skip
+        angle = (30 if n <= N_COUNTED_CLASSES else 90) if label > cell else 0
+        axes.set_xticks(
+            range(n), names, rotation=angle, ha="right" if angle == 30 else "center",
+            rotation_mode="anchor" if angle == 30 else "default",
+        )  # fmt: skip
+        axes.set_yticks(range(n), names)
+        axes.set(xlabel="predicted", ylabel="actual", title=_text(title, LINE_LENGTH))
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+    return png.getvalue()
+
+
+def plot_digits(images: ArrayLike, labels: Sequence[Any]) -> bytes:
+    """Draw images with their labels above them, at most ten to a line.
+
+    Parameters
+    ----------
+    images : array-like of shape (n_images, height, width)
+        Grey values, 0 for the background; each image uses the whole range.
+    labels : sequence of length n_images
+        Shown as they are.
+
+    Raises
+    ------
+    ValueError
+        If there is no image, or not one label for each.
+
+    Notes
+    -----
+    Source: notebook, its sample digits.
+    """
+    pixels = np.asarray(images)
+    if pixels.ndim != 3 or not len(pixels) or len(pixels) != len(labels):
+        raise ValueError(
+            "expected images of shape (n_images, height, width) and a label for each, "
+            f"got {pixels.shape} and {len(labels)} labels"
+        )
+    n_columns = min(len(pixels), 10)
+    n_lines = -(-len(pixels) // n_columns)
+    with _drawing(0.75 * n_columns, 1.0 * n_lines) as (figure, png):
+        for axes in figure.subplots(n_lines, n_columns, squeeze=False).flat:
+            axes.axis("off")
+        for axes, image, label in zip(figure.axes, pixels, labels, strict=False):
+            axes.imshow(image, cmap="gray_r", interpolation="nearest")
+            axes.set_title(
+                _text(label, 11), fontsize=10 if len(str(label)) < 8 else 7, loc="center"
+            )
+    return png.getvalue()
+
+
+def plot_mistakes(
+    images: ArrayLike, mistakes: Sequence[Mapping[str, Any]], labels: Sequence[str]
+) -> bytes:
+    """Draw images that were read wrongly: what each is, what it was taken for, how surely.
+
+    Parameters
+    ----------
+    images : array-like of shape (n_mistakes, height, width)
+        Grey values, 0 for the background.
+    mistakes : sequence of mappings
+        One for each image, with the keys "actual", "predicted" (places in `labels`), "p_actual"
+        and "p_predicted". May be empty: then the picture says so.
+    labels : sequence of str
+        Names of the classes.
+    """
+    pixels = np.asarray(images)
+    if len(pixels) != len(mistakes):
+        raise ValueError(f"expected an image a mistake, got {len(pixels)} and {len(mistakes)}")
+    if not len(pixels):
+        with _drawing(6.5, 0.6) as (figure, png):
+            figure.text(0.5, 0.5, "no image was read wrongly", ha="center", va="center")
+        return png.getvalue()
+    n_columns = min(len(pixels), 5)
+    n_lines = -(-len(pixels) // n_columns)
+    with _drawing(1.3 * n_columns, 1.75 * n_lines) as (figure, png):
+        for axes in figure.subplots(n_lines, n_columns, squeeze=False).flat:
+            axes.axis("off")
+        for axes, image, mistake in zip(figure.axes, pixels, mistakes, strict=False):
+            axes.imshow(image, cmap="gray_r", interpolation="nearest")
+            actual, predicted = (labels[mistake[key]] for key in ("actual", "predicted"))
+            size = 10 if max(len(actual), len(predicted)) < 4 else 7
+            axes.set_title(
+                f"{_text(actual, 11)} \N{RIGHTWARDS ARROW} {_text(predicted, 11)}\n"
+                f"{_chance(mistake['p_actual'])} | {_chance(mistake['p_predicted'])}",
+                fontsize=size, loc="center",
+            )  # fmt: skip
+    return png.getvalue()
+
+
+def _chance(probability: float) -> str:
+    """A probability in few characters; what is neither 0 nor 1 is not written as such."""
+    percent = 100 * probability
+    if percent < 0.1:
+        return "<0.1 %"
+    return ">99.9 %" if percent > 99.9 else f"{percent:.1f} %"
+
+
+def plot_calibration(calibration: Mapping[str, Any], unit: str = "images") -> bytes:
+    """Draw a reliability curve: the share of right answers beside the probability given.
+
+    Parameters
+    ----------
+    calibration : mapping
+        As `judgement.calibration.calibrate` gives it.
+    unit : str
+        What was answered.
+    """
+    bins = calibration["bins"]
+    confidence = [each["confidence"] for each in bins]
+    accuracy = np.array([each["accuracy"] for each in bins])
+    errors = [accuracy - [b["low"] for b in bins], [b["high"] for b in bins] - accuracy]
+    with _drawing(5.2, 4.2) as (figure, png):
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(5, 2))
+        upper.plot([0, 1], [0, 1], "--", color=FAINT, linewidth=1, label="as sure as right")
+        upper.errorbar(
+            confidence, accuracy, yerr=np.maximum(errors, 0), fmt="o-", color=BLUE, capsize=3,
+            label="this model, 95 % interval",
+        )  # fmt: skip
+        upper.set(ylabel="share right", ylim=(0, 1.02), xlim=(0, 1.02))
+        upper.legend(loc="lower right", fontsize=8)
+        upper.grid()
+        counts = [each["rows"] for each in bins]
+        middles = [(each["from"] + each["to"]) / 2 for each in bins]
+        lower.bar(middles, counts, width=0.09, color=BLUE)
+        lower.set(yscale="log", ylabel=unit, xlabel="probability of the answer")
+        powers = [10**k for k in range(len(str(max(counts))))]
+        lower.set_yticks(powers, [f"{power:,}" for power in powers], fontsize=8)
+        lower.set_yticks([], minor=True)
+        lower.set_ylim(bottom=0.5)
+        lower.grid(axis="y")
+        lower.set_axisbelow(True)
+    return png.getvalue()
+
+
+def plot_learning_curves(epochs: Sequence[Mapping[str, float]]) -> bytes:
+    """Draw accuracy and loss after each epoch, on training and on validation images.
+
+    Parameters
+    ----------
+    epochs : sequence of mappings
+        With the keys "accuracy", "loss", "val_accuracy" and "val_loss", first epoch first.
+
+    Raises
+    ------
+    ValueError
+        If there is no epoch.
+
+    Notes
+    -----
+    Source: notebook, the curves of its third part, where the test set plays validation.
+    """
+    if not epochs:
+        raise ValueError("expected at least one epoch, got none")
+    numbers = range(1, len(epochs) + 1)
+    with _drawing(6.5, 2.9) as (figure, png):
+        for axes, key in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
+            for name, prefix, line, colour in (
+                ("training", "", "o-", BLUE),
+                ("validation", "val_", "s--", ORANGE),
+            ):
+                values = [epoch[f"{prefix}{key}"] for epoch in epochs]
+                axes.plot(numbers, values, line, color=colour, label=name)
+            axes.set(title=key, xlabel="epoch")
+            axes.set_xticks(numbers if len(epochs) <= 10 else axes.get_xticks())
+            axes.set_xlim(0.8, len(epochs) + 0.2)
+            axes.grid(axis="y")
+        figure.axes[0].legend(loc="lower right")
+    return png.getvalue()
+
+
+def plot_sizes(curve: Sequence[Mapping[str, float]]) -> bytes:
+    """Draw accuracy and macro-F1 beside the number of comments that a model was trained on.
+
+    Parameters
+    ----------
+    curve : sequence of mappings
+        As `judgement.weaknesses.learning_curve` gives it. May be empty.
+    """
+    with _drawing(6.5, 2.9) as (figure, png):
+        for axes, key, name in zip(
+            figure.subplots(1, 2), ("accuracy", "f1_macro"), ("accuracy", "macro-F1"), strict=True
+        ):
+            rows = [point["rows"] for point in curve]
+            means = [point[key] for point in curve]
+            errors = [point[f"{key}_error"] for point in curve]
+            axes.errorbar(rows, means, yerr=errors, fmt="o-", color=BLUE, capsize=3)
+            axes.set(title=name, xlabel="training comments", xscale="log")
+            axes.set_xticks(rows, [f"{n:,}" for n in rows], fontsize=8, rotation=30)
+            axes.set_xticks([], minor=True)
+            axes.grid(axis="y")
+    return png.getvalue()
+
+
+def plot_grid(cv_results: Mapping[str, Sequence[Any]]) -> bytes:
+    """Draw the ten best fits of a grid: mean score over the folds and their spread.
+
+    Parameters
+    ----------
+    cv_results : mapping of str to sequence
+        As for `rank_candidates`. Candidates that share one fit share one line, which names the
+        values of all of them.
+
+    Raises
+    ------
+    ValueError
+        If no candidate has a score.
+    """
+    fits: dict[int, list[Candidate]] = {}
+    for candidate in _scored(cv_results):
+        fits.setdefault(candidate.fitted_as, []).append(candidate)
+    lines = list(fits.values())[:N_CANDIDATES]
+
+    with _drawing(6.5, 1.0 + 0.34 * len(lines)) as (figure, png):
+        axes = figure.add_subplot()
+        for y, (fitted, *_) in enumerate(lines):
+            mean, std = fitted.mean, fitted.std
+            colour = ORANGE if y == 0 else BLUE
+            axes.errorbar(mean, y, xerr=std, fmt="D" if y == 0 else "o", color=colour, capsize=3)
+            axes.annotate(
+                f"{mean:.4f}", (mean, y), xytext=(0, 5), textcoords="offset points",
+                ha="center", fontsize=8,
+            )  # fmt: skip
+        axes.set_yticks(range(len(lines)), [_candidate_name(twins) for twins in lines])
+        axes.set_ylim(len(lines) - 0.5, -0.7)
+        axes.set_xlabel("mean ± standard deviation of the folds", loc="right")
+        axes.set_title(_text(" · ".join(lines[0][0].params), LINE_LENGTH), fontsize=9, color=FAINT)
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+        axes.tick_params(axis="y", length=0, labelsize=9)
+    return png.getvalue()
+
+
+def plot_grid_effects(cv_results: Mapping[str, Sequence[Any]]) -> bytes:
+    """Draw, for each parameter of a grid, the best and the mean score that each value reached.
+
+    Parameters
+    ----------
+    cv_results : mapping of str to sequence
+        As for `rank_candidates`. Parameters with a single value are left out unless all are.
+
+    Raises
+    ------
+    ValueError
+        If no candidate has a score.
+    """
+    candidates = _scored(cv_results)
+    scores: dict[str, dict[str, list[float]]] = {}
+    for candidate in sorted(candidates, key=_sort_key):
+        for name, value in candidate.params.items():
+            scores.setdefault(name, {}).setdefault(_text(value, 14), []).append(candidate.mean)
+    varied = {name: by_value for name, by_value in scores.items() if len(by_value) > 1} or scores
+
+    n_columns = min(len(varied), 2)
+    n_lines = -(-len(varied) // n_columns)
+    with _drawing(6.5, 0.5 + 2.1 * n_lines) as (figure, png):
+        grid = figure.subplots(n_lines, n_columns, squeeze=False, sharey=True)
+        for axes, (name, by_value) in zip(grid.flat, varied.items(), strict=False):
+            best = [max(reached) for reached in by_value.values()]
+            mean = [float(np.mean(reached)) for reached in by_value.values()]
+            axes.plot(range(len(best)), best, "D", color=ORANGE, label="best")
+            axes.plot(range(len(mean)), mean, "o", color=BLUE, label="mean")
+            axes.set_xticks(range(len(by_value)), list(by_value))
+            axes.set_xlim(-0.5, len(by_value) - 0.5)
+            axes.set_title(_text(name, LABEL_LENGTH))
+            axes.grid(axis="y")
+        for axes in list(grid.flat)[len(varied) :]:
+            axes.axis("off")
+        figure.supylabel("cross-validated score", fontsize=10)
+        figure.legend(
+            *figure.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2
+        )
+    return png.getvalue()
+
+
+def plot_drift(before: Profile, now: Profile) -> bytes:
+    """Draw what comments were in the last run and are now: class shares, and lengths.
+
+    Parameters
+    ----------
+    before, now : Profile
+        As `comments.drift.Profiler` makes them. Of more than twelve classes, those with
+        most comments are drawn.
+    """
+    ranked = sorted(
+        {*before.categories, *now.categories},
+        key=lambda c: -(before.categories.get(c, 0) + now.categories.get(c, 0)),
+    )
+    classes = sorted(ranked[:N_DRAWN_CLASSES])
+    told = ((before, BLUE, "last run", -0.2), (now, ORANGE, "this run", 0.2))
+    with _drawing(9, max(2.6, 0.42 * len(classes) + 1.2)) as (figure, png):
+        shares, lengths = figure.subplots(1, 2)
+        used = [i for i, n in enumerate(zip(before.lengths, now.lengths, strict=True)) if any(n)]
+        for profile, colour, name, shift in told:
+            n_rows = max(profile.rows, 1)
+            of_classes = [100 * profile.categories.get(c, 0) / n_rows for c in classes]
+            places = np.arange(len(classes)) + shift
+            shares.barh(places, of_classes, height=0.38, color=colour, label=name)
+            for place, share in zip(places, of_classes, strict=True):
+                shares.text(share + 1, place, f"{share:.1f} %", va="center", fontsize=8)
+            steps = range(used[0], used[-1] + 1) if used else range(1)
+            lengths.plot(
+                [2 ** (i / 2) for i in steps],
+                [100 * profile.lengths[i] / n_rows for i in steps],
+                color=colour,
+                linestyle="-" if profile is before else "--",
+            )
+        names = [_text(c, LABEL_LENGTH) for c in classes]
+        shares.set_yticks(range(len(classes)), names)
+        shares.invert_yaxis()
+        shares.set_xlim(0, 115)
+        shares.set_title("Share of each class, %")
+        lengths.set_xscale("log", base=2)
+        marks = [4**i for i in range(13) if used and used[0] <= 4 * i <= used[-1]]
+        lengths.set_xticks(marks, [f"{mark:,}" for mark in marks])
+        lengths.minorticks_off()
+        lengths.set_title("Comments by length, %")
+        lengths.set_xlabel("characters")
+        figure.legend(*shares.get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    return png.getvalue()
+
+
+@contextmanager
+def _drawing(width: float, height: float) -> Iterator[tuple[Figure, BytesIO]]:
+    """Give an empty figure (inches) and the buffer that holds its PNG afterwards."""
+    with _lock, style.context(["default", STYLE]):
+        figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
+        canvas = FigureCanvasAgg(figure)
+        png = BytesIO()
+        yield figure, png
+        canvas.draw()
+        pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+        palette = pixels.quantize(N_COLOURS, dither=Image.Dither.NONE)
+        palette.save(png, format="PNG", optimize=True)
+
+
+def _table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    right_aligned: int | None = None,
+    has_sum: bool = False,
+) -> bytes:
+    """Draw a table in a font of fixed width, where a width is a number of characters."""
+    character, line, gap = 0.0753, 0.27, 2  # inches at 9 points; inches; characters
+    table = [[_text(cell, TABLE_LENGTH, mono=True) for cell in row] for row in [columns, *rows]]
+    widths = _fitting([max(map(len, column)) for column in zip(*table, strict=True)])
+    cells = [[_cut(cell, w) for cell, w in zip(row, widths, strict=True)] for row in table]
+    starts = np.cumsum([0, *(width + gap for width in widths)])
+
+    with _drawing(starts[-1] * character + 0.1, len(cells) * line + 0.1) as (figure, png):
+        figure.set_layout_engine("none")  # it would shrink the axes that the widths are made for
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.axis("off")
+        axes.set(xlim=(-1, starts[-1]), ylim=(len(cells) - 0.4, -0.7))
+        for i, row in enumerate(cells):
+            is_bold = i == 0 or (has_sum and i == len(cells) - 1)
+            for j, cell in enumerate(row):
+                to_right = j == right_aligned
+                axes.text(
+                    starts[j] + (widths[j] if to_right else 0), i, cell,
+                    ha="right" if to_right else "left", va="center",
+                    family="DejaVu Sans Mono", fontsize=9, weight="bold" if is_bold else "normal",
+                )  # fmt: skip
+            strong = i == 0 or (has_sum and i == len(cells) - 2)
+            axes.axhline(i + 0.5, color=FAINT if strong else RULE, linewidth=1 if strong else 0.6)
+    return png.getvalue()
+
+
+def _fitting(widths: Sequence[int]) -> list[int]:
+    """Widths of columns, the widest cut evenly until a table has `TABLE_LENGTH` characters."""
+    widest = max(widths)
+    while sum(min(width, widest) for width in widths) > TABLE_LENGTH and widest > 1:
+        widest -= 1
+    return [min(width, widest) for width in widths]
+
+
+def _scored(cv_results: Mapping[str, Sequence[Any]]) -> list[Candidate]:
+    """The candidates that have a score, best first."""
+    scored = [c for c in rank_candidates(cv_results) if np.isfinite(c.mean)]
+    if not scored:
+        raise ValueError("expected at least one candidate with a score, got none")
+    return scored
+
+
+def _candidate_name(twins: Sequence[Candidate]) -> str:
+    """Name a line of the grid by its values; twins that share a fit differ in some of them."""
+    values = {name: [t.params.get(name, "") for t in twins] for name in twins[0].params}
+    return _text(
+        " · ".join("/".join(dict.fromkeys(map(str, each))) for each in values.values()), LINE_LENGTH
+    )
+
+
+def _sort_key(candidate: Candidate) -> tuple[tuple[bool, Any], ...]:
+    """Order values as people count: numbers by size, then words by letter."""
+    return tuple(
+        (False, value) if isinstance(value, int | float) else (True, str(value))
+        for value in candidate.params.values()
+    )
+
+
+def _text(value: Any, length: int, *, mono: bool = False) -> str:
+    """One line of at most `length` characters, all of which the font can draw."""
+    drawable = _drawable("DejaVu Sans Mono" if mono else "DejaVu Sans")
+    words = " ".join(str(value).split())
+    return _cut("".join(c if ord(c) in drawable else "□" for c in words[: length + 1]), length)
+
+
+def _cut(line: str, length: int) -> str:
+    return line if len(line) <= length else line[: length - 1].rstrip() + "…"
+
+
+@cache
+def _drawable(family: str) -> frozenset[int]:
+    """The code points that a font can draw."""
+    font = font_manager.get_font(font_manager.findfont(family))
+    return frozenset(font.get_charmap())

@@ -1,0 +1,439 @@
+"""The nouns that steps hand each other, on one page: small frozen values, files by digest."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from neural_classifiers.arrays.weights import weights_from_bytes
+from neural_classifiers.engine.records import File, Reference
+from neural_classifiers.engine.rows.parquet import read_groups
+
+# Files of a run's folder that a later run, or the report, looks for.
+DATA_DOCS, QUARANTINE_FILE = "data_docs.html", "quarantine.parquet"
+PROFILE = "profile.json"  # in the run's folder; the next run is held against it
+
+
+class Source(Reference):
+    """Data as it came: files, and what the catalogue says of them.
+
+    Attributes
+    ----------
+    name : str
+        Name in the catalogue, or the file's name.
+    kind : str
+        ``comments`` or ``digits``.
+    format : str
+        ``rows`` (comments: the content tells), ``idx``, ``csv``, ``npz`` or ``png``.
+    files : dict of str to File
+        By file name.
+    file_categories : dict of str to str
+        The category of all rows of a file, for formats where the file tells it.
+    categories : list of str or None
+        Known categories; None where the file must tell.
+    text_columns : list of str or None
+        Columns of the text in a catalogued source of comments, whose files tell the category.
+    quoted : bool
+        False: a quotation mark in its tables is a character like any other.
+    licence, citation : str
+    """
+
+    name: str
+    kind: str
+    format: str
+    files: dict[str, File]
+    file_categories: dict[str, str] = Field(default_factory=dict)
+    categories: list[str] | None = None
+    text_columns: list[str] | None = None
+    quoted: bool = True
+    licence: str = "not stated"
+    citation: str = ""
+
+    def in_words(self) -> str:
+        """Files and bytes."""
+        size = sum(file.size for file in self.files.values())
+        return f"{self.name}: {len(self.files)} files, {size / 1e6:.1f} MB, as expected"
+
+
+def digest_of_files(files: dict[str, File]) -> str:
+    """One digest for several files: of their names and digests, in order."""
+    lines = "".join(f"{file.sha256}  {name}\n" for name, file in sorted(files.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+class Ingested(Reference):
+    """Rows as they came: where from, their bytes, ``cat``, ``txt``, ``time`` and what came."""
+
+    table: File
+    rows: int
+    rows_in_file: int
+    blank_lines: int
+    formats: list[str]
+
+    def in_words(self) -> str:
+        """Rows drawn, of how many."""
+        return (
+            f"{self.rows:,} of {self.rows_in_file:,} rows drawn ({', '.join(self.formats)}), "
+            f"{self.blank_lines} blank lines"
+        )
+
+
+class Accepted(Reference):
+    """Comments that passed: ``file``, ``line``, ``cat``, ``txt``, ``time``; and those that did not.
+
+    `quarantine` has the bytes and the reasons of each row set aside; `findings` is the verdict of
+    every expectation as JSON, `docs` the same as a page; `profile` is what the comments are like.
+    """
+
+    table: File
+    quarantine: File
+    findings: File
+    docs: File
+    profile: File
+    drift: File | None
+    rows: int
+    rows_quarantined: int
+    reasons: dict[str, int]
+    categories: list[str]
+
+    def in_words(self) -> str:
+        """Rows through the gate, rows set aside, and why."""
+        why = ", ".join(f"{reason} {n}" for reason, n in self.reasons.items())
+        return f"{self.rows:,} comments accepted, {self.rows_quarantined} set aside" + (
+            f" ({why})" if why else ""
+        )
+
+
+class Last(Reference):
+    """The profile of the last completed run of the same source on other rows, if there is one."""
+
+    profile: File | None = None
+
+
+class Cleaned(Reference):
+    """Comments with their cleaned text, ``clean``, beside the original.
+
+    `head` is a picture of the first rows.
+    """
+
+    table: File
+    head: File
+    rows: int
+    rows_empty: int
+
+    def in_words(self) -> str:
+        """Comments cleaned, and how many were left empty."""
+        return f"{self.rows:,} comments cleaned, {self.rows_empty} left empty"
+
+
+class Split(Reference):
+    """Training and test set: the columns of the cleaned comments, in random order.
+
+    `dropped_rows` names each row that is in neither: ``file``, ``line``, ``cat``, ``txt`` and
+    ``reason``.
+    `counts` holds for each category ``rows``, ``empty``, ``duplicates``, ``train``, ``test``.
+    """
+
+    train: File
+    test: File
+    dropped_rows: File
+    rows: int
+    rows_train: int
+    rows_test: int
+    conflicting: int
+    counts: dict[str, dict[str, int]]
+
+    @property
+    def labels(self) -> list[str]:
+        """Categories in alphabetical order."""
+        return sorted(self.counts)
+
+    def dropped(self, why: str) -> int:
+        """Rows dropped as ``empty`` or as ``duplicates``."""
+        return sum(count[why] for count in self.counts.values())
+
+    def in_words(self) -> str:
+        """Sizes of the two sets, and what was dropped."""
+        return (
+            f"{self.rows_train:,} training and {self.rows_test:,} test comments; dropped "
+            f"{self.dropped('duplicates'):,} duplicates and {self.dropped('empty'):,} left empty"
+        )
+
+
+class Comments(NamedTuple):
+    """Cleaned texts of shape (n_comments,) and their categories."""
+
+    X: list[str]
+    y: list[str]
+
+
+def read_comments(file: File) -> Comments:
+    """One of the two sets, its digest checked; a row group is in memory beside what comes out."""
+    comments = Comments([], [])
+    for group in read_groups(file.verified(), ["clean", "cat"]):
+        comments.X.extend(group["clean"].to_pylist())
+        labels = group["cat"].dictionary_encode()  # a label once a group, not once a row
+        names = labels.dictionary.to_pylist()
+        comments.y.extend(names[code] for code in labels.indices.to_pylist())
+    return comments
+
+
+class NearDuplicates(Reference):
+    """How many test comments have a training comment that is nearly the same.
+
+    Of `checked` test comments `found` have one; `low` and `high` bound the share among all with
+    95 % confidence, which is the share itself where all were checked. `pairs` holds examples.
+    """
+
+    pairs: File
+    checked: int
+    found: int
+    share: float
+    low: float
+    high: float
+    threshold: float
+
+    def in_words(self) -> str:
+        """The share, of how many, within which bounds."""
+        return (
+            f"{self.share:.1%} of {self.checked:,} test comments checked nearly repeat a training "
+            f"comment ({self.low:.1%} to {self.high:.1%} of all)"
+        )
+
+
+class SearchSample(Reference):
+    """Some of the training comments: columns and order are those of the training set."""
+
+    train: File
+    rows_train: int
+
+    def in_words(self) -> str:
+        """How many."""
+        return f"parameters are chosen on {self.rows_train:,} training comments"
+
+
+class Model(Reference):
+    """A fitted model by name, with its card.
+
+    Attributes
+    ----------
+    name : str
+        ``constant``, ``linear``, ``scikit``, ``keras`` or one of these ``_improved``, as in
+        ``metrics.json``.
+    pipeline : File
+        skops: the pipeline; for Keras the steps before the network.
+    weights : File or None
+        Of the Keras network.
+    card : File
+        JSON: parameters, seed, scores of the search, library versions, digest of the training
+        file, and for Keras the network's numbers.
+    grid : File
+        Every candidate as a Parquet table with the columns of ``cv_results_``.
+    figures : dict of str to File
+    best_params : dict
+        Without prefixes.
+    best_cv_score : float or None
+        Mean over the folds of what `scoring` names.
+    scoring : str
+        scikit-learn's name of the score by which the model was chosen.
+    temperature : float or None
+        By which its probabilities are calibrated; None where they are as the library gives them.
+    held_out : File or None
+        What it said of each row searched on that it was not fitted on: ``actual``, ``p_<class>``.
+    searched_rows : int or None
+        Training comments that its parameters were chosen on; None where an older run did not tell.
+        It was fitted on all.
+    """
+
+    name: str
+    pipeline: File
+    weights: File | None
+    card: File
+    grid: File
+    figures: dict[str, File]
+    best_params: dict[str, Any]
+    best_cv_score: float | None
+    scoring: str = "accuracy"
+    temperature: float | None = None
+    held_out: File | None = None
+    searched_rows: int | None = None
+
+    def in_words(self) -> str:
+        """What was chosen, and how it did in cross-validation."""
+        chosen = ", ".join(f"{name}={value}" for name, value in self.best_params.items())
+        score = ""
+        if self.best_cv_score is not None:
+            score = f", {self.scoring} {self.best_cv_score:.4f} over the folds"
+        return f"{self.name}: {chosen}{score}"
+
+
+class Fits(Reference):
+    """The fits of a search on one fold: what each candidate answered on the rows held out.
+
+    `fits` is a table of ``candidate`` (digest of its estimator) and ``answer`` (an ``.npz``).
+    """
+
+    fits: File
+    fold: int
+    candidates: int
+    distinct: int
+    trainings: int
+
+    def in_words(self) -> str:
+        """How much work the fold was."""
+        return (
+            f"fold {self.fold}: {self.candidates} candidates, {self.distinct} of them distinct, "
+            f"{self.trainings} trainings"
+        )
+
+
+class Scored(Reference):
+    """How a model did on the test set.
+
+    `scores` is what ``metrics.json`` says of it; `predictions` has ``actual``, ``predicted`` and
+    a probability for each category, in the order of the test set.
+    """
+
+    name: str
+    scores: File
+    predictions: File
+    confusion: File
+    calibration: File
+    accuracy: float
+    f1_macro: float
+
+    def in_words(self) -> str:
+        """The two figures that matter."""
+        return f"{self.name}: test accuracy {self.accuracy:.4f}, macro-F1 {self.f1_macro:.4f}"
+
+
+class Compared(Reference):
+    """Each model against each rival: by how much, with an interval and a paired test."""
+
+    comparisons: File
+    pairs: int
+
+    def in_words(self) -> str:
+        """How many pairs were compared."""
+        return f"{self.pairs} pairs of models compared"
+
+
+class Explained(Reference):
+    """Slices of the test set, words that decide, mistakes and occluded comments.
+
+    `explanations` is JSON with the keys ``slices``, ``words``, ``mistakes``, ``occluded``.
+    """
+
+    explanations: File
+    slices: int
+    mistakes: int
+
+    def in_words(self) -> str:
+        """How much there is to read."""
+        return f"{self.slices} slices, {self.mistakes} of the surest mistakes"
+
+
+class Examined(Reference):
+    """What the linear model says of the training comments searched on: learning curve, doubts.
+
+    `curve` is JSON, ``figure`` its picture; `suspected` has ``txt``, ``cat`` and the probability
+    of the label and of the likelier class, by which the linear model (not fitted on the comment)
+    contradicts the label, the surest first.
+    """
+
+    curve: File
+    figure: File
+    suspected: File
+    n_suspected: int
+    rows: int
+
+    def in_words(self) -> str:
+        """How many labels are in doubt."""
+        return f"{self.n_suspected:,} of {self.rows:,} training comments have a label in doubt"
+
+
+class Digits(Reference):
+    """Images as an ``.npz``: ``images_*`` and ``labels_*`` of train, validation and test.
+
+    Images are uint8 of shape (n, 28, 28), pixels from 0 to 255. `examples` is a picture;
+    `findings` is what was expected of the images and what came. `labels` names the ten digits,
+    which are articles of clothing in Fashion-MNIST.
+    """
+
+    arrays: File
+    examples: File
+    findings: File
+    labels: list[str]
+    rows_train: int
+    rows_validation: int
+    rows_test: int
+    blank: int
+    on_both_sides: int
+
+    @property
+    def rows(self) -> int:
+        """Images in all."""
+        return self.rows_train + self.rows_validation + self.rows_test
+
+    def in_words(self) -> str:
+        """Images for training, validation and test, and what is odd about them."""
+        return (
+            f"{self.rows_train:,} training, {self.rows_validation:,} validation and "
+            f"{self.rows_test:,} test images; {self.blank:,} blank, "
+            f"{self.on_both_sides:,} test images that also are training images"
+        )
+
+
+def read_digits(digits: Digits) -> dict[str, np.ndarray]:
+    """The arrays by name, their digest checked."""
+    return weights_from_bytes(digits.arrays.verified().read_bytes(), digits.arrays.path.name)
+
+
+class TrainedDigits(Reference):
+    """A trained network, its scores and its pictures.
+
+    `weights` is an ``.npz``; the network is rebuilt from our code with the numbers in `scores`.
+    `val_accuracy` and `val_loss` are what a choice between seeds may look at.
+    """
+
+    name: str
+    seed: int
+    weights: File
+    scores: File
+    predictions: File
+    curves: File
+    confusion: File
+    summary: File
+    mistakes: File
+    calibration: File
+    val_accuracy: float
+    val_loss: float
+    test_accuracy: float
+
+    def in_words(self) -> str:
+        """The accuracy that counts."""
+        return f"{self.name}, seed {self.seed}: test accuracy {self.test_accuracy:.2%}"
+
+
+class Serving(Reference):
+    """A promoted version of comments: its name, and its manifest, which names all it is made of."""
+
+    version: str
+    manifest: File
+
+
+class New(Reference):
+    """Files to predict, by whom ("" where nobody has to), and where to."""
+
+    files: list[File]
+    version: str
+    out: Path
+
+
+class Predicted(Reference):
+    """What became of a file, as `serving.predict.Account` tells it."""
+
+    account: dict[str, Any]
+    drifted: list[str]

@@ -1,0 +1,439 @@
+"""Predicting with a promoted model: the same features as in training, every row accounted for."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import made_models
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from dirty import dirty_lines
+
+import neural_classifiers
+from neural_classifiers.comments.formats import CommentFileError
+from neural_classifiers.comments.text import Cleaning, clean_column, porter_stemmer
+from neural_classifiers.judgement.calibration import Calibrated
+from neural_classifiers.serving import model as model_module
+from neural_classifiers.serving import predict, registry
+from neural_classifiers.serving.model import (
+    CARD,
+    COMMENTS,
+    EXAMPLES,
+    MODEL_FILES,
+    Classifier,
+    NotPromotedError,
+    cleaning_options,
+    version_of,
+)
+from tasks import predict_new
+
+ROOT = Path(__file__).parents[1]
+GOOD = "The goalie saved the penalty in the last match of the season"
+HOSTILE = {
+    "<script>alert(1)</script> | **boss** [x](javascript:1) \x00\x1b[31m": None,
+    "=cmd|' /C calc'!A0 goal, \"quoted\"\nand a second line": None,
+    "goal " * 100_000: None,
+    "": ["txt: empty"],
+    " \t\n\u2003": ["txt: empty"],
+    "[removed]": ["txt: removed"],
+    "the! of?": ["clean: nothing left"],
+    "half a pair \ud83d": ["txt: lone surrogate"],
+}
+
+
+@pytest.fixture
+def version(home) -> str:
+    return made_models.serve(home)
+
+
+@pytest.fixture
+def model(version):
+    return neural_classifiers.load(version)
+
+
+def rows_of(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+# --------------------------------------------------------------------------- from Python
+
+
+def test_a_promoted_model_answers_like_any_classifier(home, model):
+    texts, labels = made_models.comments(home)
+    proba = model.predict_proba(texts[160:])
+
+    assert proba.shape == (80, 3)
+    assert proba.sum(axis=1) == pytest.approx(1)
+    assert model.predict(texts[160:]).tolist() == model.classes_[proba.argmax(axis=1)].tolist()
+    assert (model.predict(texts[160:]) == labels[160:]).mean() > 0.9
+    assert model.predict(pd.Series(texts[:2])).shape == (2,)
+    assert model.predict_proba([]).shape == (0, 3)
+    with pytest.raises(TypeError, match="expected a list of comments, got str"):
+        model.predict("one text")
+
+
+def test_a_model_that_shifts_its_answers_shifts_them_when_it_serves(home, tmp_path):
+    texts, labels = made_models.comments(home)
+    pipeline = made_models.fitted(texts[:160], labels[:160], C=0.01)
+    name, linear = pipeline.steps[-1]
+    pipeline.steps[-1] = (name, Calibrated(linear, 1.0, [8.0, 0.0, 0.0]))  # science, if in doubt
+    model = neural_classifiers.load(made_models.serve(home, pipeline))
+
+    expected = pipeline.predict(model.clean(texts[160:]))
+    likeliest = model.classes_[model.predict_proba(texts[160:]).argmax(axis=1)]
+    assert (expected != likeliest).any()
+    assert model.predict(texts[160:]).tolist() == expected.tolist()
+    told = predict.predict_texts(model, texts[160:])
+    assert [row["label"] for row in told] == expected.tolist()
+    source, out = tmp_path / "new.jsonl", tmp_path / "out.jsonl"
+    source.write_text("".join(json.dumps({"txt": text}) + "\n" for text in texts[160:]))
+    predict.predict_file(source, out, model)
+    assert [row["label"] for row in rows_of(out)] == expected.tolist()
+
+
+@pytest.mark.parametrize("which", ["comments", "version", "folder"])
+def test_a_model_is_found_by_what_it_serves_by_version_and_by_folder(home, version, which):
+    folder = shutil.copytree(registry.folder_of(version), home / "elsewhere" / "copy")
+    where = {"comments": "comments", "version": version, "folder": folder}[which]
+    assert neural_classifiers.load(where).version == version
+
+
+def test_what_is_no_model_is_told(home, version):
+    with pytest.raises(NotPromotedError, match=rf"linear-0: expected a .* versions: \['{version}"):
+        neural_classifiers.load("linear-0")
+    with pytest.raises(NotPromotedError, match="model of digits, got none: neural-classifiers pro"):
+        neural_classifiers.load("digits")
+    with pytest.raises(NotPromotedError, match="expected a model of digits, got one of comments"):
+        predict.load_serving("digits", version)
+
+
+def test_predicting_needs_no_prefect_and_a_linear_model_no_tensorflow(version):
+    script = (
+        "import sys, neural_classifiers.serving.predict, neural_classifiers as n; "
+        f"neural_classifiers.serving.predict.predict_texts(n.load('{version}'), ['a goal']); "
+        "print({'prefect', 'tensorflow', 'great_expectations'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout.strip() == "set()"
+
+
+def test_the_example_of_the_documents_runs(version):
+    script = [sys.executable, str(ROOT / "docs" / "predict_example.py")]
+    done = subprocess.run(script, capture_output=True, text=True, cwd=ROOT, check=True)
+
+    assert done.stdout.splitlines()[0] == (
+        f"{version} knows science_and_technology sports video_games"
+    )
+    assert len(done.stdout.splitlines()) == 3
+
+
+@pytest.mark.parametrize("name", [*MODEL_FILES[:2], EXAMPLES, "manifest.json"])
+def test_a_tampered_file_is_never_loaded(home, version, name, monkeypatch):
+    folder = registry.folder_of(version)
+    if not (folder / name).exists():  # weights: a linear model has none
+        name = CARD
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).chmod(0o644)
+    (folder / name).write_bytes(bytes(content))
+
+    def never(*_: object) -> None:
+        raise AssertionError("a tampered file was read")
+
+    monkeypatch.setattr(model_module, "build_pipeline", never)
+    with pytest.raises(NotPromotedError, match=rf"{version}: .*expected"):
+        neural_classifiers.load(version)
+
+
+def test_a_manifest_that_was_written_anew_is_another_version(home, version):
+    folder = registry.folder_of(version)
+    told = json.loads((folder / "manifest.json").read_bytes()) | {"classes": ["a", "b", "c"]}
+    told["version"] = version_of(told)
+    (folder / "manifest.json").chmod(0o644)
+    (folder / "manifest.json").write_text(json.dumps(told))
+
+    with pytest.raises(NotPromotedError, match=f"expected the manifest of {version}, got that of"):
+        neural_classifiers.load("comments")
+
+
+# --------------------------------------------------------------------------- one way to features
+
+
+def test_features_of_prediction_are_those_of_training_byte_for_byte(home, tmp_path):
+    """10,000 texts: by the steps of a run, and one by one, in batches and in a file."""
+    texts = [json.loads(line)["txt"] for line in dirty_lines(10_000, faults={})]
+    labels = (["a", "b", "c"] * 10_000)[:10_000]
+    column = clean_column(pa.array(texts), stem=porter_stemmer())  # what the step of a run calls
+    cleaned = column.to_pylist()
+    pipeline = made_models.fitted(texts[:500], labels[:500])
+    in_training = pipeline[:-1].transform(cleaned)
+    made = made_models.candidate(home)
+    model = Classifier(pipeline, Cleaning(**made.manifest["cleaning"]), {"version": "linear-1"})
+
+    def same(one, other) -> bool:
+        parts = ("indptr", "indices", "data")
+        return all(getattr(one, p).tobytes() == getattr(other, p).tobytes() for p in parts)
+
+    assert same(model.features(texts), in_training)
+    for start in range(0, 10_000, 2_500):
+        part = slice(start, start + 2_500)
+        assert same(model.features(texts[part]), in_training[part])
+    for row in range(0, 10_000, 500):
+        assert same(model.features([texts[row]]), in_training[row])
+
+
+@pytest.mark.parametrize("cleaning", ["notebook", {"stem": "none", "emoji": "name"}])
+def test_a_model_is_asked_as_it_was_trained_whatever_the_cleaning(home, cleaning):
+    from neural_classifiers.comments.text import clean_comments, cleaning_of
+
+    texts, labels = made_models.comments(home)
+    told = cleaning_of(cleaning)
+    pipeline = made_models.fitted(texts, labels)
+    manifest = {"version": "linear-1", "cleaning": cleaning_options(told)}
+    model = Classifier(pipeline, Cleaning(**manifest["cleaning"]), manifest)
+    dirty = [json.loads(line)["txt"] for line in dirty_lines(200, faults={})]
+
+    assert model.clean(dirty) == clean_comments(dirty, cleaning=told)
+
+
+# --------------------------------------------------------------------------- texts
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:20]))
+def test_a_hostile_text_is_answered_or_rejected(model, text):
+    [good, told] = predict.predict_texts(model, [GOOD, text])
+
+    assert good["label"] == "sports"
+    assert told["version"] == model.version
+    assert told.get("rejected") == HOSTILE[text]
+    if HOSTILE[text] is None:
+        assert sum(told["probabilities"].values()) == pytest.approx(1)
+        json.dumps(told)
+
+
+def test_the_rules_are_those_of_great_expectations(tmp_path):
+    """The suite that guards training, and what prediction uses in its place, row for row."""
+    from neural_classifiers.comments.rows import Layout, Part, read_comments
+    from neural_classifiers.comments.rules import faults, row_rules
+    from neural_classifiers.comments.validator import Validator
+
+    lines = b"".join(dirty_lines(3000)) + "".join(
+        json.dumps({"cat": "sports", "txt": text}) + "\n" for text in HOSTILE
+    ).encode("ascii")
+    path = tmp_path / "dirty.jsonl"
+    path.write_bytes(lines)
+    categories = ["science_and_technology", "sports", "video_games"]
+    part = Part("dirty", lambda: path.open("rb"))
+    checked = n_faulty = 0
+    for batch in read_comments([part], Layout(), batch_rows=1000):
+        _, quarantined = Validator(categories).check(batch)
+        told = {row["line"]: row["reasons"] for row in quarantined.to_pylist()}
+        rules = row_rules(categories)
+        found = faults((rule, batch.column(rule.column).to_pylist()) for rule in rules)
+        start = batch.column("line")[0].as_py()
+        assert {start + row: reasons for row, reasons in found.items()} == told
+        checked, n_faulty = checked + batch.num_rows, n_faulty + len(told)
+    assert checked == 3000 + len(HOSTILE)
+    assert n_faulty > 40
+
+
+# --------------------------------------------------------------------------- files
+
+LINES = [
+    json.dumps({"id": 1, "txt": GOOD}),
+    "not JSON",
+    json.dumps({"txt": None}),
+    json.dumps({"txt": "[deleted]"}),
+    "",
+    json.dumps({"txt": "The level boss drops loot, a quest in the console"}),
+    json.dumps({"txt": "the! of?"}),
+    json.dumps({"txt": "lone \ud83d"}),
+]
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    path = tmp_path / "new.jsonl"
+    path.write_text("\n".join(LINES) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
+def test_every_row_of_a_file_has_a_prediction_or_a_reason(home, model, source, ending):
+    out = home / "out" / f"predicted.{ending}"
+    out.parent.mkdir()
+    out.with_name(f".{out.name}.writing-{2**22 + 1}").write_text("what a killed process left")
+    account = predict.predict_file(source, out, model)
+
+    if ending == "jsonl":
+        rows = rows_of(out)
+        proba = [list(row["probabilities"].values()) for row in rows]
+    else:
+        table = pd.read_csv(out) if ending == "csv" else pd.read_parquet(out)
+        rows = table.to_dict("records")
+        proba = table[[f"p_{name}" for name in model.classes_]].to_numpy().tolist()
+    texts = [row["txt"] for row in rows]
+    assert [(row["line"], row["label"]) for row in rows] == [(1, "sports"), (6, "video_games")]
+    assert {row["version"] for row in rows} == {model.version}
+    assert proba == model.predict_proba(texts).tolist()
+    rejected = rows_of(Path(account.rejected_file))
+    assert [(row["line"], row["reasons"]) for row in rejected] == [
+        (2, ["line: not JSON"]),
+        (3, ["txt: null"]),
+        (4, ["txt: removed"]),
+        (7, ["clean: nothing left"]),
+        (8, ["txt: lone surrogate"]),
+    ]
+    assert rejected[0]["raw"] == "not JSON"
+    assert (account.rows, account.predicted, account.rejected) == (7, 2, 5)
+    assert sorted(p.name for p in out.parent.iterdir()) == sorted(
+        [out.name, f"{out.name}.rejected.jsonl"]
+    )
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "tsv"])
+def test_a_file_may_be_a_table(home, model, tmp_path, ending):
+    texts = [GOOD, 'loot "boss" level,\nquest', "enzyme\tatom cell laser"]
+    path = tmp_path / f"new.{ending}"
+    if ending == "parquet":
+        pq.write_table(pa.table({"body": texts, "more": [1, 2, 3]}), path)
+    else:
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file, delimiter="\t" if ending == "tsv" else ",")
+            writer.writerows([["more", "body"], *[[1, text] for text in texts]])
+    predict.predict_file(path, home / "out.jsonl", model, text_column="body")
+
+    rows = rows_of(home / "out.jsonl")
+    assert [row["txt"] for row in rows] == texts
+    assert [row["label"] for row in rows] == model.predict(texts).tolist()
+
+
+def test_neither_the_size_of_the_batches_nor_workers_change_a_byte(home, model, tmp_path):
+    path = tmp_path / "many.jsonl"
+    path.write_bytes(b"".join(dirty_lines(3000)))
+    written = []
+    for n_workers, batch_rows in ((0, 8192), (0, 97), (2, 700)):
+        out = home / f"out-{n_workers}-{batch_rows}.parquet"
+        account = predict.predict_file(path, out, model, n_workers=n_workers, batch_rows=batch_rows)
+        written.append((out.read_bytes(), Path(account.rejected_file).read_bytes()))
+    assert account.rows == 3000
+    assert written[0] == written[1] == written[2]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "expected rows, got 0 bytes"),
+        (b"nothing\nof this\n", "expected a JSON object on each line"),
+        (b'{"body": "x"}\n', "expected a field 'txt', got only"),
+        (b"PAR1 and then nothing", "expected a whole Parquet"),
+        (b"\x1f\x8b and then nothing", "expected a whole file"),
+    ],
+)
+def test_a_file_that_cannot_be_read_leaves_nothing_behind(home, model, tmp_path, content, message):
+    path = tmp_path / "new.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(CommentFileError, match=message):
+        predict.predict_file(path, home / "out" / "predicted.jsonl", model)
+    assert not (home / "out").exists() or list((home / "out").iterdir()) == []
+
+
+def test_drift_against_the_training_data_is_told(home, model, tmp_path):
+    alike, _ = made_models.comments(home, n=400, seed=7)
+    other = [
+        f"Ein Spieler trifft {i} mal und niemand hat es gesehen, sagt der Trainer"
+        for i in range(400)
+    ]
+    accounts = {}
+    for name, texts in (("alike", alike), ("other", other)):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps({"txt": text}) + "\n" for text in texts))
+        accounts[name] = predict.predict_file(path, home / f"{name}.csv", model)
+
+    assert accounts["alike"].drifted == []
+    assert {"vocabulary", "language"} <= set(accounts["other"].drifted)
+    assert any("unlike the training data in lan" in line for line in accounts["other"].in_words())
+
+
+def test_a_rollback_while_a_file_is_predicted_leaves_it_to_the_version_it_began_with(
+    home, tmp_path, monkeypatch
+):
+    texts, labels = made_models.comments(home)
+    first = made_models.serve(home)
+    second = made_models.serve(home, made_models.fitted(texts, labels, C=0.01))
+    path, out = tmp_path / "many.jsonl", home / "out.jsonl"
+    path.write_bytes(b"".join(dirty_lines(2000, faults={})))
+    model = predict.load_serving(COMMENTS)
+    started, rolled_back = threading.Event(), threading.Event()
+    clean = model.clean
+
+    def slowly(batch):
+        started.set()
+        assert rolled_back.wait(30)
+        return clean(batch)
+
+    monkeypatch.setattr(model, "clean", slowly)
+    running = threading.Thread(
+        target=predict.predict_file, args=(path, out, model), kwargs={"batch_rows": 100}
+    )
+    running.start()
+    assert started.wait(30)
+    assert registry.roll_back(COMMENTS) == (second, first)
+    rolled_back.set()
+    running.join(60)
+
+    assert {row["version"] for row in rows_of(out)} == {second}
+    assert predict.load_serving(COMMENTS).version == first
+
+
+# --------------------------------------------------------------------------- new files in a folder
+
+
+def test_each_content_of_a_folder_is_predicted_once(home, version, source):
+    folder, out = home / "incoming", home / "predictions"
+    folder.mkdir()
+    shutil.copy(source, folder / "monday.jsonl")
+    shutil.copy(source, folder / "the same again.jsonl")
+
+    [file] = (new := predict_new.new_files(folder, out, None)).files
+    assert (file.path.name, new.version) == ("monday.jsonl", version)
+    account = predict_new.predict_once(file, new.version, out, "csv")
+    assert Path(account.out).name == f"monday-{file.sha256[:16]}.csv"
+
+    assert predict_new.new_files(folder, out, None).files == []
+    (folder / "monday.jsonl").write_text(json.dumps({"txt": GOOD}) + "\n")  # changed
+    assert [f.path.name for f in predict_new.new_files(folder, out, None).files] == ["monday.jsonl"]
+
+
+def test_nothing_of_a_file_that_changes_meanwhile_is_kept(home, version, source, monkeypatch):
+    folder, out = home / "incoming", home / "predictions"
+    folder.mkdir()
+    growing = Path(shutil.copy(source, folder / "growing.jsonl"))
+    [file] = predict_new.new_files(folder, out, None).files
+    predict_file = predict.predict_file
+
+    def and_meanwhile(*args):
+        account = predict_file(*args)
+        growing.write_text(growing.read_text() + "{}\n")
+        return account
+
+    monkeypatch.setattr(predict, "predict_file", and_meanwhile)
+    with pytest.raises(ValueError, match=r"growing\.jsonl: expected sha256"):
+        predict_new.predict_once(file, version, out, "csv")
+    assert list(out.iterdir()) == []
+
+
+def test_a_folder_without_new_files_needs_no_model(home):
+    assert predict_new.new_files(home / "incoming", home / "out", None).files == []
+    (home / "incoming").mkdir()
+    (home / "incoming" / "new.jsonl").write_text("{}")
+    with pytest.raises(NotPromotedError, match="expected a promoted model for 1 new files"):
+        predict_new.new_files(home / "incoming", home / "out", None)

@@ -1,0 +1,510 @@
+"""The report: complete from whatever succeeded, readable, and safe against hostile text."""
+
+import base64
+import html
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from markdown_it import MarkdownIt
+
+from neural_classifiers.judgement.scores import compare_predictions, score_predictions
+from neural_classifiers.report.cards import render_card
+from neural_classifiers.report.departures import DEPARTURES
+from neural_classifiers.report.markdown import MARKDOWN_BYTES_MAX, render_markdown
+from neural_classifiers.report.pages import plain, render_report
+from neural_classifiers.report.plots import plot_digits
+
+HOSTILE = (
+    "<script>alert('x')</script>\"'><img src=x onerror=alert(1)> **bold** | [a](http://b.c) "
+    "www.b.c a@b.c `code` ![i](http://b.c/i.png) \\ &lt; &#42; ~~s~~"
+)
+UNPRINTABLE = "nul\x00 bell\x07 surrogate\ud83d turned\u202earound"
+PICTURE = plot_digits(np.eye(28)[None], [7])
+VOID = {"meta", "img", "br", "link", "hr", "input"}
+
+
+def run(**changed):
+    return {
+        "name": "tidy-tapir",
+        "flow": "train-classifiers",
+        "run_id": "61a7899b-9152-480c-bc17-806cf26c7fe7",
+        "started": "2026-11-22T23:08:02+02:00",
+        "attempts": 1,
+        "parameters": {"sample": 3000, "seed": 34},
+        "steps": [
+            step("clean_comments", hit=True),
+            step("fit_keras-0", error="ValueError: expected a, got b"),
+        ],
+    } | changed
+
+
+def step(name, **changed):
+    return {
+        "task_run": name,
+        "key": "8ebf70eabd41095150a5",
+        "hit": False,
+        "seconds": 1.5,
+        "peak_rss_mb": 512.4,
+        "shared": False,
+    } | changed
+
+
+def comments(a="sports", b="games", models=("constant", "linear", "scikit"), **changed):
+    """A section on 100 test comments: 30 of class a, 70 of b."""
+    actual = np.array([a] * 30 + [b] * 70)
+    predicted = {
+        "constant": np.array([b] * 100),
+        "linear": np.array([a] * 25 + [b] * 75),  # 95 right
+        "scikit": np.array([a] * 24 + [b] * 76),  # 94 right
+    }
+    pairs = [("linear", "constant"), ("scikit", "constant"), ("scikit", "linear")]
+    parameters = {"constant": {}, "linear": {"C": 1.0}, "scikit": {"solver": "adam"}}
+    return {
+        "source": {
+            "name": "comments.jsonl",
+            "digest": "ab" * 32,
+            "licence": "PDDL",
+            "citation": "",
+        },
+        "rows": {
+            "in_file": 5000,
+            "drawn": 360,
+            "accepted": 350,
+            "reasons": {"txt: removed": 10},
+            "duplicates": 8,
+            "empty": 2,
+            "conflicting": 1,
+            "train": 240,
+            "searched": 240,
+            "test": 100,
+        },
+        "counts": {
+            a: {"train": 72, "test": 30, "duplicates": 3, "empty": 0},
+            b: {"train": 168, "test": 70, "duplicates": 5, "empty": 2},
+        },
+        "models": {
+            name: score_predictions(actual, predicted[name]).as_dict()
+            | {"best_params": parameters[name], "best_cv_score": 0.9}
+            for name in models
+        },
+        "comparisons": [
+            {"model": model, "rival": rival}
+            | compare_predictions(actual, predicted[model], predicted[rival], seed=34).as_dict()
+            for model, rival in pairs
+            if {model, rival} <= set(models)
+        ],
+        "grids": {
+            "scikit": {
+                "csv": "grids/scikit.csv",
+                "candidates": 2,
+                "distinct": 1,
+                "parameters": ["solver", "learning_rate"],
+                "top": [candidate(1, 1, "constant"), candidate(2, 1, "adaptive")],
+            }
+        },
+        "files": {"model scikit": {"path": "cache/scikit.skops", "sha256": "cd" * 32}},
+        "failed": [],
+    } | changed
+
+
+def beside(text="The boss was beaten", label="sports"):
+    """What is found out beside the scores, its comments saying `text`."""
+    of_a_model = {"accuracy": 0.5, "low": 0.4, "high": 0.6, "is_weaker": True}
+    models = ("constant", "linear", "scikit")
+    mistake = {"txt": text, "actual": label, "predicted": label, "p_actual": 0.1}
+    return {
+        "explained": {
+            "slices": [
+                {"slice": f"from {text}", "rows": 40, "models": dict.fromkeys(models, of_a_model)}
+            ],
+            "words": {label: [text, "goal"]},
+            "mistakes": {"linear": [mistake | {"p_predicted": 0.871}]},
+            "occluded": {
+                "scikit": [
+                    {"txt": text, "actual": label, "predicted": label, "probability": 0.9}
+                    | {"words": [(text, 0.25), ("goal", 0.0)]}
+                ]
+            },
+        },
+        "examined": {
+            "curve": [
+                {"rows": n, "accuracy": 0.8, "f1_macro": f1, "f1_macro_error": 0.01}
+                for n, f1 in ((60, 0.4), (120, 0.5), (240, 0.6))
+            ],
+            "n_suspected": 24,
+            "rows": 240,
+            "suspected": [
+                {"txt": text, "cat": label, "p_cat": 0.05, "likelier": label, "p_likelier": 0.93}
+            ],
+        },
+        "near_duplicates": {
+            **{"share": 0.02, "checked": 100, "found": 2, "low": 0.02, "high": 0.02},
+            "threshold": 0.8,
+            "pairs": [
+                {"similarity": 0.85, "test": text, "train": text, "test_cat": label}
+                | {"train_cat": label}
+            ],
+        },
+    }
+
+
+def candidate(number, fitted_as, learning_rate):
+    return {
+        "number": number,
+        "fitted_as": fitted_as,
+        "rank": 1,
+        "params": {"solver": "adam", "learning_rate": learning_rate},
+        "mean": 0.9,
+        "std": 0.01,
+    }
+
+
+def digits(**changed):
+    return {
+        "source": {"name": "mnist", "digest": "ef" * 32, "licence": "CC BY-SA", "citation": "L"},
+        "rows": {"train": 54_000, "validation": 6_000, "test": 10_000}
+        | {"blank": 0, "on_both_sides": 0},
+        "models": {
+            "notebook": {
+                "parameters": 1_182_730,
+                "test_accuracy": 0.9730,
+                "test_loss": 0.0870,
+                "epochs": [
+                    {"accuracy": 0.8183, "loss": 0.59, "val_accuracy": 0.9515, "val_loss": 0.16}
+                ],
+                "labels": [str(digit) for digit in range(10)],
+                "per_digit": [
+                    {"digit": 3, "images": 1010, "accuracy": 0.981, "low": 0.971, "high": 0.988}
+                    | {"mistaken_for": 5}
+                ],
+                "robustness": [
+                    {"alteration": "turned by 15°", "images": 2000, "accuracy": 0.9315}
+                    | {"low": 0.9196, "high": 0.9418}
+                ],
+                "calibration": {"ece": 0.0123, "bins": []},
+                "mistakes": [{}] * 25,
+                "seeds": {"n": 1, "mean": 0.973, "std": 0, "worst": 0.973, "best": 0.973}
+                | {"chosen": 34},
+            }
+        },
+        "files": {},
+        "failed": [],
+    } | changed
+
+
+FIGURES = dict.fromkeys(
+    ["head", "confusion-linear", "grid-scikit", "digits", "curves-notebook"], PICTURE
+)
+WHOLE = {"comments": comments(), "digits": digits()}
+
+
+class Page(HTMLParser):
+    """The elements and the text of a page; complains about elements that are not closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.text, self.open = [], "", []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.text += data
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def hostile_run_and_sections(text):
+    """Every text of a run that may come out of data, a file name or an error message."""
+    label = text.replace("\ud83d", "")  # no category can have one: ingest refuses the row
+    section = comments(a=label, b="games " + label)
+    section["source"] |= {"name": text, "licence": text, "citation": text}
+    section["rows"]["reasons"] = {text: 3}
+    section["models"]["scikit"]["best_params"] = {text: text}
+    section["grids"]["scikit"] |= {"csv": text, "parameters": [text]}
+    section["grids"]["scikit"]["top"][0]["params"] = {text: text}
+    section["files"] = {text: {"path": text, "sha256": text}}
+    section |= beside(text, label)
+    other = digits()
+    other["models"] = {text: other["models"]["notebook"]}
+    other["source"] |= {"name": text, "licence": text, "citation": text}
+    since = {"before": text, "changes": [text], "scores": [(text, 0.5, 0.6)]}
+    hostile = run(
+        name=text,
+        flow=text,
+        parameters={text: text},
+        versions={text: text},
+        run_id=text,
+        since_last=since,
+    ) | {"steps": [step(text, error=text)]}
+    return hostile, {"comments": section, "digits": other}
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {"comments": comments()},
+        {"digits": digits()},
+        WHOLE,
+        {"comments": comments(models=(), comparisons=[], grids={})},
+        {"comments": comments(models=["scikit"])},
+        {"comments": comments(**beside())},
+        {"digits": digits(models={})},
+    ],
+)
+@pytest.mark.parametrize("figures", [{}, FIGURES])
+def test_the_report_is_written_from_whatever_there_is(sections, figures):
+    page = Page(render_report(run(), sections, figures))
+
+    assert "Steps" in page.text
+    assert render_markdown(run(), sections, figures).startswith("# Classifiers")
+
+
+def test_the_page_needs_nothing_but_itself():
+    text = render_report(run(), WHOLE, FIGURES)
+    page = Page(text)
+
+    addresses = [a[k] for _, a in page.elements for k in ("src", "href", "action") if k in a]
+    assert addresses
+    assert all(address.startswith(("data:image/png;base64,", "#")) for address in addresses)
+    assert not re.search(r"https?:|//|@import|url\(", re.sub(r"base64,[\w+/=]+", "", text))
+    assert {"script", "link", "iframe", "object"}.isdisjoint(tag for tag, _ in page.elements)
+    policy = next(a["content"] for a in page.all("meta") if "http-equiv" in a)
+    assert policy.startswith("default-src 'none'")
+
+
+def test_the_page_can_be_read_aloud():
+    page = Page(render_report(run(), WHOLE, FIGURES))
+
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(next_ - level <= 1 for level, next_ in pairwise(levels))
+    assert len(page.all("img")) == len(FIGURES)
+    assert all(image["alt"] for image in page.all("img"))
+    assert len(page.all("table")) == len(page.all("caption")) >= 8
+    assert page.all("html") == [{"lang": "en"}]
+    targets = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
+    assert {link["href"][1:] for link in page.all("a")} == targets
+
+
+def test_hostile_text_is_shown_on_the_page_as_it_is_and_does_nothing():
+    hostile, sections = hostile_run_and_sections(HOSTILE)
+    page = Page(render_report(hostile, sections, FIGURES, [HOSTILE]))
+    harmless = Page(render_report(*hostile_run_and_sections("harmless"), FIGURES, ["harmless"]))
+
+    assert [tag for tag, _ in page.elements] == [tag for tag, _ in harmless.elements]
+    assert not any(name.startswith("on") for _, a in page.elements for name in a)
+    assert page.text.count("<script>alert('x')</script>\"'><img src=x onerror=alert(1)>") >= 20
+
+
+def test_text_that_cannot_be_printed_stops_neither_page_nor_markdown():
+    for text in (
+        render_report(*hostile_run_and_sections(UNPRINTABLE), FIGURES, [UNPRINTABLE]),
+        render_markdown(*hostile_run_and_sections(UNPRINTABLE), FIGURES, [UNPRINTABLE]),
+    ):
+        assert text.encode("utf-8")
+        assert not set(text) & set("\x00\x07\u202e")
+        assert "nul\N{REPLACEMENT CHARACTER}" in text
+
+
+def test_failures_come_first_then_the_verdict_then_the_figures():
+    text = Page(render_report(run(), WHOLE, FIGURES, ["fit_keras-0", "classify-digits"])).text
+
+    places = [
+        text.index(told)
+        for told in (
+            "This run failed in fit_keras-0, classify-digits.",
+            "fit_keras-0: ValueError: expected a, got b",
+            "Use the linear model: it is right for 95.0\N{NO-BREAK SPACE}% of 100 test comments.",
+            "Of 10,000 unseen digits the notebook network reads 97.3",
+            "Comments: the models",
+        )
+    ]
+    assert places == sorted(places)
+    assert "This run failed" not in render_report(run(), WHOLE, FIGURES)
+    assert "**This run failed in fit" in render_markdown(run(), WHOLE, {}, ["fit_keras-0"])
+
+
+def test_the_model_to_use_is_marked_in_words():
+    page = render_report(run(), WHOLE, {})
+    row = re.search(r'<tr class="best">.*?</tr>', page, re.DOTALL)
+
+    assert page.count('<tr class="best">') == 1
+    assert "linear model" in row[0]
+    assert "recommended" in row[0]
+
+    only_constant = render_report(run(), {"comments": comments(models=["constant"])}, {})
+    assert "not beaten" in only_constant
+    assert "recommended</span>" not in only_constant
+
+
+def test_the_page_says_how_to_use_the_model_and_what_a_first_run_cannot_know():
+    text = Page(render_report(run(), WHOLE, {})).text
+    assert "neural-classifiers promote tidy-tapir --model linear" in text
+    assert "models/linear.md" in text
+    assert "no earlier run of this flow completed here" in text
+
+    nothing_to_use = {"comments": comments(models=["constant"])}
+    assert "neural-classifiers promote" not in Page(render_report(run(), nothing_to_use, {})).text
+
+
+def test_the_page_shows_the_numbers_that_a_reader_asks_for():
+    text = Page(render_report(run(versions={"keras": "3.15.1"}), WHOLE, {})).text
+
+    for told in (
+        "88.8\N{NO-BREAK SPACE}% – 97.8\N{NO-BREAK SPACE}%",  # Wilson: 95 of 100
+        "Quarantined: txt: removed",
+        "5,000",
+        "1,182,730",
+        "97.30\N{NO-BREAK SPACE}%",
+        "1 of 2 steps were found in the cache",
+        "2 candidates, 1 of them distinct",
+        "of number 1",  # the second candidate shares the fit of the first
+        "2026-11-22 21:08 UTC",
+        "keras 3.15.1",
+        "abababababababab…",
+    ):
+        assert told in text
+
+
+def test_the_page_says_where_models_are_weak_why_and_what_would_help():
+    sections = {"comments": comments(**beside())}
+    since = {"before": "calm-cod", "changes": ["data.comments.rows: 90 -> 100"]}
+    since["scores"] = [("comments.linear.accuracy", None, 0.95)]
+    text = Page(render_report(run(since_last=since), sections, FIGURES)).text
+
+    for told in (
+        "Before you use it",
+        "10.0 % of the training comments may carry a wrong label",
+        "A simpler model is as good",
+        "from The boss was beaten",
+        "50.0 % weaker",
+        "Of the linear model: the test comments that it was surest of, and wrong",
+        "87.1 %",
+        "The boss was beaten −25.0, goal +0.0",
+        "twice as many comments may bring another 0.10",
+        "24 of 240 training comments (10.0 %)",
+        "Test comments that nearly repeat a training comment",
+        "Compared with run calm-cod.",
+        "data.comments.rows: 90 -> 100",
+    ):
+        assert told in text, told
+    markdown = render_markdown(run(), sections, {})
+    assert "The boss was beaten" in markdown
+    assert "A simpler model is as good" in markdown
+
+
+def test_a_sample_that_chose_parameters_is_told_of_and_all_comments_are_not():
+    section = comments(**beside())
+    assert "Parameters were chosen on" not in render_report(run(), {"comments": section}, {})
+    section["rows"] = section["rows"] | {"train": 105_000, "searched": 3000}
+    told = "Parameters were chosen on 3,000 of the 105,000 training comments"
+
+    assert told in render_report(run(), {"comments": section}, {})
+    assert told in render_markdown(run(), {"comments": section}, {}).replace("\\", "")
+    assert told in render_card("linear", section, run(), {}).replace("\\", "")
+
+
+def test_every_model_has_a_card_that_hostile_text_cannot_break():
+    section = comments(**beside()) | {"source": WHOLE["comments"]["source"]}
+    card = {"seed": 34, "folds": 5, "training_file_sha256": "ab" * 32, "libraries": {"skops": "1"}}
+    text = render_card("linear", section, run(), card, ["Mind the gap."])
+
+    for told in ("95.0 %", "240 training comments", "Mind the gap", "PDDL"):
+        assert told in text
+    assert "Weaker on comments from The boss was beaten" in text
+    hostile, sections = hostile_run_and_sections(HOSTILE)
+    broken = render_card("linear", sections["comments"], hostile, {"libraries": {HOSTILE: HOSTILE}})
+    reader = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    harmless, others = hostile_run_and_sections("harmless")
+    expected = render_card("linear", others["comments"], harmless, {"libraries": {"a": "b"}})
+    tags = [[t for t, _ in Page(reader.render(each)).elements] for each in (broken, expected)]
+    assert tags[0] == tags[1]
+
+
+def test_each_of_the_notebooks_mistakes_has_its_departure():
+    text = Page(render_report(run(), {}, {})).text
+
+    assert len(DEPARTURES) == 8
+    assert all(departure in text for departure in DEPARTURES)
+
+
+def test_the_markdown_holds_its_figures_and_tables():
+    text = render_markdown(run(), WHOLE, FIGURES)
+
+    encoded = re.findall(r"!\[[^]]+\]\(data:image/png;base64,([\w+/=]+)\)", text)
+    assert [base64.b64decode(code) for code in encoded] == [PICTURE] * len(FIGURES)
+    shown = MarkdownIt("commonmark").enable("table").render(text)
+    assert shown.count("<table>") == 7
+    assert "<td>95.0\N{NO-BREAK SPACE}%</td>" in shown
+
+
+def test_figures_that_do_not_fit_into_the_markdown_are_named_and_later_ones_still_shown():
+    large = PICTURE + bytes(200_000)  # 267 KB in base64
+    text = render_markdown(run(), WHOLE, {"first": large, "second": large, "third": PICTURE})
+
+    assert len(text.encode()) <= MARKDOWN_BYTES_MAX
+    assert "![first]" in text
+    assert "second: in the run's folder." in text
+    assert "![third]" in text
+
+
+def test_the_markdown_keeps_its_size_with_many_figures_that_do_not_fit():
+    figures = {f"figure number {i}": PICTURE + bytes(2_000) for i in range(500)}
+
+    assert len(render_markdown(run(), WHOLE, figures).encode()) <= MARKDOWN_BYTES_MAX
+
+
+def test_hostile_text_in_the_markdown_is_neither_html_nor_markdown():
+    hostile, sections = hostile_run_and_sections(HOSTILE)
+    reader = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    shown = Page(reader.render(render_markdown(hostile, sections, {}, [HOSTILE])))
+    harmless, others = hostile_run_and_sections("harmless")
+    expected = Page(reader.render(render_markdown(harmless, others, {}, ["harmless"])))
+
+    assert [tag for tag, _ in shown.elements] == [tag for tag, _ in expected.elements]
+    assert shown.text.count("<script>alert('x')</script>\"'><img src=x onerror=alert(1)>") >= 8
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "science_and_technology",
+        "**a** __b__ ~~c~~ `d` \\e | f",
+        "<b>&amp;</b> &#42; &lt;",
+        "[a](http://b.c) ![d](e) <http://f.g>",
+        "# 1. - + > = $x$",
+        HOSTILE,
+    ],
+)
+def test_plain_text_reads_as_it_was_in_every_place(text):
+    reader = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+
+    assert reader.render(plain(text)) == f"<p>{html.escape(text).replace('&#x27;', chr(39))}</p>\n"
+    table = reader.render(f"| a |\n| --- |\n| {plain(text)} |")
+    assert Page(table).all("td") == [{}]
+    assert " ".join(text.split()) in Page(table).text
+
+
+def test_plain_text_makes_no_link_of_a_bare_address():
+    # The Prefect UI links these where they stand unbroken, even without any markup.
+    assert not re.search(r"https?:|www\.|\w@\w", plain("http://a.b www.a.b c@a.b"))
+
+
+def test_plain_text_is_one_line_of_bounded_length():
+    assert plain("a\n\n# b\r\nc") == "a \\# b c"
+    assert len(plain("x" * 10_000)) == 300

@@ -1,0 +1,83 @@
+"""The server of a command: one where none was named, gone with the command by whatever death."""
+
+import os
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from neural_classifiers.operation import temporary_server
+
+ASK = """
+import os, time, urllib.request
+from tasks import server
+
+server.start()()
+assert server.is_temporary()
+print(os.environ["PREFECT_API_URL"], flush=True)
+time.sleep(float(os.environ["LIVES_S"]))
+"""
+
+
+@pytest.fixture(scope="module")
+def prefect_home(tmp_path_factory):
+    """One for all: making its database takes longer than all the rest."""
+    return tmp_path_factory.mktemp("prefect")
+
+
+def command(home: Path, lives_s: float) -> subprocess.Popen[str]:
+    own = {"PREFECT_HOME": str(home), "DO_NOT_TRACK": "1", "LIVES_S": str(lives_s)}
+    env = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"} | own
+    return subprocess.Popen(
+        [sys.executable, "-c", ASK],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_killed_command_takes_its_server_along(prefect_home):
+    asking = command(prefect_home, lives_s=300)
+    url = asking.stdout.readline().strip()
+    with urllib.request.urlopen(f"{url}/health", timeout=30) as answer:
+        assert answer.read() == b"true"
+    [served] = psutil.Process(asking.pid).children()
+
+    asking.kill()
+    asking.communicate()
+
+    assert psutil.wait_procs([served], timeout=30)[1] == []
+
+
+def test_a_command_that_ends_leaves_no_server(prefect_home):
+    asking = command(prefect_home, lives_s=0)
+    told, said = asking.communicate(timeout=300)
+    port = int(told.strip().removesuffix("/api").rpartition(":")[2])
+
+    assert asking.returncode == 0, said
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=5)
+
+
+def test_a_server_that_cannot_start_is_told_of(tmp_path):
+    in_the_way = tmp_path / "a-file"
+    in_the_way.write_text("where Prefect's folder should be")
+
+    asking = command(in_the_way, lives_s=0)
+    _, said = asking.communicate(timeout=300)
+
+    assert asking.returncode == 1
+    assert "ServerDiedError: expected Prefect's server to answer" in said
+
+
+def test_a_server_that_was_named_is_used(monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+
+    temporary_server.start()()
+
+    assert os.environ["PREFECT_API_URL"] == "http://127.0.0.1:1/api"
+    assert not temporary_server.is_temporary()

@@ -1,0 +1,194 @@
+"""What a single score hides, on answers whose truth is known."""
+
+import numpy as np
+import pytest
+
+from neural_classifiers.comments.models.pipelines import linear_grid, linear_pipeline
+from neural_classifiers.judgement import weaknesses
+from neural_classifiers.judgement.calibration import Calibrated
+
+WORDS = {
+    "games": "boss level quest loot",
+    "science": "atom cell star",
+    "sports": "goal match coach",
+}
+
+
+def texts(n=40, seed=1):
+    """Comments of three classes, each with two words of its class."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(sorted(WORDS), n)
+    made = [
+        " ".join([*rng.choice(WORDS[label].split(), 2), f"no{rng.integers(9)}"]) for label in labels
+    ]
+    order = rng.permutation(len(labels))
+    return [made[i] for i in order], labels[order]
+
+
+def test_slices_part_the_comments_by_length_link_and_file():
+    raw = ["a" * 10, "b" * 20, "see https://x.y for it", "c" * 40, "d" * 50, "[e](/f)" + "e" * 60]
+    slices = weaknesses.slices_of(raw, ["one.csv"] * 3 + ["two.csv"] * 3)
+
+    assert np.sum([r for name, r in slices.items() if "characters" in name], axis=0).tolist() == (
+        [1] * 6
+    )
+    assert slices["with a link"].tolist() == [False, False, True, False, False, True]
+    assert slices["from two.csv"].tolist() == [False] * 3 + [True] * 3
+    assert not any("from" in name for name in weaknesses.slices_of(raw, ["one.csv"] * 6))
+    assert "with a link" not in weaknesses.slices_of(raw[:2], ["", ""])
+
+
+def test_a_slice_is_weaker_where_its_interval_lies_below_the_whole():
+    actual = np.array(["a"] * 300)
+    answers = np.where(np.arange(300) < 60, "b", "a")  # the first 60 are wrong: 80 % right
+    slices = {"first": np.arange(300) < 100, "rest": np.arange(300) >= 100}
+
+    first, rest = weaknesses.score_slices(slices, actual, {"model": answers})
+    assert first["models"]["model"]["accuracy"] == pytest.approx(0.4)
+    assert first["models"]["model"]["is_weaker"]
+    assert not rest["models"]["model"]["is_weaker"]
+    assert (first["rows"], rest["rows"]) == (100, 200)
+
+
+def test_the_surest_mistake_comes_first_and_right_answers_never():
+    chances = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]])
+    actual, said = np.array(["b", "b", "a", "b"]), np.array(["a", "b", "b", "a"])
+    found = weaknesses.surest_mistakes(actual, said, chances, ["a", "b"])
+
+    assert [(m["row"], m["predicted"]) for m in found] == [(0, "a"), (2, "b"), (3, "a")]
+    assert (found[0]["p_actual"], found[0]["p_predicted"]) == (0.1, 0.9)
+    assert len(weaknesses.surest_mistakes(actual, said, chances, ["a", "b"], limit=1)) == 1
+    shifted = weaknesses.surest_mistakes(actual, np.array(["b"] * 4), chances, ["a", "b"])
+    assert [(m["row"], m["p_predicted"]) for m in shifted] == [(2, 0.7)]  # what was answered counts
+
+
+@pytest.mark.parametrize("grid", linear_grid(), ids=lambda g: str(g["classifier"][0]))
+def test_the_words_of_each_class_decide_for_it(grid):
+    X, y = texts()
+    pipeline = linear_pipeline().set_params(
+        classifier=grid["classifier"][0], features__characters=grid["features__characters"][1]
+    )
+    fitted = pipeline.fit(X, y)
+    fitted.steps[-1] = ("classifier", Calibrated(fitted[-1], 2.0))
+
+    words = weaknesses.deciding_words(fitted, limit=3)
+    assert set(words) == set(WORDS)
+    assert all(set(found) <= set(WORDS[label].split()) for label, found in words.items())
+    assert all(len(found) == 3 for found in words.values())
+
+
+def test_of_two_classes_each_has_its_words():
+    X, y = texts()
+    rows = np.flatnonzero(y != "games")
+    fitted = linear_pipeline().fit([X[i] for i in rows], y[rows])
+
+    words = weaknesses.deciding_words(fitted, limit=2)
+    assert set(words["sports"]) <= set(WORDS["sports"].split())
+    assert set(words["science"]) <= set(WORDS["science"].split())
+
+
+def test_an_answer_hangs_on_the_word_that_carries_it():
+    X, y = texts()
+    fitted = linear_pipeline().set_params(classifier__C=10.0).fit(X, y)
+
+    place = fitted.classes_.tolist().index("sports")
+    told = weaknesses.occlusion(fitted.predict_proba, "goal nobody goal knows", place)
+    assert told["probability"] > 0.5
+    assert told["words"][0][0] == "goal"  # both of them go
+    assert told["words"][0][1] > 0.2
+    assert told["words"][1][1] == pytest.approx(0)
+
+
+def test_labels_that_were_turned_are_suspected():
+    rng = np.random.default_rng(1)
+    truth = rng.integers(3, size=600)
+    chances = np.full((600, 3), 0.05)
+    chances[np.arange(600), truth] = 0.9
+    labels = truth.copy()
+    labels[:12] = (truth[:12] + 1) % 3
+    names = np.array(["a", "b", "c"])
+
+    assert sorted(weaknesses.suspected_labels(names[labels].tolist(), chances, names.tolist())) == (
+        list(range(12))
+    )
+    assert weaknesses.suspected_labels(names[truth].tolist(), chances, names.tolist()) == []
+
+
+def test_the_learning_curve_rises_where_more_comments_help():
+    X, y = texts(60)
+    curve = weaknesses.learning_curve(linear_pipeline(), X, y, folds=3, seed=1)
+
+    assert [point["rows"] for point in curve] == [12, 24, 48, 84, 120]
+    assert curve[-1]["f1_macro"] > 0.95
+    assert weaknesses.learning_curve(linear_pipeline(), X, y, folds=3, seed=1) == curve
+    rare = np.array(["a"] * 97 + ["b"] * 3)  # a tenth of the rows may lack class b
+    short = weaknesses.learning_curve(linear_pipeline(), X[:100], rare, folds=3, seed=1)
+    assert len(short) < 5
+
+
+def point(rows, f1, error=0.005):
+    return {"rows": rows, "f1_macro": f1, "f1_macro_error": error}
+
+
+def test_whether_more_data_would_help_is_said_in_words():
+    rising = [point(100, 0.40), point(200, 0.50), point(400, 0.60)]
+    flat = [point(100, 0.590), point(200, 0.601), point(400, 0.600)]
+
+    assert "twice as many comments may bring another 0.10" in weaknesses.more_data(rising, 500)
+    assert "would hardly help" in weaknesses.more_data(flat, 500)
+    of_sample = weaknesses.more_data(rising, 105_000)
+    assert "what more than those would bring, this does not show" in of_sample
+    assert "all 105,000" in of_sample
+    assert weaknesses.more_data(rising[:2], 500) == ""
+
+
+def scores(accuracy, matrix=((50, 10), (10, 30)), **more):
+    return {"accuracy": accuracy, "confusion_matrix": matrix, "labels": ("a", "b")} | more
+
+
+TITLES = {"constant": "constant answer", "linear": "linear model", "keras": "Keras network"}
+
+
+def warned(recommended="linear", **told):
+    models = {"constant": scores(0.6), "linear": scores(0.8), "keras": scores(0.8)}
+    beside = {name: told.pop(name) for name in ("near", "suspected_share") if name in told}
+    versus = {
+        "model": "keras",
+        "rival": "linear",
+        "n_rows": 900,
+        "accuracy_interval": (-0.03, 0.04),
+        "accuracy_difference": 0.005,
+    } | told.pop("versus", {})
+    return weaknesses.warnings(models | told, TITLES, recommended, [versus], **beside)
+
+
+def test_a_run_without_anything_odd_is_not_warned_of():
+    assert warned("keras") == []  # better at the rarer classes, say, if not in accuracy
+
+
+def test_a_score_that_is_too_good_is_called_a_leak():
+    assert "Too good to be true? The linear model" in warned(linear=scores(0.995))[0]
+
+
+def test_a_class_that_is_never_answered_is_named():
+    told = warned("keras", keras=scores(0.8, ((60, 0), (40, 0))))
+    assert "The Keras network never answers “b”." in told
+
+
+def test_a_test_set_too_small_to_tell_says_what_it_could_show():
+    [told] = [w for w in warned("linear") if "too small" in w]
+    assert "900 comments show differences of about 3.5 points or more, and this one is 0.5" in told
+
+
+def test_a_simpler_model_that_is_as_good_is_named():
+    assert any("A simpler model is as good" in told for told in warned("linear"))
+    assert not any("A simpler model" in told for told in warned("keras"))
+
+
+def test_near_duplicates_bad_labels_and_bad_probabilities_are_warned_of():
+    told = warned(
+        near={"share": 0.2}, suspected_share=0.1, linear=scores(0.8, calibration={"ece": 0.2})
+    )
+    assert any("nearly repeat a training comment" in w for w in told)
+    assert any("may carry a wrong label" in w for w in told)
+    assert any("probabilities of the linear model mislead" in w for w in told)
