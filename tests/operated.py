@@ -1,6 +1,6 @@
 """What ``neural-classifiers up`` starts, on a folder and port of its own, asked from outside.
 
-The tests and ``benchmarks/operation.py`` use it; nothing in here is replaced.
+Nothing in here is replaced.
 """
 
 import json
