@@ -117,12 +117,11 @@ def find_source(source: str, kind: str) -> Source:
             f"{source}: expected a path that exists or one of the catalogue's {kind} ({known}), "
             "got neither"
         )
-    elif kind == "comments":
-        files = _files_of_comments(path.resolve())
     else:
-        form, files = _files_of_digits(path.resolve())
+        path = path.resolve()
+        form, files = _files_of_digits(path) if kind == "digits" else (form, _files_below(path))
     return Source(
-        name=path.stem if form == "npz" else path.resolve().name,
+        name=path.stem if form == "npz" else path.name,
         kind=kind,
         format=form,
         files={name: File.of(file) for name, file in files.items()},
@@ -131,15 +130,15 @@ def find_source(source: str, kind: str) -> Source:
 
 
 def _files_of_pattern(pattern: str) -> dict[str, Path]:
-    matched = glob.glob(pattern, recursive=True)  # noqa: PTH207 (Path.glob wants a root)
-    paths = sorted(path for path in map(Path, matched) if path.is_file())
-    if not paths:
+    matches = glob.glob(pattern, recursive=True)  # noqa: PTH207 (Path.glob wants a root)
+    files = sorted(file for file in map(Path, matches) if file.is_file())
+    if not files:
         raise SourceError(f"{pattern}: expected files of that pattern, got none")
-    above = Path(os.path.commonpath([path.resolve().parent for path in paths]))
-    return {path.resolve().relative_to(above).as_posix(): path for path in paths}
+    above = Path(os.path.commonpath([file.resolve().parent for file in files]))
+    return {file.resolve().relative_to(above).as_posix(): file for file in files}
 
 
-def _files_of_comments(path: Path) -> dict[str, Path]:
+def _files_below(path: Path) -> dict[str, Path]:
     """A file, or those below a folder; hidden ones and ``_SUCCESS`` and its like are none."""
     if path.is_file():
         return {path.name: path}

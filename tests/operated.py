@@ -119,17 +119,6 @@ class Site:
         """Where `up` tells what is up."""
         return self.folder / ".prefect" / "up.json"
 
-    def wait_for_worker(self) -> None:
-        """Until there is one that runs, after it was killed."""
-
-        def runs() -> bool:
-            try:
-                return self.part("worker").status() != psutil.STATUS_ZOMBIE
-            except (psutil.Error, OSError):
-                return False
-
-        wait_until(runs, 120, "a worker")
-
     def part(self, name: str) -> psutil.Process:
         """The server or the worker."""
         told = json.loads(self.state_file().read_bytes())
