@@ -470,11 +470,12 @@ def test_one_half_that_fails_leaves_the_other_its_report(home, capsys, monkeypat
 
     source = digits_folder(home / "digits")
     small = {"fast": FAST.model_copy(update={"batch_size": 50, "epochs": 1})}
-    monkeypatch.setattr(
-        classifiers,
-        "classify_digits",
-        lambda *_, **told: classify_digits(str(source), presets=small, **told),
-    )
+
+    def classify_few(**asked):
+        return classify_digits(**asked | {"source": str(source), "presets": small})
+
+    classify_few.name = classify_digits.name
+    monkeypatch.setattr(classifiers, "classify_digits", classify_few)
     status = cli.main(["run", "all", "--source", str(home / "nowhere.jsonl"), "--json"])
 
     told = json.loads(capsys.readouterr().out)
@@ -483,3 +484,12 @@ def test_one_half_that_fails_leaves_the_other_its_report(home, capsys, monkeypat
     assert "nowhere.jsonl" in told["error"]
     assert set(told["metrics"]) == {"digits"}
     assert "classify-comments" in (Path(told["folder"]) / "report.html").read_text()
+
+
+def test_an_improved_network_that_there_is_not_is_refused_before_anything_begins(home):
+    state = classify_comments("nowhere", improved_grids={"forest": {}}, return_state=True)
+
+    assert state.is_failed()
+    assert "improved_grids.forest" in state.message
+    assert "'scikit' or 'keras'" in state.message
+    assert not (home / "artifacts" / "runs").exists()

@@ -142,7 +142,8 @@ def test_peak_memory_is_the_workers():
 
 
 def test_workers_end_with_a_parent_that_is_killed():
-    script = "import time; from tasks import workers; print(workers.run(time.monotonic_ns)[0]); "
+    script = "import time; from neural_classifiers.engine import workers; "
+    script += "print(workers.run(time.monotonic_ns)[0]); "
     script += (
         "import psutil; print(psutil.Process().children()[-1].pid, flush=True); time.sleep(60)"
     )

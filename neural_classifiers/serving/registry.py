@@ -39,7 +39,7 @@ _CHECK = """
 import json, sys
 import neural_classifiers
 loaded = neural_classifiers.load(sys.argv[1])
-from neural_classifiers.promoted import EXAMPLES, furthest_from_examples
+from neural_classifiers.serving.model import EXAMPLES, furthest_from_examples
 content = open(f"{sys.argv[1]}/{EXAMPLES}", "rb").read()
 print(json.dumps([loaded.version, furthest_from_examples(loaded, content)]))
 """
