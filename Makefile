@@ -48,13 +48,11 @@ test: install ## the tests, one process a core
 faults: install ## kill the small flow N times at random moments; writes docs/faults.md
 	$(BIN)/python benchmarks/faults.py $(if $(N),--kills $(N))
 
-bench: install ## searches and large files against their peers: POSTS=posts.jsonl; hours
+bench: install ## our search against its peer, and large files: POSTS=posts.jsonl; hours
 	@test -n "$(POSTS)" || { echo "expected POSTS=posts.jsonl, lines of {\"cat\": ..., \"txt\": ...}" >&2; exit 1; }
 	$(BIN)/python benchmarks/search.py '$(POSTS)' --repetitions 3 $(foreach part,$(ONLY),--only $(part))
 	$(if $(ONLY),,$(BIN)/python benchmarks/large.py steps '$(POSTS)' --rows 100000 606000 --repetitions 3)
 	$(if $(ONLY),,$(BIN)/python benchmarks/large.py steps '$(POSTS)' --rows 10000000)
-	$(if $(ONLY),,$(BIN)/python benchmarks/large.py peers '$(POSTS)' --rows 606000 --repetitions 3)
-	$(if $(ONLY),,$(BIN)/python benchmarks/large.py floors '$(POSTS)' --rows 606000)
 	$(if $(ONLY),,$(BIN)/python benchmarks/large.py kills '$(POSTS)' --rows 606000)
 
 check: install ## lint, format, types, imports
