@@ -21,7 +21,7 @@ from prefect.states import State
 from neural_classifiers.engine import alerts, paths
 from neural_classifiers.engine.records import DamagedFileError, File
 from neural_classifiers.engine.settings import read_settings
-from neural_classifiers.engine.step import UNRECORDED, remember_name
+from neural_classifiers.engine.step import UNRECORDED
 from neural_classifiers.serving import predict, registry
 from neural_classifiers.serving.model import COMMENTS, NotPromotedError
 from tasks.references import New, Predicted
@@ -72,7 +72,6 @@ def predict_new_file(
     CommentFileError, DamagedFileError
         If it cannot be read as comments, or changes meanwhile: nothing of it is kept then.
     """
-    remember_name()
     account = predict_once(file, version, out, format, text_column)
     for line in account.in_words():
         get_run_logger().info("%s", line)

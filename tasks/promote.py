@@ -23,7 +23,8 @@ from neural_classifiers.arrays.weights import weights_digest, weights_from_bytes
 from neural_classifiers.comments.drift import Profiler
 from neural_classifiers.engine import history, paths, runs
 from neural_classifiers.engine.records import Reference, write_durably
-from neural_classifiers.engine.step import UNRECORDED, remember_name
+from neural_classifiers.engine.step import UNRECORDED
+from neural_classifiers.errors import RefusedError
 from neural_classifiers.judgement.gates import Gate, Rival, judge_candidate
 from neural_classifiers.judgement.names import CONSTANT, RIVALS, SERVING
 from neural_classifiers.judgement.weaknesses import slices_of
@@ -51,7 +52,7 @@ N_EXAMPLES = 32  # recorded with their probabilities
 EXAMPLE_CHARACTERS = 4000
 
 
-class NothingToPromoteError(ValueError):
+class NothingToPromoteError(RefusedError):
     """A run has no model that could be promoted: says what was expected and what came."""
 
 
@@ -126,7 +127,6 @@ def promote_best(compared: Compared) -> str | None:
     str or None
         The version that serves from now on.
     """
-    remember_name()
     folder = runs.current()
     if folder is None:
         raise RuntimeError("expected to be called in a flow run that has a folder, found none")

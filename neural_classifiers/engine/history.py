@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from neural_classifiers.engine import paths, runs
+from neural_classifiers.errors import RefusedError
 
 LAST = "last"
 PARTS = ("parameters", "inputs", "code", "libraries")
@@ -21,8 +22,10 @@ HEADLINES = ("accuracy", "f1_macro", "test_accuracy")
 _Made = dict[tuple[str, str], str]  # (step, name) to digest or version
 
 
-class UnknownRunError(LookupError):
+class UnknownRunError(RefusedError):
     """No run, or more than one, goes by the name that was given."""
+
+    status = 2  # as for any misspelt command
 
 
 @dataclass(frozen=True)
