@@ -16,7 +16,7 @@ export UV_COMPILE_BYTECODE := 1
 export UV_NO_CONFIG := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install run up down test faults bench check format lock clean
+.PHONY: help install run up down test faults bench mutations check format lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -60,6 +60,9 @@ check: install ## lint, format, types, imports
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+mutations: install ## change the code one definition at a time: what reruns, and what had to; half an hour
+	$(BIN)/python benchmarks/mutations.py $(RUN)
 
 format: install ## lay the code out
 	$(BIN)/ruff check --fix --quiet
