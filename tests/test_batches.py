@@ -1,4 +1,4 @@
-"""Batches: in order, each kept at once, none worked twice, whatever ends the process."""
+"""Batches: in order, each on disk at once, none worked twice, whatever ends the process."""
 
 import os
 import subprocess
@@ -38,64 +38,66 @@ def worked(log):
 
 @pytest.mark.parametrize("n_workers", [0, 2])
 def test_what_batches_give_comes_in_their_order_and_is_worked_once(home, n_workers):
-    log, keep = home / "log", home / "keep"
-    told = []
+    log, unfinished = home / "log", home / "unfinished"
+    done = []
     for _ in range(2):
-        batches = work_batches(double, ((n, log) for n in range(7)), keep, n_workers, told.append)
-        found = [(b.told["number"], b.read("rows")["n"].to_pylist()) for b in batches]
+        batches = work_batches(
+            double, ((n, log) for n in range(7)), unfinished, n_workers, done.append
+        )
+        found = [(b.summary["number"], b.read("rows")["n"].to_pylist()) for b in batches]
         assert found == [(n, [n, 2 * n, 2 * n]) for n in range(7)]
     assert worked(log) == list(range(7))
-    assert told == [2] * 14
+    assert done == [2] * 14
 
 
 def test_a_piece_is_read_alone(home):
-    list(work_batches(double, [(4, home / "log"), (5, home / "log")], home / "keep"))
-    assert read_piece(home / "keep", 1, "rows", 1).to_pydict() == {"n": [10]}
+    list(work_batches(double, [(4, home / "log"), (5, home / "log")], home / "unfinished"))
+    assert read_piece(home / "unfinished", 1, "rows", 1).to_pydict() == {"n": [10]}
 
 
-@pytest.mark.parametrize("file", ["000002-told", "000002-rows.arrow"])
+@pytest.mark.parametrize("file", ["000002-summary", "000002-rows.arrow"])
 def test_what_is_damaged_or_gone_is_worked_again(home, file):
-    log, keep = home / "log", home / "keep"
-    list(work_batches(double, [(n, log) for n in range(4)], keep))
-    content = (keep / file).read_bytes()
+    log, unfinished = home / "log", home / "unfinished"
+    list(work_batches(double, [(n, log) for n in range(4)], unfinished))
+    content = (unfinished / file).read_bytes()
     changed = [content[:n] + b"?" + content[n + 1 :] for n in range(len(content))]
     for damage in (content[:-1], b"null", b"", *changed[:: len(changed) // 9], None):
         log.unlink()
         if damage is None:
-            (keep / file).unlink()
+            (unfinished / file).unlink()
         else:
-            (keep / file).write_bytes(damage)
-        again = list(work_batches(double, [(n, log) for n in range(4)], keep))
+            (unfinished / file).write_bytes(damage)
+        again = list(work_batches(double, [(n, log) for n in range(4)], unfinished))
         assert worked(log) == [2]
-        assert (keep / file).read_bytes() == content
-        assert [b.told["number"] for b in again] == [0, 1, 2, 3]
+        assert (unfinished / file).read_bytes() == content
+        assert [b.summary["number"] for b in again] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("n_workers", [0, 1])
 def test_an_error_ends_the_work_and_what_is_done_stays(home, n_workers):
-    log, keep = home / "log", home / "keep"
+    log, unfinished = home / "log", home / "unfinished"
     with pytest.raises(ValueError, match="got batch 3"):
-        list(work_batches(fail_at_3, ((n, log) for n in range(9)), keep, n_workers))
+        list(work_batches(fail_at_3, ((n, log) for n in range(9)), unfinished, n_workers))
     assert worked(log)[:3] == [0, 1, 2]
     before = len(worked(log))
-    list(work_batches(double, ((n, log) for n in range(9)), keep))
+    list(work_batches(double, ((n, log) for n in range(9)), unfinished))
     assert worked(log) == list(range(9))
     assert before < 9
 
 
 def test_after_a_kill_the_batches_that_were_done_are_not_worked_again(home):
-    log, keep = home / "log", home / "keep"
+    log, unfinished = home / "log", home / "unfinished"
     code = (
         "from pathlib import Path; from tests.test_batches import die_at_4, work_batches; "
         f"list(work_batches(die_at_4, ((n, Path({str(log)!r})) for n in range(9)), "
-        f"Path({str(keep)!r})))"
+        f"Path({str(unfinished)!r})))"
     )
     code = f"import sys; sys.path[:0] = {sys.path!r}; " + code.replace("tests.", "")
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
     assert worked(log) == [0, 1, 2, 3]
-    batches = list(work_batches(double, ((n, log) for n in range(9)), keep))
+    batches = list(work_batches(double, ((n, log) for n in range(9)), unfinished))
     assert worked(log) == list(range(9))
-    assert [b.told["number"] for b in batches] == list(range(9))
+    assert [b.summary["number"] for b in batches] == list(range(9))
 
 
 def test_batches_are_taken_as_they_are_needed(home):
@@ -106,7 +108,7 @@ def test_batches_are_taken_as_they_are_needed(home):
             taken.append(n)
             yield n, home / "log"
 
-    for number, _ in enumerate(work_batches(double, batches(), home / "keep", 2)):
+    for number, _ in enumerate(work_batches(double, batches(), home / "unfinished", 2)):
         assert len(taken) <= number + 6  # two under way in each worker, one in hand, one asked for
 
 
@@ -119,14 +121,14 @@ class Nothing(Reference):
     """A step's result without content."""
 
 
-def test_what_was_kept_goes_when_the_record_stands(home):
+def test_finished_batches_go_when_the_record_stands(home):
     cache = home / "cache"
     key = Key(step="clean", parameters={})
-    keep = cache / ".unfinished" / f"clean-{key.digest}"
+    unfinished = cache / ".unfinished" / f"clean-{key.digest}"
 
     def work(folder):
-        assert folder.name == keep.name
-        list(work_batches(double, [(1, home / "log")], keep))
+        assert folder.name == unfinished.name
+        list(work_batches(double, [(1, home / "log")], unfinished))
         return Nothing()
 
     def fail(folder):
@@ -135,27 +137,27 @@ def test_what_was_kept_goes_when_the_record_stands(home):
 
     with pytest.raises(ValueError, match="no"):
         recall(cache, key, Nothing, fail)
-    assert keep.is_dir()
+    assert unfinished.is_dir()
     recall(cache, key, Nothing, work)
-    assert not keep.exists()
+    assert not unfinished.exists()
     assert worked(home / "log") == [1]
 
 
 def test_a_refresh_works_every_batch_each_time(home):
     cache = home / "cache"
     key = Key(step="clean", parameters={})
-    keep = cache / ".unfinished" / f"clean-{key.digest}"
+    unfinished = cache / ".unfinished" / f"clean-{key.digest}"
 
     def work(folder):
-        list(work_batches(double, [(1, home / "log")], keep))
+        list(work_batches(double, [(1, home / "log")], unfinished))
         return Nothing()
 
     recall(cache, key, Nothing, work)
-    list(work_batches(double, [(1, home / "log")], keep))  # as a failed attempt leaves it
+    list(work_batches(double, [(1, home / "log")], unfinished))  # as a failed attempt leaves it
     for n in (3, 4, 5):
         recall(cache, key, Nothing, work, refresh=True)
         assert worked(home / "log") == [1] * n
-        assert not keep.exists()
+        assert not unfinished.exists()
 
 
 def test_a_worker_does_not_import_what_it_does_not_need():

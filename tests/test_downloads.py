@@ -9,9 +9,10 @@ import yaml
 
 from neural_classifiers.checks import SourceError
 from neural_classifiers.engine import paths
+from neural_classifiers.engine.step import body_of
 from tasks import downloads
 from tasks.downloads import HttpError, fetch
-from tasks.ingest import layout_of, read_source
+from tasks.ingest import ingest_comments
 from tasks.sources import DownloadError, find_source
 
 HEADER = "created_utc,score,title,selftext,over_18\n"
@@ -210,9 +211,7 @@ def test_a_catalogued_source_of_many_files_becomes_comments(catalogue, home):
     source = find_source("posts", "comments")
     folder = home / "out"
     folder.mkdir()
-    ingested = read_source(
-        source, layout_of(source, "txt", "cat", None), None, 34, folder, folder / "keep"
-    )
+    ingested = body_of(ingest_comments)(source, None, 34, "txt", "cat", None, folder)
 
     import pandas as pd
 

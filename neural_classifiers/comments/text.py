@@ -388,12 +388,14 @@ def clean_comments(
     return [clean_comment(comment, stop_words, stem, cleaning) for comment in comments]
 
 
+@cache
 def english_stop_words() -> frozenset[str]:
     """NLTK's 198 English stop words, lower case; provenance in the README beside the list."""
     listed = files("neural_classifiers.comments").joinpath("stop_words_english.txt")
     return frozenset(listed.read_text(encoding="utf-8").split())
 
 
+@cache
 def porter_stemmer() -> Callable[[str], str]:
     """NLTK's Porter stemmer, which works out each distinct word once.
 
