@@ -4,10 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from neural_classifiers.comments.formats import Layout, Part
 from neural_classifiers.comments.rows import (
-    Layout,
     Parsed,
-    Part,
     SampleSize,
     count_rows,
     draw_rows,

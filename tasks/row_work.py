@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from neural_classifiers.comments.rows import Layout, Segment, parse_rows
+from neural_classifiers.comments.formats import Layout
+from neural_classifiers.comments.rows import Segment, parse_rows
 from neural_classifiers.comments.rules import EMPTIED
 from neural_classifiers.comments.schemas import DROPPED
 from neural_classifiers.engine.rows.batches import Result, read_piece

@@ -221,7 +221,8 @@ def test_a_hostile_text_is_answered_or_rejected(model, text):
 
 def test_the_rules_are_those_of_great_expectations(tmp_path):
     """The suite that guards training, and what prediction uses in its place, row for row."""
-    from neural_classifiers.comments.rows import Layout, Part, read_comments
+    from neural_classifiers.comments.formats import Layout, Part
+    from neural_classifiers.comments.rows import read_parsed_rows
     from neural_classifiers.comments.rules import faults, row_rules
     from neural_classifiers.comments.validator import Validator
 
@@ -233,7 +234,7 @@ def test_the_rules_are_those_of_great_expectations(tmp_path):
     categories = ["science_and_technology", "sports", "video_games"]
     part = Part("dirty", lambda: path.open("rb"))
     checked = n_faulty = 0
-    for batch in read_comments([part], Layout(), batch_rows=1000):
+    for batch in read_parsed_rows([part], Layout(), batch_rows=1000):
         _, quarantined = Validator(categories).check(batch)
         told = {row["line"]: row["reasons"] for row in quarantined.to_pylist()}
         rules = row_rules(categories)
