@@ -46,8 +46,10 @@ MARK = "<!-- tables, by benchmarks/search.py -->"
 
 def training_posts(path: Path, n: int) -> dict[str, list[str]]:
     """Cleaned training posts: `n` drawn with the notebook's class shares, then its split."""
-    from neural_classifiers.comments.splits import split_comments
-    from neural_classifiers.comments.text import clean_comments
+    import pandas as pd
+
+    from neural_classifiers.comments.splits import Side, keys_of, split_keys
+    from neural_classifiers.comments.text import clean_comment
 
     by_class: dict[str, list[str]] = {label: [] for label in SHARES}
     content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
@@ -61,8 +63,9 @@ def training_posts(path: Path, n: int) -> dict[str, list[str]]:
         drawn += [(text, label) for text in rng.sample(by_class[label], round(share * n))]
     rng.shuffle(drawn)
     labels = [label for _, label in drawn]
-    cleaned = clean_comments([text for text, _ in drawn])
-    train = split_comments(cleaned, labels, seed=SEED).train.tolist()
+    cleaned = [clean_comment(text) for text, _ in drawn]
+    split = split_keys(keys_of(cleaned), pd.Categorical(labels), 0.7, SEED)
+    train = split.rows_of(Side.TRAIN).tolist()
     return {"X": [cleaned[row] for row in train], "y": [labels[row] for row in train]}
 
 

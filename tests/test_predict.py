@@ -192,7 +192,7 @@ def test_features_of_prediction_are_those_of_training_byte_for_byte(home, tmp_pa
 
 @pytest.mark.parametrize("cleaning", ["notebook", {"stem": "none", "emoji": "name"}])
 def test_a_model_is_asked_as_it_was_trained_whatever_the_cleaning(home, cleaning):
-    from neural_classifiers.comments.text import clean_comments, cleaning_of
+    from neural_classifiers.comments.text import clean_comment, cleaning_of
 
     texts, labels = made_models.comments(home)
     told = cleaning_of(cleaning)
@@ -201,7 +201,7 @@ def test_a_model_is_asked_as_it_was_trained_whatever_the_cleaning(home, cleaning
     model = Classifier(pipeline, Cleaning(**manifest["cleaning"]), manifest)
     dirty = [json.loads(line)["txt"] for line in dirty_lines(200, faults={})]
 
-    assert model.clean(dirty) == clean_comments(dirty, cleaning=told)
+    assert model.clean(dirty) == [clean_comment(text, cleaning=told) for text in dirty]
 
 
 # --------------------------------------------------------------------------- texts

@@ -3,7 +3,6 @@ import json
 import subprocess
 import sys
 import unicodedata
-from dataclasses import fields
 from importlib.resources import files
 
 import pyarrow as pa
@@ -14,13 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neural_classifiers.comments.text import (
-    _CHOICES,
     _PORTERS_ENDINGS,
     CLEANINGS,
     Cleaning,
     clean_column,
     clean_comment,
-    clean_comments,
     cleaning_of,
     english_stop_words,
     porter_stemmer,
@@ -65,21 +62,22 @@ def test_a_stop_word_that_only_shows_without_punctuation_goes_too():
 
 def test_every_word_is_stemmed_not_only_the_last():
     # The notebook hands the comment to the stemmer as one word: "cats dogs running quickli"
-    assert clean_comments(["cats dogs running quickly"]) == ["cat dog run quickli"]
+    assert clean_comment("cats dogs running quickly") == "cat dog run quickli"
 
 
 def test_stop_words_go_before_they_are_stemmed():
     # "very" becomes "veri" and "because" "becaus", which are on no list
-    assert clean_comments(["Very good because saved"]) == ["good save"]
+    assert clean_comment("Very good because saved") == "good save"
 
 
 def test_contractions_go_and_words_stay_apart():
     # The notebook leaves "dont" and "pcconsole"
-    assert clean_comments(["I don't play pc/console games"]) == ["play pc consol game"]
+    assert clean_comment("I don't play pc/console games") == "play pc consol game"
 
 
 def test_comments_keep_their_order_and_number():
-    assert clean_comments(["Goals", "", "the", "Games"]) == ["goal", "", "", "game"]
+    column = clean_column(pa.array(["Goals", "", "the", "Games"]))
+    assert column.to_pylist() == ["goal", "", "", "game"]
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), 3, b"text"])
@@ -125,7 +123,7 @@ def test_a_word_without_porters_endings_is_its_own_stem(word, ending, is_upper):
 
 
 def test_importing_the_module_does_not_import_nltk():
-    code = "import sys, neural_classifiers.text; sys.exit('nltk' in sys.modules)"
+    code = "import sys, neural_classifiers.comments.text; sys.exit('nltk' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -145,7 +143,7 @@ def test_any_text_becomes_words_without_punctuation_or_stop_words(comment):
 def test_any_text_has_stems(comment):
     words = clean_comment(comment, english_stop_words(), keep).split()
 
-    assert len(clean_comments([comment])[0].split()) == len(words)
+    assert len(clean_comment(comment).split()) == len(words)
 
 
 def clean(comment, **options):
@@ -201,7 +199,7 @@ def test_the_preset_notebook_cleans_as_the_notebook_does_mistakes_included():
         "?!",
         "sky",
     ):
-        ours = clean_comments([comment], cleaning=CLEANINGS["notebook"])[0]
+        ours = clean_comment(comment, cleaning=CLEANINGS["notebook"])
         assert ours == notebook(comment), comment
 
 
@@ -230,10 +228,7 @@ def test_a_cleaning_that_is_none_is_refused(told, message):
 
 options = st.fixed_dictionaries(
     {},
-    optional={
-        option.name: st.sampled_from(_CHOICES.get(option.name, (False, True)))
-        for option in fields(Cleaning)
-    },
+    optional={name: st.sampled_from(values) for name, values in Cleaning.choices().items()},
 )
 
 

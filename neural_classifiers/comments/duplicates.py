@@ -27,8 +27,8 @@ Sequence3 = tuple[str, ...]  # three words; of a text of one or two, these
 
 
 @dataclass(frozen=True)
-class NearDuplicates:
-    """What was found.
+class Overlap:
+    """Test texts that nearly repeat a training text.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ def rows_to_check(
 
 def near_duplicates(
     train: Iterable[str], test: Mapping[int, str], n_test: int, threshold: float = THRESHOLD
-) -> NearDuplicates:
+) -> Overlap:
     """Test texts that nearly repeat a training text.
 
     Parameters
@@ -103,7 +103,7 @@ def near_duplicates(
     is_whole = len(test) == n_test
     interval = (share, share) if is_whole else wilson_interval(len(best), len(test))
     pairs = [(row, *best[row]) for row in sorted(best)]
-    return NearDuplicates(len(test), pairs, share, interval, threshold)
+    return Overlap(len(test), pairs, share, interval, threshold)
 
 
 def _sequences(text: str) -> list[Sequence3]:

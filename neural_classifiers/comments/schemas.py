@@ -18,41 +18,16 @@ SCHEMA = pa.schema(
         "time_type": pa.string(),
     }
 )
-
-
 JUDGED = ["line_type", "cat", "cat_type", "txt", "txt_type", "time_type"]
 
 
-ACCEPTED = pa.schema(
-    {
-        "file": pa.string(),
-        "line": pa.int64(),
-        "byte_offset": pa.int64(),
-        "cat": pa.string(),
-        "txt": pa.string(),
-        "time": pa.timestamp("us", tz="UTC"),
-    }
+def _of_schema(*names: str) -> pa.Schema:
+    return pa.schema([SCHEMA.field(name) for name in names])
+
+
+ACCEPTED = _of_schema("file", "line", "byte_offset", "cat", "txt", "time")
+QUARANTINE = _of_schema("file", "line", "byte_offset", "size", "raw", "cat", "txt").append(
+    pa.field("reasons", pa.list_(pa.string()))
 )
-
-
-QUARANTINE = pa.schema(
-    {
-        "file": pa.string(),
-        "line": pa.int64(),
-        "byte_offset": pa.int64(),
-        "size": pa.int64(),
-        "raw": pa.binary(),
-        "cat": pa.string(),
-        "txt": pa.string(),
-        "reasons": pa.list_(pa.string()),
-    }
-)
-
-
 CLEANED = ACCEPTED.append(pa.field("clean", pa.string()))
-
-
-DROPPED = pa.schema(
-    [(name, CLEANED.field(name).type) for name in ("file", "line", "cat", "txt")]
-    + [("reason", pa.string())]
-)
+DROPPED = _of_schema("file", "line", "cat", "txt").append(pa.field("reason", pa.string()))
