@@ -55,8 +55,8 @@ def ingest_comments(
     """
     parts, layout = parts_of(raw), layout_of(raw, text_column, label_column, time_column)
     counted = count_rows(parts, layout)
-    drawn = draw_rows(counted.total, raw.name, sample, seed)
-    n_rows = counted.total if drawn is None else len(drawn)
+    drawn = draw_rows(counted.rows, raw.name, sample, seed)
+    n_rows = counted.rows if drawn is None else len(drawn)
     path, parsed = folder / "rows.parquet", Parsed()
     with TableWriter(path, SCHEMA) as table:
         for batch in work_batches(
@@ -73,9 +73,9 @@ def ingest_comments(
     return Ingested(
         table=File.of(path),
         rows=table.rows,
-        rows_in_file=counted.total,
+        rows_in_file=counted.rows,
         blank_lines=counted.blank,
-        formats=list(counted.formats),
+        formats=counted.formats,
     )
 
 

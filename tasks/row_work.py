@@ -58,7 +58,7 @@ def clean_batch(path: Path, start: int, stop: int, cleaning: str | dict[str, boo
     from neural_classifiers.comments.text import clean_column, cleaning_of
 
     rows = read_slice(path, start, stop)
-    clean = clean_column(rows["txt"], cleaning=cleaning_of(cleaning))
+    clean = clean_column(rows["txt"], cleaning_of(cleaning))
     n_empty = pc.sum(pc.equal(clean, "")).as_py()
     tables = {"cleaned": [rows.append_column("clean", clean)]}
     return Result(stop - start, tables, {"empty": n_empty})

@@ -122,7 +122,7 @@ def test_a_line_that_is_no_object_is_kept_as_it_came(line, came):
 def test_blank_lines_are_counted_and_are_no_rows():
     rows, counted = rows_of(part(b"\n" + GOOD + b" \t\r\n" + GOOD + b"\n"))
 
-    assert (counted.total, counted.blank) == (2, 3)
+    assert counted[:2] == (2, 3)
     assert [row["line"] for row in rows] == [2, 4]
 
 
@@ -273,7 +273,7 @@ def test_the_same_rows_come_out_of_every_format_and_packing(form, packing):
     rows, counted = rows_of(part(content, "export.bin"))  # the name tells nothing
 
     assert [{"cat": row["cat"], "txt": row["txt"]} for row in rows] == ROWS
-    assert counted.total == len(ROWS)
+    assert counted.rows == len(ROWS)
     assert {row["line_type"] for row in rows} == {"object"}
 
 
@@ -287,8 +287,7 @@ def test_files_of_several_formats_make_one_data_set():
     parts = [part(FORMATS[form], form) for form in ("TSV", "Parquet", "JSON Lines")]
     rows, counted = rows_of(*parts)
 
-    assert counted.rows == {"TSV": 5, "Parquet": 5, "JSON Lines": 5}
-    assert counted.formats == ("TSV", "Parquet", "JSON Lines")
+    assert counted == (15, 0, ["TSV", "Parquet", "JSON Lines"])
     assert [row["file"] for row in rows] == ["TSV"] * 5 + ["Parquet"] * 5 + ["JSON Lines"] * 5
     assert [row["txt"] for row in rows] == [row["txt"] for row in ROWS] * 3
 
@@ -430,10 +429,10 @@ def test_whatever_the_bytes_every_row_comes_out_or_the_file_is_refused(parts, ba
         rows, counted = rows_of(part(content), batch_rows=batch_rows)
     except CommentFileError:
         return
-    assert len(rows) == counted.total
+    assert len(rows) == counted.rows
     plain = not content.startswith((b"\x1f\x8b", b"\x28\xb5", b"PK\x03\x04", b"PAR1"))
-    if plain and counted.formats == ("JSON Lines",):
-        assert counted.total + counted.blank == len(list(BytesIO(content)))
+    if plain and counted.formats == ["JSON Lines"]:
+        assert counted.rows + counted.blank == len(list(BytesIO(content)))
 
 
 def test_no_draw_means_every_row():

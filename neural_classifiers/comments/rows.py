@@ -40,49 +40,38 @@ BATCH_BYTES = 32 * 2**20
 MAX_NAMES = 1000  # fields remembered for the message about one that is nowhere
 
 
-@dataclass(frozen=True)
-class Counted:
+class Counted(NamedTuple):
     """Rows in the files of a data set.
 
     Attributes
     ----------
-    rows : dict of str to int
-        Rows of each file, by name, in order.
+    rows : int
     blank : int
         Blank lines, which are no rows.
-    formats : tuple of str
+    formats : list of str
         Formats of the files, such as "JSON Lines", in order of appearance.
     """
 
-    rows: dict[str, int]
+    rows: int
     blank: int
-    formats: tuple[str, ...]
-
-    @property
-    def total(self) -> int:
-        """Rows of all files."""
-        return sum(self.rows.values())
+    formats: list[str]
 
 
 def count_rows(parts: Sequence[Part], layout: Layout) -> Counted:
-    """Rows of each file, which costs a pass over all of them.
+    """Count the rows of all files, which costs a pass over them.
 
     Raises
     ------
     CommentFileError
         As `comments.formats.open_reader` does, or if no file has a row.
     """
-    rows: dict[str, int] = {}
-    formats: dict[str, None] = {}
-    blank = 0
-    for part in parts:
-        reader = open_reader(part, layout)
-        rows[part.name], n_blank = reader.count()
-        blank += n_blank
-        formats[reader.format] = None
-    if not sum(rows.values()):
-        raise CommentFileError(f"{', '.join(rows)}: expected rows, got none")
-    return Counted(rows, blank, tuple(formats))
+    readers = [open_reader(part, layout) for part in parts]
+    counts = [reader.count() for reader in readers]
+    rows, blank = (sum(n) for n in zip(*counts, strict=True))
+    if not rows:
+        names = ", ".join(part.name for part in parts)
+        raise CommentFileError(f"{names}: expected rows, got none")
+    return Counted(rows, blank, list(dict.fromkeys(reader.format for reader in readers)))
 
 
 def draw_rows(

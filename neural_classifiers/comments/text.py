@@ -206,20 +206,14 @@ def clean_comment(
     return " ".join(map(stem, words))
 
 
-def clean_column(
-    comments: "pa.Array",
-    stop_words: Collection[str] | None = None,
-    stem: Callable[[str], str] | None = None,
-    cleaning: Cleaning = CLEANINGS["default"],
-) -> "pa.Array":
+def clean_column(comments: "pa.Array", cleaning: Cleaning = CLEANINGS["default"]) -> "pa.Array":
     """Clean a column of comments, each as `clean_comment` does: for many, several times faster.
 
     Parameters
     ----------
     comments : Array of string, shape (n_comments,)
         Without nulls.
-    stop_words, stem, cleaning
-        As in `clean_comment`.
+    cleaning : Cleaning, optional
 
     Notes
     -----
@@ -232,8 +226,6 @@ def clean_column(
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    stop_words = english_stop_words() if stop_words is None else stop_words
-    stem = porter_stemmer() if stem is None else stem
     if cleaning.is_prepared:
         prepared = [_prepared(comment, cleaning) for comment in comments.to_pylist()]
         comments = pa.array(prepared, pa.string())
@@ -241,7 +233,7 @@ def clean_column(
         comments = pa.array(_separated(comments.to_pylist()), pa.string())
     pieces = pc.utf8_split_whitespace(comments)
     distinct = pieces.flatten().dictionary_encode()
-    cleaned = list(_clean_pieces(distinct.dictionary.to_pylist(), stop_words, stem, cleaning))
+    cleaned = _clean_pieces(distinct.dictionary.to_pylist(), cleaning)
     texts = pa.array(cleaned, pa.string()).take(distinct.indices)
     is_left = pc.not_equal(texts, "")
     # each comment ends where its pieces ended, less those that are gone
@@ -249,7 +241,7 @@ def clean_column(
     offsets = pa.array(ends[pieces.offsets.to_numpy()], pa.int32())
     joined = pc.binary_join(pa.ListArray.from_arrays(offsets, texts.filter(is_left)), " ")
     if cleaning.stem == "whole comment":
-        return pa.array([stem(text) for text in joined.to_pylist()], pa.string())
+        return pa.array(map(porter_stemmer(), joined.to_pylist()), pa.string())
     return joined
 
 
@@ -327,17 +319,13 @@ def _words(text: str, stop_words: Collection[str], cleaning: Cleaning) -> list[s
     return [part for part in parts if part not in late]
 
 
-def _clean_pieces(
-    pieces: Sequence[str],
-    stop_words: Collection[str],
-    stem: Callable[[str], str],
-    cleaning: Cleaning,
-) -> Iterator[str]:
+def _clean_pieces(pieces: Sequence[str], cleaning: Cleaning) -> Iterator[str]:
     """Each piece of text clean, which may leave nothing of it.
 
     Characters are changed in all pieces at once, and a piece that is one word, as most are, takes
     the shortest way: together half of the time.
     """
+    stop_words, stem = english_stop_words(), porter_stemmer()
     text = "\n".join(pieces)
     if not cleaning.is_prepared:
         text = text.lower()

@@ -177,7 +177,7 @@ def predict_file(
         raise PredictionError(f"{out}: expected another file than the one that is read")
     parts = [Part(source.name, lambda: source.open("rb"))]
     layout = Layout((text_column,), None)
-    n_rows = count_rows(parts, layout).total
+    n_rows = count_rows(parts, layout).rows
     if n_workers is None:
         n_workers = useful_workers(n_rows)
     profiler = Profiler(english_stop_words(), n_rows)
