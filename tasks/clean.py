@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from neural_classifiers.comments.schemas import CLEANED
 from neural_classifiers.engine.folder_store import unfinished
-from neural_classifiers.engine.progress import tell_rows
+from neural_classifiers.engine.progress import reporter_for_rows
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.rows.batches import BATCH_ROWS, useful_workers, work_batches
 from neural_classifiers.engine.rows.parquet import TableWriter, check_rows, slices
@@ -32,7 +32,7 @@ def clean_comments(
     from neural_classifiers.report.plots import plot_table_head
 
     cleaning_of(cleaning)  # a name that is not known is refused before a worker starts
-    comments = accepted.table.verified()
+    comments = accepted.table.path
     table, head, n_empty = folder / "cleaned.parquet", folder / "head.png", 0
     first: list[list[str]] = []
     with TableWriter(table, CLEANED) as cleaned:
@@ -41,7 +41,7 @@ def clean_comments(
             batches=((comments, *s, cleaning) for s in slices(accepted.rows, BATCH_ROWS)),
             unfinished=unfinished(folder),
             n_workers=useful_workers(accepted.rows),
-            advance=tell_rows(accepted.rows),
+            advance=reporter_for_rows(accepted.rows),
         ):
             rows = batch.read("cleaned")
             n_empty += batch.summary["empty"]

@@ -14,7 +14,7 @@ from neural_classifiers.comments.rows import (
 )
 from neural_classifiers.comments.schemas import SCHEMA
 from neural_classifiers.engine.folder_store import unfinished
-from neural_classifiers.engine.progress import tell_rows
+from neural_classifiers.engine.progress import reporter_for_rows
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.rows.batches import BATCH_ROWS, useful_workers, work_batches
 from neural_classifiers.engine.rows.parquet import TableWriter, check_rows
@@ -64,7 +64,7 @@ def ingest_comments(
             batches=((rows, layout) for rows in read_rows(parts, layout, drawn, BATCH_ROWS)),
             unfinished=unfinished(folder),
             n_workers=useful_workers(n_rows),
-            advance=tell_rows(n_rows),
+            advance=reporter_for_rows(n_rows),
         ):
             table.write(batch.read("rows"))
             parsed.add(Parsed(**batch.summary))
@@ -94,5 +94,4 @@ def parts_of(raw: Source) -> list[Part]:
 
 
 def _opener(file: File) -> Callable[[], BinaryIO]:
-    path = file.verified()  # once: the bytes are read twice, within one step
-    return lambda: path.open("rb")
+    return lambda: file.path.open("rb")

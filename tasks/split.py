@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from neural_classifiers.comments.schemas import CLEANED, DROPPED
 from neural_classifiers.comments.splits import check_folds, split_keys
 from neural_classifiers.engine.folder_store import unfinished
-from neural_classifiers.engine.progress import tell_rows
+from neural_classifiers.engine.progress import reporter_for_rows
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.rows.batches import (
     BATCH_ROWS,
@@ -55,8 +55,8 @@ def split_comments(
     ValueError
         If a category has fewer training rows than `folds`.
     """
-    rows, n_rows = cleaned.table.verified(), cleaned.rows
-    n_workers, advance = useful_workers(n_rows), tell_rows(n_rows, passes=3)
+    rows, n_rows = cleaned.table.path, cleaned.rows
+    n_workers, advance = useful_workers(n_rows), reporter_for_rows(n_rows, passes=3)
 
     def work(
         body: Callable[..., Result], batches: Iterable[tuple[Any, ...]], into: Path
@@ -123,7 +123,7 @@ def find_near_duplicates(split: Split, seed: int, folder: Path) -> NearDuplicate
     """Test comments that nearly repeat a training comment; a sample of them beyond 50,000 rows."""
     from neural_classifiers.comments.duplicates import near_duplicates, rows_to_check
 
-    train, test = split.train.verified(), split.test.verified()
+    train, test = split.train.path, split.test.path
     checked = rows_to_check(split.rows_train, split.rows_test, seed)
     texts = dict(zip(checked.tolist(), _column(test, "clean", checked), strict=True))
     groups = read_groups(train, ["clean"])

@@ -19,7 +19,8 @@ from typing import Any
 import pyarrow as pa
 
 from neural_classifiers.engine import workers
-from neural_classifiers.engine.records import canonical, digest_of, make_folder, write_durably
+from neural_classifiers.engine.files import make_folder, write_durably
+from neural_classifiers.engine.records import canonical, digest_of
 from neural_classifiers.engine.rows.parquet import GROUP_ROWS
 
 BATCH_ROWS = GROUP_ROWS  # so that a batch reads one row group of the table before it
