@@ -21,13 +21,16 @@ SCHEMA = pa.schema(
 JUDGED = ["line_type", "cat", "cat_type", "txt", "txt_type", "time_type"]
 
 
-def _of_schema(*names: str) -> pa.Schema:
-    return pa.schema([SCHEMA.field(name) for name in names])
+def _columns(*names: str) -> list[pa.Field]:
+    return [SCHEMA.field(name) for name in names]
 
 
-ACCEPTED = _of_schema("file", "line", "byte_offset", "cat", "txt", "time")
-QUARANTINE = _of_schema("file", "line", "byte_offset", "size", "raw", "cat", "txt").append(
-    pa.field("reasons", pa.list_(pa.string()))
+ACCEPTED = pa.schema(_columns("file", "line", "byte_offset", "cat", "txt", "time"))
+QUARANTINE = pa.schema(
+    [
+        *_columns("file", "line", "byte_offset", "size", "raw", "cat", "txt"),
+        ("reasons", pa.list_(pa.string())),
+    ]
 )
-CLEANED = ACCEPTED.append(pa.field("clean", pa.string()))
-DROPPED = _of_schema("file", "line", "cat", "txt").append(pa.field("reason", pa.string()))
+CLEANED = pa.schema([*ACCEPTED, ("clean", pa.string())])
+DROPPED = pa.schema([*_columns("file", "line", "cat", "txt"), ("reason", pa.string())])
