@@ -1,4 +1,4 @@
-"""Read comments: one row for each row that was drawn, whatever the row holds."""
+"""Read comments: one row for each row that was drawn, be it good or bad."""
 
 from collections.abc import Callable
 from pathlib import Path

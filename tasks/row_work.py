@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def parse_batch(segments: list[Segment], layout: Layout) -> Result:
-    """What some rows hold."""
+    """Parse rows as they stand in their files."""
     rows, parsed = parse_rows(segments, layout)
     return Result(rows.num_rows, {"rows": [rows]}, asdict(parsed))
 
@@ -35,7 +35,7 @@ def parse_batch(segments: list[Segment], layout: Layout) -> Result:
 def examine_batch(
     path: Path, start: int, stop: int, categories: tuple[str, ...], n_rows: int
 ) -> Result:
-    """Some rows held against what we expect of each."""
+    """Part rows that meet every expectation from those that do not."""
     examined = _examiner(categories, n_rows).examine(read_slice(path, start, stop))
     tables = {
         "accepted": [examined.accepted],
@@ -54,7 +54,7 @@ def _examiner(categories: tuple[str, ...], n_rows: int) -> "Validator":
 
 
 def clean_batch(path: Path, start: int, stop: int, cleaning: str | dict[str, bool | str]) -> Result:
-    """Some comments with their cleaned text."""
+    """Add their cleaned text to comments; the summary counts those left ``empty``."""
     from neural_classifiers.comments.text import clean_column, cleaning_of
 
     rows = read_slice(path, start, stop)
@@ -65,7 +65,7 @@ def clean_batch(path: Path, start: int, stop: int, cleaning: str | dict[str, boo
 
 
 def key_batch(path: Path, start: int, stop: int, by_time: bool) -> Result:
-    """What stands for the texts and labels of some rows."""
+    """Take of each row the key that stands for its text, its label, and its time if asked for."""
     from neural_classifiers.comments.splits import keys_of
 
     rows = read_slice(path, start, stop, ["cat", "clean", *(["time"] if by_time else [])])
@@ -87,7 +87,7 @@ def deal_batch(
     n_pieces: Sequence[int],
     batch_rows: int,
 ) -> Result:
-    """Some rows as one piece for each batch that comes out, and the rows dropped with the reason.
+    """Deal rows into one piece for each batch that comes out; name those dropped with the reason.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def deal_batch(
 
 
 def gather_batch(dealt: Path, n_batches: int, piece: int) -> Result:
-    """Some rows of a side, in order, from the pieces that all batches have for them."""
+    """Put the pieces that all batches have for one batch that comes out together, in order."""
     pieces = [read_piece(dealt, n, "rows", piece) for n in range(n_batches)]
     rows = one_batch(pa.Table.from_batches(pieces)).sort_by("position")
     return Result(rows.num_rows, {"rows": [rows.drop_columns("position")]})

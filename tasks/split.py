@@ -1,6 +1,6 @@
 """Part comments into a training and a test set that share no text; say which texts nearly are."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,6 @@ from neural_classifiers.engine.records import File
 from neural_classifiers.engine.rows.batches import (
     BATCH_ROWS,
     FinishedBatch,
-    Result,
     useful_workers,
     work_batches,
 )
@@ -56,16 +55,14 @@ def split_comments(
         If a category has fewer training rows than `folds`.
     """
     rows, n_rows = cleaned.table.path, cleaned.rows
-    n_workers, advance = useful_workers(n_rows), reporter_for_rows(n_rows, passes=3)
-
-    def work(
-        body: Callable[..., Result], batches: Iterable[tuple[Any, ...]], into: Path
-    ) -> Iterator[FinishedBatch]:
-        return work_batches(body, batches, into, n_workers, advance)
-
+    workers: Any = {
+        "n_workers": useful_workers(n_rows),
+        "advance": reporter_for_rows(n_rows, passes=3),
+    }
     keyed, dealt, gathered = (unfinished(folder) / n for n in ("keyed", "dealt", "gathered"))
     of_rows = slices(n_rows, BATCH_ROWS)
-    keys = _read_keys(work(key_batch, ((rows, *s, by_time) for s in of_rows), keyed), n_rows)
+    to_key = ((rows, *s, by_time) for s in of_rows)
+    keys = _read_keys(work_batches(key_batch, to_key, keyed, **workers), n_rows)
     split = split_keys(keys.texts, keys.labels, train_fraction, seed, keys.times)
     del keys
     check_folds({label: n["train"] for label, n in split.counts.items()}, folds)
@@ -78,11 +75,11 @@ def split_comments(
     )
     paths = [folder / f"{name}.parquet" for name in ("train", "test", "dropped")]
     with TableWriter(paths[2], DROPPED) as dropped:
-        for batch in work(deal_batch, to_deal, dealt):
+        for batch in work_batches(deal_batch, to_deal, dealt, **workers):
             dropped.write(batch.read("dropped"))
     check_rows("comments dropped", dropped.rows, n_rows - sum(n_side))
-    pieces = ((dealt, len(of_rows), piece) for piece in range(sum(n_pieces)))
-    batches = work(gather_batch, pieces, gathered)
+    to_gather = ((dealt, len(of_rows), piece) for piece in range(sum(n_pieces)))
+    batches = work_batches(gather_batch, to_gather, gathered, **workers)
     for path, n_batches, n in zip(paths[:2], n_pieces, n_side, strict=True):
         with TableWriter(path, CLEANED) as table:
             for batch in islice(batches, n_batches):
@@ -102,7 +99,7 @@ def split_comments(
 
 
 class _Keys(NamedTuple):
-    """What stands for all comments, shape (n_rows,) each: 9 bytes a row, or 17 with times."""
+    """Keys, labels and times of all rows, shape (n_rows,) each: 9 bytes a row, or 17 with times."""
 
     texts: NDArray[np.uint64]
     labels: pd.Categorical
@@ -128,12 +125,12 @@ def find_near_duplicates(split: Split, seed: int, folder: Path) -> NearDuplicate
     texts = dict(zip(checked.tolist(), _column(test, "clean", checked), strict=True))
     groups = read_groups(train, ["clean"])
     in_training = (text for group in groups for text in group["clean"].to_pylist())
-    found = near_duplicates(in_training, texts, split.rows_test)
-    rows = np.array([[t, m] for t, m, _ in found.pairs], np.int64).reshape(-1, 2)
+    overlap = near_duplicates(in_training, texts, split.rows_test)
+    rows = np.array([[t, m] for t, m, _ in overlap.pairs], np.int64).reshape(-1, 2)
     pairs = folder / "pairs.parquet"
     pd.DataFrame(
         {
-            "similarity": [similarity for *_, similarity in found.pairs],
+            "similarity": [similarity for *_, similarity in overlap.pairs],
             "test": _column(test, "txt", rows[:, 0]),
             "train": _column(train, "txt", rows[:, 1]),
             "test_cat": _column(test, "cat", rows[:, 0]),
@@ -142,12 +139,12 @@ def find_near_duplicates(split: Split, seed: int, folder: Path) -> NearDuplicate
     ).to_parquet(pairs, index=False)
     return NearDuplicates(
         pairs=File.of(pairs),
-        checked=found.checked,
-        found=len(found.pairs),
-        share=found.share,
-        low=found.interval[0],
-        high=found.interval[1],
-        threshold=found.threshold,
+        checked=overlap.checked,
+        found=len(overlap.pairs),
+        share=overlap.share,
+        low=overlap.interval[0],
+        high=overlap.interval[1],
+        threshold=overlap.threshold,
     )
 
 

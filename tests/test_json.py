@@ -13,11 +13,6 @@ from json_texts import BAD_UTF8, FREE, INVALID, TEXTS, VALID
 from neural_classifiers.comments.strict_json import MAX_DEPTH, read_json
 
 
-def test_there_are_at_least_300_different_texts():
-    assert len({text for text, _ in TEXTS}) >= 300
-    assert len(TEXTS) == len({text for text, _ in TEXTS})
-
-
 def test_the_document_says_how_many_texts_there_are():
     document = (Path(__file__).parents[1] / "docs" / "json.md").read_text(encoding="utf-8")
     counts = [int(n) for n in re.findall(r"\| (\d+) \|", document)]

@@ -12,7 +12,7 @@ comment against, one after the other; and nothing is missed.
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,7 @@ CHECKED_ROWS = 5_000  # in that sample
 Sequence3 = tuple[str, ...]  # three words; of a text of one or two, these
 
 
-@dataclass(frozen=True)
-class Overlap:
+class Overlap(NamedTuple):
     """Test texts that nearly repeat a training text.
 
     Attributes
@@ -69,7 +68,7 @@ def near_duplicates(
     Parameters
     ----------
     train : iterable of str
-        Cleaned texts, words separated by spaces; gone through once, none is kept.
+        Cleaned texts, words separated by spaces; gone through once.
     test : mapping of int to str
         Cleaned texts to check, by their row.
     n_test : int

@@ -152,7 +152,7 @@ class Reader:
 
 
 def fields_of(row: Row) -> Fields:
-    """Fields of a row, or what came instead, whatever its file's format."""
+    """Fields of a row, or what came instead of them."""
     if row.fault:
         return Fields(row.fault)
     if row.values is not None:

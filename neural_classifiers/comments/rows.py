@@ -1,4 +1,4 @@
-"""Comments out of files: Arrow batches with a row for each row of a file, whatever it holds.
+"""Comments out of files: Arrow batches with a row for each row of a file, be it good or bad.
 
 A fault of the file (empty, cut short, a column that is nowhere) raises `CommentFileError`. A fault
 of a row never does: the row stays, with what came instead of text, and `comments.expectations`

@@ -25,7 +25,7 @@ Rows = NDArray[np.int64]  # shape (n,): positions in the input
 
 
 class Side(IntEnum):
-    """Where a row goes; those below ``TRAIN`` are dropped."""
+    """A side of the split; rows below ``TRAIN`` are dropped."""
 
     EMPTY = 0  # nothing is left of its text
     DUPLICATES = 1  # its text and label stood in an earlier row

@@ -105,7 +105,7 @@ _DECODER = json.JSONDecoder(parse_int=float, parse_constant=_refuse, object_pair
 
 
 def _depth(text: str) -> int:
-    """How deep brackets stand inside each other, those in strings left out."""
+    """Depth of the brackets inside each other, those in strings left out."""
     steps = {"[": 1, "{": 1, "]": -1, "}": -1}
     tokens = (token.group() for token in _TOKENS.finditer(text))
     return max(accumulate(steps.get(token, 0) for token in tokens))

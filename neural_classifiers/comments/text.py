@@ -114,7 +114,7 @@ class Cleaning:
 
     @property
     def is_prepared(self) -> bool:
-        """Whether something is done that looks beyond a piece of text between two spaces."""
+        """True if an option looks beyond a piece of text between two spaces."""
         local: Any = {name: getattr(self, name) for name in ("stop_words", "punctuation", "stem")}
         return self != Cleaning(**local)
 
@@ -350,7 +350,7 @@ def _bare(word: str) -> str:
 
 @cache
 def english_stop_words() -> frozenset[str]:
-    """NLTK's 198 English stop words, lower case; provenance in the README beside the list."""
+    """NLTK's 198 English stop words, lower case; provenance in `stop_words_english.README.md`."""
     listed = files("neural_classifiers.comments").joinpath("stop_words_english.txt")
     return frozenset(listed.read_text(encoding="utf-8").split())
 
@@ -381,8 +381,8 @@ class _Translation(dict[int, int | str | None]):
     To list all punctuation marks of Unicode takes 0.1 s, too long for a single text.
     """
 
-    def __init__(self, punctuation: str | None, kept: str = "") -> None:
-        super().__init__({ord(character): "'" for character in kept})
+    def __init__(self, punctuation: str | None, apostrophes: str = "") -> None:
+        super().__init__({ord(character): "'" for character in apostrophes})
         self._punctuation = punctuation
 
     def __missing__(self, character: int) -> int | str | None:
@@ -394,7 +394,7 @@ class _Translation(dict[int, int | str | None]):
 @cache
 def _punctuation_to_spaces() -> _Translation:
     """Every punctuation mark mapped to a space, the apostrophe's two forms to "'"."""
-    return _Translation(" ", kept="'’")
+    return _Translation(" ", apostrophes="'’")
 
 
 @cache

@@ -29,7 +29,7 @@ ROWS_WORTH_A_WORKER = 60_000  # below, starting a worker takes longer than the w
 
 @dataclass(frozen=True)
 class Result:
-    """What work on a batch gives.
+    """The result of work on a batch.
 
     Attributes
     ----------
@@ -166,7 +166,7 @@ def _work(
 
 
 def _is_finished(unfinished: Path, number: int) -> bool:
-    """Whether an earlier process left the result of a batch, whole."""
+    """True if an earlier process left the whole result of a batch."""
     try:
         return all(
             digest_of(_path(unfinished, number, f"{name}.arrow")) == digest
