@@ -27,7 +27,10 @@ _DIRT = ["&amp;", "https://example.org/x", "[a link](https://example.org)", "don
 
 
 def dirty_lines(n: int, faults: Mapping[str, float] = FAULTS) -> Iterator[bytes]:
-    """Lines of a JSON Lines file, with their ends; `faults` is the share of lines with each."""
+    """Lines of a JSON Lines file, with their ends; `faults` is the share of lines with each.
+
+    Beside those of `FAULTS` there are "stop words", of which cleaning leaves nothing.
+    """
     rng = np.random.default_rng(34)
     names, shares = [*faults, ""], [*faults.values(), 1 - sum(faults.values())]
     sound: list[bytes] = []
@@ -39,6 +42,8 @@ def dirty_lines(n: int, faults: Mapping[str, float] = FAULTS) -> Iterator[bytes]
             text = "[removed]"
         elif fault == "null text":
             text = None
+        elif fault == "stop words":
+            text = "It was not the same."
         elif fault == "unknown category":
             category = f"slip_{number % 7}"
         elif fault == "lone surrogate":

@@ -89,7 +89,8 @@ def test_one_file_damaged_in_ways_we_know_names_exactly_these_rows(home):
 def dirty(home):
     """A file of 3,000 dirty comments in JSON Lines."""
     path = home / "dirty.jsonl"
-    path.write_bytes(b"".join(dirty_lines(3000, faults={"removed": 0.02, "duplicate": 0.05})))
+    faults = {"removed": 0.02, "duplicate": 0.05, "stop words": 0.003}
+    path.write_bytes(b"".join(dirty_lines(3000, faults)))
     return path
 
 
