@@ -19,8 +19,8 @@ from neural_classifiers.engine import history, run_files
 from neural_classifiers.operation import cli
 from neural_classifiers.serving import registry
 from neural_classifiers.serving.predict import read_images
+from tasks.downloads import to_idx
 from tasks.promote import promote as promote_model
-from tasks.sources import to_idx
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -170,7 +170,7 @@ _idle_lock = threading.Lock()  # of both lists
 
 @contextlib.contextmanager
 def _cores_taken(n: int) -> Iterator[None]:
-    global _free_cores
+    global _free_cores  # noqa: PLW0603 (machinery: decides no result)
     with _cores_changed:
         _cores_changed.wait_for(lambda: _free_cores >= n)
         _free_cores -= n
