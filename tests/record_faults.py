@@ -25,7 +25,7 @@ from unittest import mock
 
 from neural_classifiers.engine import records
 from neural_classifiers.engine.folder_store import FolderStore
-from neural_classifiers.engine.records import File, Key, Reference, digest_of, folder_of
+from neural_classifiers.engine.records import File, Key, Reference, digest_of, record_folder
 
 KILLS = ("kill before", "kill after", "kill halfway")
 FAULTS = {
@@ -250,7 +250,7 @@ def _recall(text: str = "words", refresh: bool = False) -> Callable[[Path], Any]
         outcome = records.recall(
             home / CACHE, KEY, Made, work, lambda: {"seconds": 1.5}, refresh=refresh
         )
-        folder = folder_of(home / CACHE, KEY)
+        folder = record_folder(home / CACHE, KEY)
         return outcome.result.model_dump(mode="json", context={"folder": folder})
 
     return act
@@ -259,7 +259,7 @@ def _recall(text: str = "words", refresh: bool = False) -> Callable[[Path], Any]
 def _damage(file: str) -> Callable[[Path], object]:
     def prepare(home: Path) -> None:
         _recall()(home)
-        path = folder_of(home / CACHE, KEY) / file
+        path = record_folder(home / CACHE, KEY) / file
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
@@ -375,7 +375,7 @@ class _Trial:
     def _whole_or_absent(self) -> None:
         """Look at what is visible after a death or a fault: no half record, no lock held."""
         cache = self.home / CACHE
-        record = folder_of(cache, KEY)
+        record = record_folder(cache, KEY)
         faults = records.faults_of(record) if record.exists() else None
         if faults and "damaged" not in self.scenario.name:
             self._diverged(f"a record that is not whole: {faults}")
