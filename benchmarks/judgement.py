@@ -116,7 +116,7 @@ def judge(
     """Search, or take what a search chose; predict the test rows once."""
     from neural_classifiers.comments.models.pipelines import in_names
     from neural_classifiers.judgement import calibration
-    from neural_classifiers.search.fits import fit_share
+    from neural_classifiers.search.fits import fit
     from neural_classifiers.search.plan import plan_search
     from neural_classifiers.search.results import collect, held_out_answers
 
@@ -131,7 +131,7 @@ def judge(
         told = {key: fixed[key] for key in ("candidate", "temperature", "shift")}
     else:
         store: dict[str, bytes] = {}
-        fit_share(plan, store)
+        fit(plan, store)
         results = collect(plan, store)
         told = {"candidate": results.best_index_, "temperature": None, "shift": None}
         if is_shifted:

@@ -135,29 +135,27 @@ def searched(
     cv: Any = None,
     refit: bool = True,
     n_jobs: int = -1,
-    workers: str = "processes",
 ) -> dict[str, Any]:
     """Scores and winner of a grid, by us or by `GridSearchCV`."""
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
-    from neural_classifiers.search import parallel
-    from neural_classifiers.search.plan import plan_search, refit
-    from neural_classifiers.search.results import collect
+    from neural_classifiers.search import results
+    from neural_classifiers.search.executors import local_processes
+    from neural_classifiers.search.fits import fit
+    from neural_classifiers.search.plan import plan_search
 
     last = pipeline.steps[-1][0]
     cv = StratifiedKFold(5) if cv is None else cv
     if side == "ours":
-        scoring = "accuracy" if refit else ["accuracy"]
-        plan = plan_search(
-            pipeline, grid, *data.values(), namespace="", cv=cv, scoring=scoring, refit=refit
-        )
+        plan = plan_search(pipeline, grid, *data.values(), namespace="", cv=cv, scoring="accuracy")
         store: dict[str, bytes] = {}
-        share = parallel.fit(plan, store, workers=workers)
-        results = collect(plan, store)
+        with local_processes() as executor:
+            counts = fit(plan, store, executor)
+        collected = results.collect(plan, store)
         if refit:
-            refit(plan, results)
-        table, best = results.cv_results_, results.best_params_
-        done = {"fits": share.executed, "trainings": share.trainings}
+            results.refit(plan, collected)
+        table, best = collected.cv_results_, collected.best_params_ if refit else None
+        done = {"fits": counts.executed, "trainings": counts.trainings}
     else:
         full = {f"{last}__{name}": values for name, values in grid.items()}
         peer = GridSearchCV(
@@ -170,7 +168,7 @@ def searched(
     splits = [
         table[name].tolist()
         for name in table
-        if name.startswith("split") and name.endswith(("_score", "_accuracy"))
+        if name.startswith("split") and name.endswith("_score")
     ]
     return {"scores": splits, "best": best, **done}
 
@@ -192,21 +190,25 @@ def killed(data: dict[str, Any], side: str, folder: str) -> dict[str, Any]:
     from sklearn.pipeline import Pipeline
 
     from neural_classifiers.engine.folder_store import FolderStore
-    from neural_classifiers.search import parallel
+    from neural_classifiers.search.executors import local_processes
+    from neural_classifiers.search.fits import fit
     from neural_classifiers.search.plan import plan_search
 
     network = Noted((6, 2), random_state=SEED)
     pipeline = Pipeline([("tfidf", TfidfVectorizer()), ("mlp", network)])
     grid = {"activation": ["identity", "tanh"], "solver": ["lbfgs", "adam"], "alpha": [1e-4, 1e-5]}
     plan = plan_search(pipeline, grid, *data.values(), namespace="")
-    return {"fits": parallel.fit(plan, FolderStore(Path(folder))).executed, "of": plan.n_fits}
+    with local_processes() as executor:
+        counts = fit(plan, FolderStore(Path(folder)), executor)
+    return {"fits": counts.executed, "of": plan.n_fits}
 
 
 def grown(data: dict[str, Any], side: str) -> dict[str, Any]:
     """Fits executed by the notebook's grid, by one alpha more, and by another scoring."""
     from neural_classifiers.comments.models.grids import SCIKIT_GRID
     from neural_classifiers.comments.models.pipelines import scikit_pipeline
-    from neural_classifiers.search import parallel
+    from neural_classifiers.search.executors import local_processes
+    from neural_classifiers.search.fits import fit
     from neural_classifiers.search.plan import plan_search
     from neural_classifiers.search.results import collect
 
@@ -222,10 +224,11 @@ def grown(data: dict[str, Any], side: str) -> dict[str, Any]:
     ):
         plan = plan_search(pipeline, grid, *data.values(), namespace="", scoring=scoring)
         started = time.perf_counter()
-        share = parallel.fit(plan, store)
+        with local_processes() as executor:
+            counts = fit(plan, store, executor)
         collect(plan, store)
         told[name] = {
-            "fits": share.executed,
+            "fits": counts.executed,
             "of": len(plan.candidates) * len(plan.folds),
             "seconds": time.perf_counter() - started,
         }
@@ -241,7 +244,8 @@ def dask(data: dict[str, Any], side: str, n_workers: int) -> dict[str, Any]:
     from sklearn.dummy import DummyClassifier
 
     from neural_classifiers.comments.models.pipelines import scikit_pipeline
-    from neural_classifiers.search import parallel
+    from neural_classifiers.search.executors import dask_workers
+    from neural_classifiers.search.fits import fit
     from neural_classifiers.search.plan import plan_search
 
     local = {
@@ -250,22 +254,25 @@ def dask(data: dict[str, Any], side: str, n_workers: int) -> dict[str, Any]:
         "memory_limit": 0,
         "dashboard_address": None,
     }
-    with LocalCluster(n_workers=n_workers, protocol="tcp", **local) as cluster:
+    with (
+        LocalCluster(n_workers=n_workers, protocol="tcp", **local) as cluster,
+        dask_workers(cluster.scheduler_address) as (executor, _),
+    ):
         warm = plan_search(
             scikit_pipeline(SEED), {"max_iter": [1, 2]}, *data.values(), namespace=""
         )
-        parallel.fit(warm, {}, workers=cluster.scheduler_address)
+        fit(warm, {}, executor, n_workers=n_workers)
         plan = plan_search(scikit_pipeline(SEED), DASK_GRID, *data.values(), namespace="")
         started = time.perf_counter()
-        parallel.fit(plan, {}, workers=cluster.scheduler_address)
+        fit(plan, {}, executor, n_workers=n_workers)
         seconds = time.perf_counter() - started
         nothing = {"constant": data["y"][:1] * 1, "random_state": list(range(200))}
         empty = plan_search(
             DummyClassifier(strategy="constant"), nothing, data["X"], data["y"], namespace=""
         )
         started = time.perf_counter()
-        share = parallel.fit(empty, {}, workers=cluster.scheduler_address)
-        overhead = (time.perf_counter() - started) / share.executed
+        counts = fit(empty, {}, executor, n_workers=n_workers)
+        overhead = (time.perf_counter() - started) / counts.executed
     return {"seconds": seconds, "overhead_ms": overhead * 1000}
 
 

@@ -28,6 +28,8 @@ class Settings(BaseSettings):
         Longest that a step may compute in its worker process, in seconds: two hours.
     run_limit_s : float
         Longest that a run may take in all, in seconds: twelve hours.
+    dask : str or None
+        Address of a Dask scheduler, ``tcp://host:8786``, whose workers make the fits of a search.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", env_ignore_empty=True)
@@ -37,6 +39,7 @@ class Settings(BaseSettings):
     webhook: HttpUrl | None = None
     step_limit_s: Annotated[float, Field(gt=0)] = 2 * 3600
     run_limit_s: Annotated[float, Field(gt=0)] = 12 * 3600
+    dask: str | None = None
 
     @field_validator("auth")
     @classmethod
@@ -44,6 +47,15 @@ class Settings(BaseSettings):
         if auth and not all(auth.get_secret_value().partition(":")):
             raise ValueError("expected user:password")
         return auth
+
+    @field_validator("dask")
+    @classmethod
+    def _an_address(cls, dask: str | None) -> str | None:
+        if dask and "://" not in dask:
+            raise ValueError(
+                f"expected the address of a Dask scheduler such as tcp://host:8786, got {dask!r}"
+            )
+        return dask
 
 
 class SettingsError(ValueError):
