@@ -165,8 +165,7 @@ def choose_model(
 
     if method == "halving":
         plan, store = _plan_and_store(step, search)
-        halved = halve(plan, store, seed=search.seed, fit=_fit)
-        return _write_model(search, halved.plan, halved.results, folder)
+        return _write_model(search, *halve(plan, store, seed=search.seed, fit=_fit), folder)
     plan = search.plan()
     return _write_model(search, plan, collect(plan, _read_fits(plan, fits)), folder)
 

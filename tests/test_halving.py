@@ -51,23 +51,21 @@ def test_every_round_is_that_of_scikit_learn(options):
     factor = options.get("factor", 3)
     plan = planned(**{name: value for name, value in options.items() if name != "factor"})
 
-    ours = halve(plan, {}, factor=factor, seed=7)
+    whole, ours = halve(plan, {}, factor=factor, seed=7)
 
     peer = HalvingGridSearchCV(tree(), GRID, random_state=7, return_train_score=False, **options)
     peer.fit(X, Y)
-    assert [r.n_candidates for r in ours.rounds] == peer.n_candidates_
-    assert [r.n_rows for r in ours.rounds] == peer.n_resources_
-    table = ours.results.cv_results_
+    table = ours.cv_results_
     assert [name for name in table if name not in ("shared_with", "error")] == list(
         peer.cv_results_
     )
     for name, expected in peer.cv_results_.items():
         if not name.endswith("_time"):
             assert np.array_equal(np.asarray(table[name]), np.asarray(expected)), name
-    assert ours.results.best_index_ == peer.best_index_
-    assert ours.results.best_params_ == peer.best_params_
-    assert ours.results.best_score_ == peer.best_score_
-    best = refit(ours.plan, ours.results)
+    assert ours.best_index_ == peer.best_index_
+    assert ours.best_params_ == peer.best_params_
+    assert ours.best_score_ == peer.best_score_
+    best = refit(whole, ours)
     assert np.array_equal(best.predict_proba(X), peer.predict_proba(X))
 
 
@@ -76,28 +74,29 @@ def test_a_regressor_behind_a_transformer_is_halved_too():
     grid = {"ridge__alpha": [0.1, 1.0, 10.0, 100.0]}
     target = X @ np.arange(8.0)
 
-    ours = halve(planned(pipeline, grid, target), {})
+    _, ours = halve(planned(pipeline, grid, target), {})
 
     peer = HalvingGridSearchCV(pipeline, grid, random_state=0).fit(X, target)
-    assert ours.results.best_params_ == peer.best_params_
-    assert ours.results.best_score_ == peer.best_score_
+    assert ours.best_params_ == peer.best_params_
+    assert ours.best_score_ == peer.best_score_
 
 
 def test_a_second_halving_makes_no_fit():
     store: dict[str, bytes] = {}
     halve(planned(), store)
+    counts = []
 
-    again = halve(planned(), store)
+    halve(planned(), store, fit=lambda plan, store: counts.append(fit(plan, store)))
 
-    assert sum(r.counts.executed for r in again.rounds) == 0
+    assert [one.executed for one in counts] == [0, 0, 0]  # 12 candidates, 4, 2
 
 
 def test_rounds_may_be_made_by_several_workers():
     with ThreadPoolExecutor(2) as executor:
-        ours = halve(planned(), {}, fit=functools.partial(fit, executor=executor))
+        _, ours = halve(planned(), {}, fit=functools.partial(fit, executor=executor))
 
-    alone = halve(planned(), {})
-    assert ours.results.best_params_ == alone.results.best_params_
+    _, alone = halve(planned(), {})
+    assert ours.best_params_ == alone.best_params_
 
 
 def test_what_cannot_be_halved_is_an_error_before_the_first_fit():

@@ -28,7 +28,7 @@ class RankedCandidate(Values):
 def rank_candidates(
     cv_results: Mapping[str, Sequence[Any]], limit: int | None = None
 ) -> tuple[RankedCandidate, ...]:
-    """List the candidates of a grid search, best first.
+    """Candidates of a grid search, best first.
 
     Parameters
     ----------
@@ -93,5 +93,5 @@ def _short_names(columns: Sequence[str]) -> dict[str, str]:
 
 
 def _plain(value: Any) -> Any:
-    """Take a value out of NumPy, so that it can be shown and written as JSON."""
+    """A value outside NumPy, as it can be shown and written as JSON."""
     return value.item() if isinstance(value, np.generic) else value

@@ -10,11 +10,11 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from multiprocessing.connection import wait
-from typing import Any, NamedTuple
+from typing import Any
 
 from neural_classifiers.search.fits import WorkersLostError
 
-__all__ = ["DaskWorkers", "dask_workers", "local_processes"]
+__all__ = ["dask_workers", "local_processes"]
 
 
 def local_processes(n_workers: int | None = None) -> ProcessPoolExecutor:
@@ -38,16 +38,9 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-class DaskWorkers(NamedTuple):
-    """The workers of a cluster: their executor, and how many there are now."""
-
-    executor: Executor
-    n_workers: int
-
-
 @contextlib.contextmanager
-def dask_workers(address: str, timeout_s: float = 30) -> Iterator[DaskWorkers]:
-    """Connect to the workers of a Dask cluster, which makes a training again if its worker dies.
+def dask_workers(address: str, timeout_s: float = 30) -> Iterator[tuple[Executor, int]]:
+    """Executor of a Dask cluster, and the number of its workers; one that dies costs a training.
 
     Parameters
     ----------
@@ -92,7 +85,7 @@ def dask_workers(address: str, timeout_s: float = 30) -> Iterator[DaskWorkers]:
                 f"worker --nthreads 1 --memory-limit 0), got threads {several}, spilling {spilling}"
             )
         try:
-            yield DaskWorkers(client.get_executor(pure=False), len(n_threads))
+            yield client.get_executor(pure=False), len(n_threads)
         except KilledWorker as error:
             raise WorkersLostError(
                 f"{error} What was finished before is in the store: search again for the others"

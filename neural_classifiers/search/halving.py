@@ -8,7 +8,7 @@ judges most of them on little.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,35 +24,7 @@ from neural_classifiers.search.results import (
     parameter_columns,
 )
 
-__all__ = ["Halving", "Round", "halve"]
-
-
-@dataclass(frozen=True)
-class Round:
-    """One round: the rows and candidates that it had, and what it took."""
-
-    n_rows: int
-    n_candidates: int
-    counts: FitCounts
-
-
-@dataclass(frozen=True)
-class Halving:
-    """A search by successive halving.
-
-    Attributes
-    ----------
-    plan : SearchPlan
-        The candidates of all rounds, for `results.refit`; its folds are whole.
-    results : SearchResults
-        As `HalvingGridSearchCV` gives them (``return_train_score=False``), with columns
-        ``iter`` and ``n_resources``; the best of the last round is the best.
-    rounds : tuple of Round
-    """
-
-    plan: SearchPlan
-    results: SearchResults
-    rounds: tuple[Round, ...]
+__all__ = ["halve"]
 
 
 def halve(
@@ -62,7 +34,7 @@ def halve(
     factor: float = 3,
     seed: int = 0,
     fit: Callable[[SearchPlan, Store], FitCounts] = fit,
-) -> Halving:
+) -> tuple[SearchPlan, SearchResults]:
     """Search the candidates of a plan by successive halving.
 
     Parameters
@@ -76,6 +48,14 @@ def halve(
         Draws the rows of each round; ``random_state`` of `HalvingGridSearchCV`.
     fit : callable
         Makes the fits of a round, e.g. `fits.fit` with its executor chosen.
+
+    Returns
+    -------
+    plan : SearchPlan
+        The candidates of all rounds, for `results.refit`; its folds are whole.
+    results : SearchResults
+        As `HalvingGridSearchCV` gives them (``return_train_score=False``), with columns
+        ``iter`` and ``n_resources``; the best of the last round is the best.
 
     Raises
     ------
@@ -93,7 +73,7 @@ def halve(
     n_possible = 1 + math.floor(math.log(most // least, factor))
 
     candidates = list(plan.candidates)
-    plans, tables, rounds = [], [], []
+    plans, tables, rows = [], [], []
     for number in range(min(n_possible, n_needed)):
         n_rows = min(int(factor**number * least), most)
         round_plan = plan_search(
@@ -106,14 +86,15 @@ def halve(
             scoring=plan.scorer,
         )
         round_plan = replace(round_plan, candidates=tuple(candidates))  # their names in our order
-        rounds.append(Round(n_rows, len(candidates), fit(round_plan, store)))
+        fit(round_plan, store)
         table = collect(round_plan, store)
         plans.append(round_plan)
         tables.append(table)
+        rows.append(n_rows)
         order = np.argsort(means := table.cv_results_["mean_test_score"])
         order = np.roll(order, np.count_nonzero(np.isnan(means)))  # nan is worst, not best
         candidates = [candidates[i] for i in order[-math.ceil(len(candidates) / factor) :]]
-    return Halving(_together(plan, plans), _all_rounds(tables, rounds), tuple(rounds))
+    return _together(plan, plans), _all_rounds(tables, rows)
 
 
 def _drawn(fold: tuple[np.ndarray, np.ndarray], fraction: float, seed: int) -> tuple[Any, Any]:
@@ -140,13 +121,14 @@ def _together(base: SearchPlan, plans: Sequence[SearchPlan]) -> SearchPlan:
     )
 
 
-def _all_rounds(tables: Sequence[SearchResults], rounds: Sequence[Round]) -> SearchResults:
+def _all_rounds(tables: Sequence[SearchResults], rows: Sequence[int]) -> SearchResults:
     """The tables of all rounds as one, ranked together; the best of the last is the best."""
-    starts = np.cumsum([0] + [r.n_candidates for r in rounds])
+    n_candidates = [len(table.cv_results_["params"]) for table in tables]
+    starts = np.cumsum([0, *n_candidates])
     params = [each for table in tables for each in table.cv_results_["params"]]
     results: dict[str, Any] = {
-        "iter": [number for number, r in enumerate(rounds) for _ in range(r.n_candidates)],
-        "n_resources": [r.n_rows for r in rounds for _ in range(r.n_candidates)],
+        "iter": np.repeat(range(len(tables)), n_candidates).tolist(),
+        "n_resources": np.repeat(rows, n_candidates).tolist(),
     }
     for name in tables[0].cv_results_:
         columns = [table.cv_results_[name] for table in tables]

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HIDDEN_SIZES", "build_comment_mlp"]
 
-# --- comments -----------------------------------------------------------------------------
-
 HIDDEN_SIZES = (250, 100)  # notebook, Part 2: units of the two hidden layers
 
 
