@@ -8,14 +8,12 @@ import hashlib
 import io
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags, get_tags
-
-__all__ = ["FitAnswer", "answer_of", "decode", "encode", "score", "with_times", "without_times"]
 
 METHODS = ("predict", "predict_proba", "decision_function")
 _MIXINS = {"classifier": ClassifierMixin, "regressor": RegressorMixin}
@@ -61,7 +59,7 @@ def answer_of(fitted: Any, X: Any, fit_seconds: float = 0.0) -> FitAnswer:
 
 
 def encode(answer: FitAnswer) -> bytes:
-    """Write an answer as a compressed .npz archive and, behind it, the archive's SHA-256.
+    """Write an answer as a compressed .npz archive, its seconds, and the SHA-256 of both.
 
     The archive's own checksums do not cover its directory: a flipped byte there can lose
     an array without a word. `numpy.load` reads the bytes as they are.
@@ -71,24 +69,22 @@ def encode(answer: FitAnswer) -> bytes:
     ValueError
         If an answer consists of Python objects, which only pickle could store.
     """
-    arrays = dict(answer.by_method)
-    arrays["seconds"] = np.array([answer.fit_seconds, answer.score_seconds])
-    arrays["error"] = np.array(answer.error)
+    arrays = answer.by_method | {"error": np.array(answer.error)}
     if answer.classes is not None:
         arrays["classes"] = np.asarray(answer.classes)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    archive = buffer.getvalue()
-    return archive + hashlib.sha256(archive).digest()
+    return with_times(buffer.getvalue(), [answer.fit_seconds, answer.score_seconds])
 
 
 def decode(content: bytes | None) -> FitAnswer | None:
     """Read what `encode` wrote; None for no bytes or damaged ones."""
-    if content is None or hashlib.sha256(content[:-32]).digest() != content[-32:]:
+    try:
+        timeless, (fit_seconds, score_seconds) = without_times(content or b"")
+    except ValueError:
         return None
-    with np.load(io.BytesIO(content[:-32]), allow_pickle=False) as archive:
+    with np.load(io.BytesIO(timeless), allow_pickle=False) as archive:
         arrays: Mapping[str, np.ndarray] = {name: archive[name] for name in archive.files}
-    fit_seconds, score_seconds = arrays["seconds"].tolist()
     return FitAnswer(
         by_method={method: arrays[method] for method in METHODS if method in arrays},
         classes=arrays.get("classes"),
@@ -98,24 +94,24 @@ def decode(content: bytes | None) -> FitAnswer | None:
     )
 
 
-def without_times(content: bytes) -> tuple[bytes, list[float]]:
-    """An encoded answer that is the same for every equal fit, and its seconds (fit, score)."""
-    answer = _whole(content)
-    timeless = replace(answer, fit_seconds=0.0, score_seconds=0.0)
-    return encode(timeless), [answer.fit_seconds, answer.score_seconds]
-
-
-def with_times(content: bytes, seconds: Sequence[float]) -> bytes:
+def with_times(timeless: bytes, seconds: Sequence[float]) -> bytes:
     """The encoded answer as it was before `without_times`."""
-    fit_seconds, score_seconds = seconds
-    return encode(replace(_whole(content), fit_seconds=fit_seconds, score_seconds=score_seconds))
+    body = timeless + np.array(seconds, "<f8").tobytes()
+    return body + hashlib.sha256(body).digest()
 
 
-def _whole(content: bytes) -> FitAnswer:
-    answer = decode(content)
-    if answer is None:
+def without_times(content: bytes) -> tuple[bytes, list[float]]:
+    """The part of an encoded answer that is the same for every equal fit, and its seconds.
+
+    Raises
+    ------
+    ValueError
+        If the content is damaged.
+    """
+    body, checksum = content[:-32], content[-32:]
+    if hashlib.sha256(body).digest() != checksum:
         raise ValueError(f"expected an encoded answer, got {len(content)} bytes that are none")
-    return answer
+    return body[:-16], np.frombuffer(body[-16:], "<f8").tolist()  # fit, score
 
 
 def score(

@@ -15,8 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["WITHOUT_EFFECT", "Idle", "describe", "digest"]
-
 
 class Idle(NamedTuple):
     """A parameter that acts only beside certain values of others.

@@ -7,14 +7,13 @@ import contextlib
 import multiprocessing
 import os
 import threading
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from multiprocessing.connection import wait
 from typing import Any
 
 from neural_classifiers.search.fits import WorkersLostError
-
-__all__ = ["dask_workers", "local_processes"]
 
 
 def local_processes(n_workers: int | None = None) -> ProcessPoolExecutor:
@@ -68,7 +67,8 @@ def dask_workers(address: str, timeout_s: float = 30) -> Iterator[tuple[Executor
         raise ConnectionError(
             f"expected a Dask scheduler at {address}, got no answer in {timeout_s:g} s: {error}"
         ) from error
-    with client:
+    with client, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sending large graph")  # features, with each training
         try:
             client.wait_for_workers(1, timeout=timeout_s)
         except TimeoutError as error:

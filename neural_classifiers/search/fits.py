@@ -42,8 +42,6 @@ from neural_classifiers.search.training import (
     run_training,
 )
 
-__all__ = ["FinishedFit", "FitCounts", "WorkersLostError", "fit"]
-
 
 @dataclass(frozen=True)
 class FitCounts:

@@ -24,8 +24,6 @@ from neural_classifiers.search.results import (
     parameter_columns,
 )
 
-__all__ = ["halve"]
-
 
 def halve(
     plan: SearchPlan,

@@ -33,15 +33,6 @@ from sklearn.pipeline import Pipeline
 
 from neural_classifiers.search.equivalence import describe, digest
 
-__all__ = [
-    "SearchPlan",
-    "Store",
-    "last_step",
-    "plan_search",
-    "select_rows",
-    "transformers_identity",
-]
-
 Store = MutableMapping[str, bytes]
 
 

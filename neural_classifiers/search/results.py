@@ -15,15 +15,6 @@ from scipy.stats import rankdata
 from neural_classifiers.search.answers import FitAnswer, decode, score
 from neural_classifiers.search.plan import SearchPlan
 
-__all__ = [
-    "SearchResults",
-    "add_scores",
-    "collect",
-    "held_out_answers",
-    "parameter_columns",
-    "refit",
-]
-
 
 @dataclass(frozen=True)
 class SearchResults:

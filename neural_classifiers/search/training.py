@@ -15,8 +15,6 @@ from threadpoolctl import threadpool_limits
 
 from neural_classifiers.search.answers import FitAnswer, answer_of, encode
 
-__all__ = ["Features", "Training", "failure", "run_limited", "run_training"]
-
 
 class Features(NamedTuple):
     """Input of the last step of the estimators, of one fold."""

@@ -15,8 +15,6 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 
-__all__ = ["BalancedMLPClassifier", "class_weights", "split_validation"]
-
 VALIDATION_FRACTION = 0.1  # of the training rows
 BATCH = 64
 EPOCHS_MAX, PATIENCE = 60, 3  # epochs in all, and without a smaller validation loss

@@ -38,16 +38,6 @@ from neural_classifiers.comments.models.balanced import (
 )
 from neural_classifiers.comments.models.networks import HIDDEN_SIZES, build_comment_mlp
 
-__all__ = [
-    "BalancedKerasClassifier",
-    "KerasClassifier",
-    "architecture",
-    "balanced_classifier",
-    "comment_classifier",
-    "rebuild",
-    "weights",
-]
-
 DENSE_BYTES_MAX = 2**28  # larger inputs stay sparse: slower, same bits, far less memory
 PREDICT_ROWS = 1024  # rows per prediction batch, whatever the batch size of the training
 

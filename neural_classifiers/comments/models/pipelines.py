@@ -17,17 +17,6 @@ from sklearn.svm import LinearSVC
 
 from neural_classifiers.comments.models.selection import SelectByRows
 
-__all__ = [
-    "constant_pipeline",
-    "improved_keras_pipeline",
-    "improved_scikit_pipeline",
-    "in_names",
-    "keras_pipeline",
-    "linear_grid",
-    "linear_pipeline",
-    "scikit_pipeline",
-]
-
 
 def scikit_pipeline(seed: int) -> Pipeline:
     """TF-IDF and scikit-learn's network, 6 and 2 hidden units (notebook, Part 1)."""

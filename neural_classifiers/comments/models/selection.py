@@ -13,8 +13,6 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.feature_selection import SelectKBest, chi2
 from sklearn.utils import Tags
 
-__all__ = ["SelectByRows"]
-
 
 class SelectByRows(TransformerMixin, BaseEstimator):
     """The features that tell classes apart best (chi-squared), as many as rows, within bounds.
