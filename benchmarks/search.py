@@ -55,9 +55,13 @@ def training_posts(path: Path, n: int) -> Data:
 
 def fit(plan: Any, store: MutableMapping[str, bytes], dask: str | None = None) -> Any:
     """Make the fits of a search by processes of this machine, or by a Dask cluster."""
-    from neural_classifiers.search import parallel
+    from neural_classifiers.search import executors, fits
 
-    return parallel.fit(plan, store, workers=dask or "processes")
+    if dask is None:
+        with executors.local_processes() as processes:
+            return fits.fit(plan, store, processes)
+    with executors.dask_workers(dask) as (workers, n_workers):
+        return fits.fit(plan, store, workers, n_workers=n_workers)
 
 
 # --- what is measured: each runs in a process of its own --------------------------------------
@@ -124,8 +128,8 @@ def searched(
     """Scores of all folds and winner of a grid, by us or by `GridSearchCV`."""
     from sklearn.model_selection import GridSearchCV
 
-    from neural_classifiers.search.plan import plan_search, refit
-    from neural_classifiers.search.results import collect
+    from neural_classifiers.search.plan import plan_search
+    from neural_classifiers.search.results import collect, refit
 
     if side == "ours":
         scoring = "accuracy" if refits else ["accuracy"]

@@ -1,4 +1,4 @@
-"""Fitted models on disk: written by the search that chose them, read by whoever predicts.
+"""Fitted models and their grids on disk: written by the search that chose, read by who predicts.
 
 A scikit-learn model is one skops file. A Keras model is its vectoriser as skops, its weights as
 ``.npz``, and the numbers from which our own code builds the network again. Digests are checked
@@ -6,9 +6,11 @@ before anything is read; no file decides what code runs.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from neural_classifiers.arrays.weights import weights_digest, weights_to_bytes
@@ -17,6 +19,9 @@ from tasks.references import Model
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
+
+    from neural_classifiers.search.plan import SearchPlan
+    from neural_classifiers.search.results import SearchResults
 
 
 def save_pipeline(
@@ -69,6 +74,40 @@ def load_pipeline(model: Model) -> "Pipeline":
 def _write(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     return path
+
+
+def write_grid(
+    folder: Path, plan: "SearchPlan", results: "SearchResults"
+) -> tuple[File, dict[str, File]]:
+    """Write every candidate of a search as a table, its measured times apart, and its figures."""
+    from neural_classifiers.report.plots import plot_grid, plot_grid_effects
+
+    columns = _columns({**results.cv_results_, "fitted_as": list(plan.same_as)})
+    table = pd.DataFrame(columns)
+    is_time = table.columns.str.endswith("_time")
+    table.loc[:, ~is_time].to_parquet(folder / "grid.parquet", index=False)
+    table.loc[:, is_time].to_parquet(folder / "timing.grid.parquet", index=False)
+    plots = {"grid": plot_grid, "effects": plot_grid_effects} if len(plan.candidates) > 1 else {}
+    figures = {
+        name: File.of(_write(folder / f"{name}.png", plot(columns))) for name, plot in plots.items()
+    }
+    return File.of(folder / "grid.parquet"), figures
+
+
+def _columns(cv_results: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of ``cv_results_`` as Parquet can hold them: None where there is no parameter."""
+    from neural_classifiers.comments.models.pipelines import in_names
+
+    columns: dict[str, Any] = {
+        name: [None if value is np.ma.masked else in_names(value) for value in values]
+        for name, values in cv_results.items()
+        if name != "params"
+    }
+    columns["params"] = [
+        json.dumps({name: in_names(value) for name, value in params.items()})
+        for params in cv_results["params"]
+    ]
+    return columns
 
 
 def read_grid(model: Model) -> pd.DataFrame:

@@ -12,13 +12,18 @@ from neural_classifiers.engine import progress
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.step import body_of, key_of
 from neural_classifiers.operation import cli
-from tasks.baselines import fit_constant, search_linear
 from tasks.explain import examine_training
 from tasks.model_files import load_pipeline
 from tasks.references import SearchSample, Split
 from tasks.sample import draw_sample
-from tasks.search_keras import search_keras_improved
-from tasks.search_scikit import fit_scikit, search_scikit, search_scikit_improved
+from tasks.search_models import (
+    fit_constant,
+    fit_scikit,
+    search_keras_improved,
+    search_linear,
+    search_scikit,
+    search_scikit_improved,
+)
 
 WORDS = {"games": "boss level quest loot", "sports": "goal match coach season"}
 GRID = {"solver": ["lbfgs"], "alpha": [1e-4, 1e-1], "activation": ["tanh", "relu"]}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from neural_classifiers.judgement.scores import wilson_interval
-from neural_classifiers.search.answers import Outcome
+from neural_classifiers.search.answers import FitAnswer
 
 __all__ = [
     "Calibrated",
@@ -239,21 +239,21 @@ def calibrate(
 
 
 def held_out_logits(
-    outcomes: list[tuple[NDArray[np.intp], Outcome]], classes: NDArray[Any], n_rows: int
+    answers: Sequence[tuple[NDArray[np.intp], FitAnswer]], classes: NDArray[Any], n_rows: int
 ) -> NDArray[np.float64]:
     """What a search's candidate answered on the rows of each fold held out, in the rows' order.
 
     Parameters
     ----------
-    outcomes : list of (rows held out, Outcome)
+    answers : sequence of (rows held out, FitAnswer)
     classes : ndarray
         All classes, in the order wanted.
     n_rows : int
         Of the training set; rows that no fold held out stay nan.
     """
     logits = np.full((n_rows, len(classes)), np.nan)
-    for rows, outcome in outcomes:
-        assert outcome.classes is not None
-        columns = np.searchsorted(classes, outcome.classes)
-        logits[np.ix_(rows, columns)] = logits_of(outcome.answers)
+    for rows, answer in answers:
+        assert answer.classes is not None
+        columns = np.searchsorted(classes, answer.classes)
+        logits[np.ix_(rows, columns)] = logits_of(answer.by_method)
     return logits
