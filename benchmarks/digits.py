@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from neural_classifiers.arrays.threads import set_tensorflow_threads
 from neural_classifiers.arrays.weights import weights_digest
-from neural_classifiers.digits.idx import read_idx
+from neural_classifiers.digits.files import read_idx
 from neural_classifiers.digits.networks import (
     PRESETS,
     DigitsPreset,

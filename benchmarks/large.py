@@ -28,6 +28,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psutil
 
@@ -118,8 +119,9 @@ def step(name: str, source: str, folder: Path) -> str:
     elif name == "validate":
         ingested = before("ingest", ingest.Ingested)
         limits = {"duplicates": 1.0}
-        told = (ingested, validate.Last(), None, 5, limits, True, "posts", own, keep, cores())
-        result = validate.validate_table(*told)
+        body = body_of(validate.validate_comments)
+        with mock.patch.object(validate, "unfinished", return_value=keep):
+            result = body(ingested, validate.Last(), None, 5, limits, True, "posts", own)
     elif name == "clean":
         accepted = before("validate", validate.Accepted)
         result = clean.clean_table(accepted, "default", own, keep, cores())

@@ -9,8 +9,7 @@ import numpy as np
 
 from neural_classifiers.arrays.weights import weights_to_bytes
 from neural_classifiers.checks import SourceError
-from neural_classifiers.digits.files import read_npz, read_png
-from neural_classifiers.digits.idx import read_idx
+from neural_classifiers.digits.files import read_idx, read_npz, read_png
 from neural_classifiers.digits.networks import validation_split
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.step import step

@@ -4,6 +4,7 @@ import gzip
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import pandas as pd
 import pyarrow as pa
@@ -18,12 +19,13 @@ from neural_classifiers.comments.schemas import CLEANED
 from neural_classifiers.comments.splits import split_comments
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.rows.parquet import TableWriter, one_batch
+from neural_classifiers.engine.step import body_of
 from tasks.clean import clean_table
 from tasks.ingest import read_source
 from tasks.references import Last, read_comments
 from tasks.sources import find_source
 from tasks.split import split_table
-from tasks.validate import last_profile, validate_table
+from tasks.validate import last_profile, validate_comments
 
 CLASSES = ["science_and_technology", "sports", "video_games"]
 
@@ -34,11 +36,13 @@ def ingest(path, folder, sample=None, layout=None, **options):
     return read_source(source, layout or Layout(), sample, 34, folder, folder / "keep", **options)
 
 
-def validate(ingested, folder, categories=None, limits=None, last=None, **options):
+def validate(ingested, folder, categories=None, limits=None, last=None, n_workers=0, batch_rows=0):
     folder.mkdir(parents=True, exist_ok=True)
-    keep = folder / "keep"
-    told = (ingested, last or Last(), categories, 5, limits, True, "posts", folder, keep)
-    return validate_table(*told, **options)
+    changed = {"useful_workers": lambda _: n_workers, "unfinished": lambda _: folder / "keep"}
+    changed |= {"BATCH_ROWS": batch_rows} if batch_rows else {}
+    body = body_of(validate_comments)
+    with mock.patch.multiple("tasks.validate", **changed):
+        return body(ingested, last or Last(), categories, 5, limits, True, "posts", folder)
 
 
 def good(n, start=0):

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from neural_classifiers.checks import SourceError
-from neural_classifiers.digits.idx import read_idx
+from neural_classifiers.digits.files import read_idx
 from neural_classifiers.engine import paths
 from tasks import sources
 from tasks.sources import DownloadError, find_source

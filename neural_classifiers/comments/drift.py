@@ -22,6 +22,8 @@ MAX_WORDS_KEPT = 2000  # in a profile, the most frequent
 N_COMPARED_WORDS = 1000
 N_LENGTHS = 48  # two for each doubling: up to 2^24 characters
 
+DRIFTS = ("class_drift", "length_drift", "vocabulary_drift", "language_drift")
+
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 
 
@@ -86,13 +88,13 @@ class Profiler:
         for text in counted:
             self._words.update(_WORD.findall(text.lower()))
 
-    def told(self) -> list[list[tuple[Any, int]]]:
-        """What was added until now, as plain JSON, for another profiler's `add_told`."""
+    def counts(self) -> list[list[tuple[Any, int]]]:
+        """What was added until now, as plain JSON, for another profiler's `add_counts`."""
         return [list(c.items()) for c in (self._categories, self._lengths, self._words)]
 
-    def add_told(self, told: Sequence[Sequence[tuple[Any, int]]]) -> None:
+    def add_counts(self, counts: Sequence[Sequence[tuple[Any, int]]]) -> None:
         """Add what another profiler of as many rows was told."""
-        categories, lengths, words = map(dict, told)
+        categories, lengths, words = map(dict, counts)
         self._categories.update(categories)
         self._lengths.update(lengths)
         self._words.update(words)

@@ -20,9 +20,6 @@ SCHEMA = pa.schema(
 )
 
 
-JUDGED = ["line_type", "cat", "cat_type", "txt", "txt_type", "time_type"]
-
-
 ACCEPTED = pa.schema(
     {
         "file": pa.string(),

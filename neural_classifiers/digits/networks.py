@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from neural_classifiers.arrays.threads import set_tensorflow_threads
 from neural_classifiers.arrays.weights import Weights
-from neural_classifiers.digits.idx import IMAGE_SHAPE, N_CLASSES
+from neural_classifiers.digits.files import IMAGE_SHAPE, N_CLASSES
 
 # 5,000 of MNIST's 60,000: one standard error of an accuracy near 0.99 is 0.0014, and the 55,000
 # left are whole batches of the notebook's 1,000.

@@ -18,7 +18,7 @@ import numpy as np
 
 from neural_classifiers.arrays.threads import set_tensorflow_threads
 from neural_classifiers.arrays.weights import weights_digest, weights_from_bytes, weights_to_bytes
-from neural_classifiers.digits.idx import IMAGE_SHAPE, N_CLASSES
+from neural_classifiers.digits.files import IMAGE_SHAPE, N_CLASSES
 from neural_classifiers.digits.networks import (
     DigitsPreset,
     accuracy_and_loss,
