@@ -38,11 +38,11 @@ from neural_classifiers.digits.networks import (
     PRESETS,
     DigitsPreset,
     build_network,
-    judge,
     to_pixels,
-    validation_split,
 )
-from neural_classifiers.digits.training import _build_optimizer, _compile_step, train
+from neural_classifiers.digits.scores import score_network
+from neural_classifiers.digits.splits import validation_split
+from neural_classifiers.digits.training import build_optimizer, compile_step, train
 from neural_classifiers.engine.folder_store import FolderStore
 
 THREADS = 2
@@ -83,7 +83,7 @@ def one(told: Mapping[str, Any]) -> dict[str, Any]:
         "digest": weights_digest(trained.weights),
     }
     if told.get("judge"):
-        scores = judge(preset, trained.weights, images_test, labels_test, threads=THREADS)
+        scores = score_network(preset, trained.weights, images_test, labels_test, threads=THREADS)
         result["test_accuracy"] = scores.test_accuracy
     result["process_s"] = time.time() - psutil.Process().create_time()
     result["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -230,9 +230,9 @@ def profile(parsed: argparse.Namespace) -> None:
     tf.config.experimental.enable_op_determinism()
     images, labels, *_ = read_folder(parsed.data)
     for name, preset in PRESETS.items():
-        model, optimizer = build_network(preset, seed=1), _build_optimizer(preset)
+        model, optimizer = build_network(preset, seed=1), build_optimizer(preset)
         optimizer.build(model.trainable_variables)
-        step = _compile_step(model, optimizer)
+        step = compile_step(model, optimizer)
         rows = np.random.default_rng(1).permutation(len(images))[: preset.batch_size]
         batch, wanted = images[rows], labels[rows]
         parts = {

@@ -1,4 +1,4 @@
-"""Images and labels of digits from IDX files, from NumPy's ``.npz`` and from PNG files.
+"""Images and labels of digits from IDX, ``.npz``, CSV and PNG files.
 
 Nothing is ever unpickled, and sizes are looked at before pixels are decoded.
 """
@@ -108,6 +108,13 @@ def read_npz(data: bytes, name: str) -> tuple[np.ndarray, ...]:
             f"but {', '.join(found) or 'nothing'}"
         )
     return tuple(arrays[each] for each in wanted)
+
+
+def read_csv(data: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return images and labels of a gzip file of lines with 784 pixels and the label."""
+    lines = io.BytesIO(_gunzip(data, name))
+    table = np.loadtxt(lines, delimiter=",", dtype=np.uint8)
+    return table[:, :-1].reshape(-1, *IMAGE_SHAPE), table[:, -1]
 
 
 def read_png(data: bytes, name: str) -> np.ndarray:
