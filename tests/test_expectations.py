@@ -401,13 +401,15 @@ def test_distances_are_those_of_the_definitions():
 
 def test_the_data_docs_hold_every_expectation_and_load_nothing():
     hostile = {"cat": "<script>alert(1)</script>", "txt": 'x" onload="alert(2) $cat'}
-    page = render_data_docs(check(table_of(*good(50), hostile)).result)
+    long = {"cat": "c" * 200, "txt": "x"}
+    page = render_data_docs(check(table_of(*good(50), hostile, long)).result)
 
     assert "<script" not in page
     loads = r"https?:|//[a-z]|url\(|@import|<(?:link|img|iframe|form|input)|src=|href=.(?!#)"
     assert not re.findall(loads, page)
     assert not re.findall(r"<[^>]*\son[a-z]+=", page)
     assert "&lt;script&gt;alert(1)" in page
+    assert "c" * 79 + "…" in page
     for column in ("line_type", "cat_type", "txt", "faulty_share", "class_drift", "share"):
         assert column in page
     assert "default-src 'none'" in page

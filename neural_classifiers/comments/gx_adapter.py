@@ -7,7 +7,7 @@ import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import pandas as pd
 
@@ -43,6 +43,13 @@ class Tally:
     missing: int = 0
     unexpected: int = 0
     examples: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, values: Sequence[Any], broken: Sequence[int]) -> Self:
+        """What is counted of the values of a column, by the positions of those that break it."""
+        # One character more than is shown tells that there are more
+        examples = [str(values[row])[: EXAMPLE_CHARACTERS + 1] for row in broken[:N_EXAMPLES]]
+        return cls(len(values), values.count(None), len(broken), examples)
 
     def add(self, other: "Tally") -> None:
         """Count the rows of another tally too."""

@@ -22,7 +22,7 @@ from neural_classifiers.comments.drift import (
     moved_words,
 )
 from neural_classifiers.comments.expectations import Limits, comment_suite
-from neural_classifiers.comments.gx_adapter import EXAMPLE_CHARACTERS, N_EXAMPLES, Tally
+from neural_classifiers.comments.gx_adapter import Tally
 from neural_classifiers.comments.rules import REMOVED, Rule
 from neural_classifiers.comments.schemas import ACCEPTED, QUARANTINE
 from neural_classifiers.comments.splits import keys_of
@@ -119,7 +119,7 @@ class Validator:
         self._profiler = Profiler(english_stop_words(), n_rows)
         self._every = max(math.ceil(n_rows / TEXTS_COMPARED), 1)
         self._hashes: list[np.ndarray] = []
-        self._n_rows = self._n_quarantined = self._n_removed = 0
+        self._n: Counter[str] = Counter()  # rows, also of those quarantined and removed
         self._reasons: Counter[str] = Counter()
         self._lines: dict[str, list[str]] = {}
         self._unknown: Counter[str] = Counter()
@@ -153,9 +153,7 @@ class Validator:
             tally.add(Tally(**more))
         self._profiler.add_counts(counts["profile"])
         self._hashes.append(hashes)
-        self._n_rows += counts["rows"]
-        self._n_quarantined += counts["quarantined"]
-        self._n_removed += counts["removed"]
+        self._n.update({part: counts[part] for part in ("rows", "quarantined", "removed")})
         self._reasons.update(counts["reasons"])
         self._unknown.update(counts["unknown"])
         for reason, lines in counts["lines"].items():
@@ -222,8 +220,7 @@ class Validator:
                 broken = gx_adapter.broken_rows(expected, rows.to_pandas(), self._name)
             for row in broken:
                 reasons.setdefault(row, []).append(reason.format(values[row]))
-            examples = [str(values[row])[:EXAMPLE_CHARACTERS] for row in broken[:N_EXAMPLES]]
-            tallies.append(Tally(len(values), values.count(None), len(broken), examples))
+            tallies.append(Tally.of(values, broken))
         return tallies, reasons
 
     @staticmethod
@@ -273,15 +270,15 @@ class Validator:
         return 1 - len(np.unique(hashes)) / len(hashes) if len(hashes) else 0.0
 
     def _report(self, profile: Profile, shares: pd.DataFrame) -> dict[str, Any]:
-        n_faulty = self._n_quarantined - self._n_removed
+        n_faulty = self._n["quarantined"] - self._n["removed"]
         return {
             "success": False,
-            "rows": self._n_rows,
+            "rows": self._n["rows"],
             "accepted": profile.rows,
-            "quarantined": self._n_quarantined,
-            "removed": self._n_removed,
+            "quarantined": self._n["quarantined"],
+            "removed": self._n["removed"],
             "faulty": n_faulty,
-            "faulty_share": n_faulty / max(self._n_rows, 1),
+            "faulty_share": n_faulty / max(self._n["rows"], 1),
             "duplicate_share": self._duplicate_share(),
             "limits": asdict(self._limits),
             "reasons": dict(sorted(self._reasons.items())),
