@@ -83,7 +83,7 @@ def _read(raw: Source, seed: int) -> tuple[Labelled, Labelled]:
     if raw.format == "png":
         parts = _read_pngs(raw)
     else:
-        files = [(f.verified().read_bytes(), str(f.path)) for f in raw.files.values()]
+        files = [(f.path.read_bytes(), str(f.path)) for f in raw.files.values()]
         if raw.format == "idx":  # four files, in the catalogue's order
             arrays = [read_idx(data, name) for data, name in files]
         else:
@@ -108,7 +108,7 @@ def _read_pngs(raw: Source) -> list[Labelled]:
     parts: dict[str, list[tuple[np.ndarray, int]]] = {}
     for name, file in raw.files.items():
         *above, label, _ = PurePosixPath(name).parts
-        image = read_png(file.verified().read_bytes(), str(file.path))
+        image = read_png(file.path.read_bytes(), str(file.path))
         parts.setdefault("/".join(above), []).append((image, labels[label]))
     if set(parts) not in ({""}, {"train", "test"}):
         raise SourceError(

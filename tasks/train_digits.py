@@ -52,7 +52,7 @@ def train_digits(
     images_test, labels_test = arrays["images_test"], arrays["labels_test"]
 
     def report(done: int, n_steps: int, scores: Mapping[str, float]) -> None:
-        progress.tell(done, n_steps, "steps", scores=scores)
+        progress.report(done, n_steps, "steps", scores=scores)
 
     trained = train(
         preset,

@@ -11,8 +11,9 @@ from PIL import Image
 from neural_classifiers.checks import SourceError
 from neural_classifiers.digits.files import read_npz, read_png
 from neural_classifiers.engine import paths
+from tasks.downloads import to_idx
 from tasks.ingest_digits import _read
-from tasks.sources import find_source, read_catalogue, to_idx
+from tasks.sources import find_source, read_catalogue
 
 LABELS = np.arange(60, dtype=np.uint8) % 10
 IMAGES = np.random.default_rng(1).integers(0, 256, (60, 28, 28)).astype(np.uint8)

@@ -421,7 +421,6 @@ def test_checking_writes_no_file_opens_no_connection_and_prints_nothing(tmp_path
 import json, sys
 from io import BytesIO
 from great_expectations import expectations
-from neural_classifiers.comments.gx_adapter import as_expectation, broken_rows
 from neural_classifiers.comments.rows import Layout, Part, read_comments
 from neural_classifiers.comments.validator import Validator
 comments = [{"cat": c, "txt": f"x {i}"} for c in ("games", "sports") for i in range(50)] + [{}]

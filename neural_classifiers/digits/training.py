@@ -120,14 +120,14 @@ def train(
 
     tf.config.experimental.enable_op_determinism()
     model = build_network(preset, seed)
-    optimizer = build_optimizer(preset)
+    optimizer = _build_optimizer(preset)
     optimizer.build(model.trainable_variables)
     data = (images_train, labels_train, images_validation, labels_validation)
     name = _name_training(preset, data, seed, threads)
     epochs = _restore(model, optimizer, checkpoint or {}, name)
     n_continued = len(epochs)
 
-    learn = compile_step(model, optimizer)
+    learn = _compile_step(model, optimizer)
     n_steps = -(-len(images_train) // preset.batch_size)  # of an epoch; the last may be smaller
     rates = learning_rates(preset, n_steps * preset.epochs)
     recent: deque[float] = deque(maxlen=N_STUCK)
@@ -162,7 +162,7 @@ def train(
     return TrainedNetwork(weights, epochs, n_continued)
 
 
-def build_optimizer(preset: DigitsPreset) -> Any:
+def _build_optimizer(preset: DigitsPreset) -> Any:
     """Return the optimiser of a preset; its rate is set step by step."""
     from keras import optimizers
 
@@ -171,7 +171,7 @@ def build_optimizer(preset: DigitsPreset) -> Any:
     return optimizers.Adam(preset.learning_rate, beta_1=preset.beta_1, beta_2=preset.beta_2)
 
 
-def compile_step(
+def _compile_step(
     model: Any, optimizer: Any
 ) -> Callable[[np.ndarray, np.ndarray, float], tuple[float, int]]:
     """Return what learns from one batch at one rate and gives its loss and how many were right.
