@@ -88,7 +88,7 @@ class Suite:
     ----------
     rows : list of Rule or Expectation
         About each row, as `comments.rows.read_comments` gives them. ``reason`` in an expectation's
-        ``meta`` is what a row that breaks it is told, with the value at fault for {}.
+        ``meta`` is the reason of a row that breaks it, with the value at fault for {}.
     categories : list of Bounds or Expectation
         About each category: columns ``cat``, ``rows`` and ``share`` of the accepted rows.
     whole : list of Bounds or Expectation

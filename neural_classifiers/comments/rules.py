@@ -26,7 +26,7 @@ class Rule:
     column : str
         Of the rows that `comments.rows.read_comments` gives.
     reason : str
-        What a row that breaks it is told, with the value at fault for {}.
+        Why a row that breaks it is set aside, with the value at fault for {}.
     values : tuple of str, optional
         All that it may be.
     pattern : str, optional

@@ -125,7 +125,7 @@ class Validator:
         self._unknown: Counter[str] = Counter()
 
     def examine(self, rows: pa.RecordBatch) -> ExaminedBatch:
-        """Part a batch of rows; nothing of it is remembered until `add`, in whatever process.
+        """Part a batch of rows; `add` counts it, perhaps in another process.
 
         Raises
         ------

@@ -7,7 +7,7 @@ also is a training image, and is counted; a label that is no digit ends the run.
 aside one by one, since what MNIST's numbers can be compared with is MNIST as it is.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,42 +27,37 @@ N_NAMED = 5  # values at fault that a message names
 
 
 def array_findings(sets: Mapping[str, Labelled]) -> Iterator[Finding]:
-    """What is found of types, shapes and sizes of the images and labels of each set."""
-    height, width = IMAGE_SHAPE
-    images_are = f"uint8 of shape (n, {height}, {width})"
+    """Findings about types, shapes and sizes of the images and labels of each set."""
+    images_are = f"uint8 of shape (n, {IMAGE_SHAPE[0]}, {IMAGE_SHAPE[1]})"
     labels_are = "whole numbers of shape (n,)"
-    found: dict[str, dict[str, Any]] = {
-        part: {
-            "images_are": f"{images.dtype} of shape {_shape(images)}",
-            "labels_are": f"{_kind(labels)} of shape {_shape(labels)}",
-            "numbers_are": "equal"
-            if len(images) == len(labels)
-            else f"{len(images)} images and {len(labels)} labels",
-            "n_images": len(images),
-        }
-        for part, (images, labels) in sets.items()
-    }
 
-    def column(name: str) -> BySet:
-        return {part: np.array([row[name]]) for part, row in found.items()}
+    def of_each(describe: Callable[[np.ndarray, np.ndarray], str | int]) -> BySet:
+        return {part: np.array([describe(*arrays)]) for part, arrays in sets.items()}
 
     yield _finding(
-        "images_are", column("images_are"), f"images as {images_are}", value_set=[images_are]
+        "images_are",
+        of_each(lambda images, _: f"{images.dtype} of shape {_shape(images)}"),
+        f"images as {images_are}",
+        value_set=[images_are],
     )
     yield _finding(
-        "labels_are", column("labels_are"), f"{labels_are} as labels", value_set=[labels_are]
+        "labels_are",
+        of_each(lambda _, labels: f"{_kind(labels)} of shape {_shape(labels)}"),
+        f"{labels_are} as labels",
+        value_set=[labels_are],
     )
     yield _finding(
-        "numbers_are", column("numbers_are"), "one label for each image", value_set=["equal"]
+        "numbers_are", of_each(_numbers), "one label for each image", value_set=["equal"]
     )
     least = MIN_IMAGES * N_CLASSES
-    yield _finding("n_images", column("n_images"), f"at least {least} images", least=least)
+    n_images = of_each(lambda images, _: len(images))
+    yield _finding("n_images", n_images, f"at least {least} images", least=least)
 
 
 def image_findings(
     labels: BySet, contrast: BySet, is_copy: BySet, brightest: int
 ) -> Iterator[Finding]:
-    """What is found of each image: its label, its grey values, and the side it stands on.
+    """Findings about each image: its label, its grey values, and the side it stands on.
 
     Parameters
     ----------
@@ -91,7 +86,7 @@ def image_findings(
 
 
 def class_findings(counts: BySet) -> Iterator[Finding]:
-    """What is found of how often each digit comes in each set; `counts` have shape (10,)."""
+    """Findings about how often each digit comes in each set; `counts` have shape (10,)."""
     shares = {part: each / max(each.sum(), 1) for part, each in counts.items()}
     drift = np.abs(shares["training"] - shares["test"])
     what = f"at least {MIN_IMAGES} images of every digit"
@@ -169,7 +164,7 @@ def _finding(
     most: float | None = None,
     mostly: float | None = None,
 ) -> Finding:
-    """What is found of the values of both sets.
+    """A finding about the values of both sets.
 
     Parameters
     ----------
@@ -212,6 +207,11 @@ def _value(value: Any) -> str:
 
 def _kind(labels: np.ndarray) -> str:
     return "whole numbers" if np.issubdtype(labels.dtype, np.integer) else str(labels.dtype)
+
+
+def _numbers(images: np.ndarray, labels: np.ndarray) -> str:
+    n, m = len(images), len(labels)
+    return "equal" if n == m else f"{n} images and {m} labels"
 
 
 def _shape(array: np.ndarray) -> str:

@@ -94,8 +94,8 @@ def read_npz(data: bytes, name: str) -> tuple[np.ndarray, ...]:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            found = [member.removesuffix(".npy") for member in archive.namelist()]
-            arrays = {each: _read_array(archive, each) for each in NPZ_NAMES if each in found}
+            names = [member.removesuffix(".npy") for member in archive.namelist()]
+            arrays = {each: _read_array(archive, each) for each in NPZ_NAMES if each in names}
     except (ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
             f"{name}: expected a whole .npz file of numbers, got {len(data)} bytes that cannot be "
@@ -105,7 +105,7 @@ def read_npz(data: bytes, name: str) -> tuple[np.ndarray, ...]:
     if missing := [each for each in wanted if each not in arrays]:
         raise ValueError(
             f"{name}: expected the arrays {', '.join(wanted)}, got no {', '.join(missing)} "
-            f"but {', '.join(found) or 'nothing'}"
+            f"but {', '.join(names) or 'nothing'}"
         )
     return tuple(arrays[each] for each in wanted)
 
