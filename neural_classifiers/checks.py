@@ -1,10 +1,7 @@
 """What a check found, and the errors of data that cannot be used: expected, came, where."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from great_expectations.core import ExpectationSuiteValidationResult
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -39,13 +36,14 @@ class Finding:
 
 
 class ValidationError(ValueError):
-    """Data that the gate stopped; `report` and `result` hold what was found until then."""
+    """Data that the gate stopped.
+
+    `report` is plain JSON, and `result` Great Expectations' form of it where that judged: what was
+    found until then.
+    """
 
     def __init__(
-        self,
-        message: str,
-        report: dict[str, Any] | None = None,
-        result: "ExpectationSuiteValidationResult | None" = None,
+        self, message: str, report: dict[str, Any] | None = None, result: Any = None
     ) -> None:
         super().__init__(message)
         self.report = report or {}
