@@ -110,7 +110,7 @@ def validate_comments(
         for batch in work_batches(examine_batch, batches, unfinished(folder), n_workers, report):
             good.write(batch.read("accepted"))
             bad.write(batch.read("quarantined"))
-            validator.add(batch.told, batch.read("hashes")["hash"].to_numpy())
+            validator.add(batch.summary, batch.read("hashes")["hash"].to_numpy())
     try:
         passed = validator.gate()
     except ValidationError as error:

@@ -13,8 +13,9 @@ from neural_classifiers.checks import ValidationError
 from neural_classifiers.comments import validator
 from neural_classifiers.comments.drift import Profiler, compare_profiles
 from neural_classifiers.comments.expectations import Bounds, Limits, comment_suite
+from neural_classifiers.comments.formats import Layout, Part
 from neural_classifiers.comments.gx_adapter import as_expectation, broken_rows
-from neural_classifiers.comments.rows import Layout, Part, read_comments
+from neural_classifiers.comments.rows import read_parsed_rows
 from neural_classifiers.comments.rules import Rule, row_rules
 from neural_classifiers.comments.schemas import ACCEPTED, QUARANTINE
 from neural_classifiers.comments.text import english_stop_words
@@ -28,9 +29,8 @@ def table_of(*comments, batch_rows=8192):
     """Batches of rows as they are read; a string stands for a line that is given as it is."""
     lines = [c if isinstance(c, str) else json.dumps(c) for c in comments]
     content = "\n".join(lines).encode()
-    return list(
-        read_comments([Part("posts.jsonl", lambda: BytesIO(content))], Layout(), None, batch_rows)
-    )
+    part = Part("posts.jsonl", lambda: BytesIO(content))
+    return list(read_parsed_rows([part], Layout(), None, batch_rows))
 
 
 def check(batches, categories=CLASSES, folds=5, **options):
@@ -420,11 +420,12 @@ def test_checking_writes_no_file_opens_no_connection_and_prints_nothing(tmp_path
     watched = """
 import json, sys
 from io import BytesIO
-from neural_classifiers.comments.rows import Layout, Part, read_comments
+from neural_classifiers.comments.formats import Layout, Part
+from neural_classifiers.comments.rows import read_parsed_rows
 from neural_classifiers.comments.validator import Validator
 comments = [{"cat": c, "txt": f"x {i}"} for c in ("games", "sports") for i in range(50)] + [{}]
 content = b"\\n".join(json.dumps(c).encode() for c in comments)
-[rows] = read_comments([Part("posts.jsonl", lambda: BytesIO(content))], Layout())
+[rows] = read_parsed_rows([Part("posts.jsonl", lambda: BytesIO(content))], Layout())
 Validator(["games", "sports"]).examine(rows)
 assert "great_expectations" not in sys.modules  # rows wait for no library that they do not need
 from great_expectations import expectations

@@ -17,7 +17,7 @@ from dirty import dirty_lines
 
 import neural_classifiers
 from neural_classifiers.comments.formats import CommentFileError
-from neural_classifiers.comments.text import Cleaning, clean_column, porter_stemmer
+from neural_classifiers.comments.text import Cleaning, clean_column
 from neural_classifiers.judgement.calibration import Calibrated
 from neural_classifiers.serving import model as model_module
 from neural_classifiers.serving import predict, registry
@@ -171,7 +171,7 @@ def test_features_of_prediction_are_those_of_training_byte_for_byte(home, tmp_pa
     """10,000 texts: by the steps of a run, and one by one, in batches and in a file."""
     texts = [json.loads(line)["txt"] for line in dirty_lines(10_000, faults={})]
     labels = (["a", "b", "c"] * 10_000)[:10_000]
-    column = clean_column(pa.array(texts), stem=porter_stemmer())  # what the step of a run calls
+    column = clean_column(pa.array(texts))  # what the step of a run calls
     cleaned = column.to_pylist()
     pipeline = made_models.fitted(texts[:500], labels[:500])
     in_training = pipeline[:-1].transform(cleaned)
@@ -192,7 +192,7 @@ def test_features_of_prediction_are_those_of_training_byte_for_byte(home, tmp_pa
 
 @pytest.mark.parametrize("cleaning", ["notebook", {"stem": "none", "emoji": "name"}])
 def test_a_model_is_asked_as_it_was_trained_whatever_the_cleaning(home, cleaning):
-    from neural_classifiers.comments.text import clean_comments, cleaning_of
+    from neural_classifiers.comments.text import clean_comment, cleaning_of
 
     texts, labels = made_models.comments(home)
     told = cleaning_of(cleaning)
@@ -201,7 +201,7 @@ def test_a_model_is_asked_as_it_was_trained_whatever_the_cleaning(home, cleaning
     model = Classifier(pipeline, Cleaning(**manifest["cleaning"]), manifest)
     dirty = [json.loads(line)["txt"] for line in dirty_lines(200, faults={})]
 
-    assert model.clean(dirty) == clean_comments(dirty, cleaning=told)
+    assert model.clean(dirty) == [clean_comment(text, cleaning=told) for text in dirty]
 
 
 # --------------------------------------------------------------------------- texts

@@ -178,7 +178,7 @@ def test_a_model_is_held_against_the_serving_one_on_what_that_was_not_trained_on
     made = made_models.candidate(home, everything)
     seen = made.files() | {
         SEEN: made_models.seen_to_bytes(
-            made_models.digests_of_texts(made_models.clean_comments(texts))
+            made_models.digests_of_texts(list(map(made_models.clean_comment, texts)))
         )
     }
     with registry.one_at_a_time():

@@ -87,7 +87,7 @@ class Suite:
     Attributes
     ----------
     rows : list of Rule or Expectation
-        About each row, as `comments.rows.read_comments` gives them. ``reason`` in an expectation's
+        About each row, as `comments.rows.parse_rows` gives them. ``reason`` in an expectation's
         ``meta`` is the reason of a row that breaks it, with the value at fault for {}.
     categories : list of Bounds or Expectation
         About each category: columns ``cat``, ``rows`` and ``share`` of the accepted rows.

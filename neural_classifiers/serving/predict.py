@@ -168,7 +168,8 @@ def predict_file(
         If the file cannot be read as comments, or nothing can be written; no file is left behind.
     """
     from neural_classifiers.comments.drift import Profiler
-    from neural_classifiers.comments.rows import Layout, Part, count_rows, read_comments
+    from neural_classifiers.comments.formats import Layout, Part
+    from neural_classifiers.comments.rows import count_rows, read_parsed_rows
     from neural_classifiers.comments.text import english_stop_words
 
     if out.suffix not in FORMATS:
@@ -177,7 +178,7 @@ def predict_file(
         raise PredictionError(f"{out}: expected another file than the one that is read")
     parts = [Part(source.name, lambda: source.open("rb"))]
     layout = Layout((text_column,), None)
-    n_rows = count_rows(parts, layout).total
+    n_rows = count_rows(parts, layout).rows
     if n_workers is None:
         n_workers = useful_workers(n_rows)
     profiler = Profiler(english_stop_words(), n_rows)
@@ -185,7 +186,7 @@ def predict_file(
     labels: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     with _Outputs(out, classifier) as outputs:
-        batches = (b.select(_TAKEN) for b in read_comments(parts, layout, batch_rows=batch_rows))
+        batches = (b.select(_TAKEN) for b in read_parsed_rows(parts, layout, batch_rows=batch_rows))
         for done in _predicted(classifier, batches, n_workers):
             named = classifier.answers(done.proba).astype(str).tolist()
             outputs.write(done, named)
