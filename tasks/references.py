@@ -405,7 +405,7 @@ class TrainedDigits(Reference):
     predictions: File
     curves: File
     confusion: File
-    summary: File
+    layers: File
     mistakes: File
     calibration: File
     val_accuracy: float

@@ -213,7 +213,7 @@ def report_digits(
             f"confusion-digits-{name}": t.confusion,
             f"mistakes-{name}": t.mistakes,
             f"calibration-{name}": t.calibration,
-            f"summary-{name}": t.summary,
+            f"summary-{name}": t.layers,
         }
     section = {
         "source": _source(raw, digits.rows),

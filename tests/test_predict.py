@@ -219,33 +219,6 @@ def test_a_hostile_text_is_answered_or_rejected(model, text):
         json.dumps(told)
 
 
-def test_the_rules_are_those_of_great_expectations(tmp_path):
-    """The suite that guards training, and what prediction uses in its place, row for row."""
-    from neural_classifiers.comments.formats import Layout, Part
-    from neural_classifiers.comments.rows import read_parsed_rows
-    from neural_classifiers.comments.rules import faults, row_rules
-    from neural_classifiers.comments.validator import Validator
-
-    lines = b"".join(dirty_lines(3000)) + "".join(
-        json.dumps({"cat": "sports", "txt": text}) + "\n" for text in HOSTILE
-    ).encode("ascii")
-    path = tmp_path / "dirty.jsonl"
-    path.write_bytes(lines)
-    categories = ["science_and_technology", "sports", "video_games"]
-    part = Part("dirty", lambda: path.open("rb"))
-    checked = n_faulty = 0
-    for batch in read_parsed_rows([part], Layout(), batch_rows=1000):
-        _, quarantined = Validator(categories).check(batch)
-        told = {row["line"]: row["reasons"] for row in quarantined.to_pylist()}
-        rules = row_rules(categories)
-        found = faults((rule, batch.column(rule.column).to_pylist()) for rule in rules)
-        start = batch.column("line")[0].as_py()
-        assert {start + row: reasons for row, reasons in found.items()} == told
-        checked, n_faulty = checked + batch.num_rows, n_faulty + len(told)
-    assert checked == 3000 + len(HOSTILE)
-    assert n_faulty > 40
-
-
 # --------------------------------------------------------------------------- files
 
 LINES = [

@@ -118,7 +118,7 @@ class DigitReader:
 
     def predict_proba(self, X: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Probabilities of shape (n_images, 10); images uint8 of shape (n_images, 28, 28)."""
-        from neural_classifiers.digits.idx import IMAGE_SHAPE
+        from neural_classifiers.digits.files import IMAGE_SHAPE
         from neural_classifiers.digits.networks import predict_digits
 
         X = np.asarray(X)

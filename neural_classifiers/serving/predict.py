@@ -225,8 +225,7 @@ def read_images(path: Path) -> np.ndarray:
     ------
     PredictionError
     """
-    from neural_classifiers.digits.files import read_png
-    from neural_classifiers.digits.idx import IMAGE_SHAPE, read_idx
+    from neural_classifiers.digits.files import IMAGE_SHAPE, read_idx, read_png
 
     content = path.read_bytes()
     try:
