@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -45,17 +46,15 @@ def serve_linear(posts: list[dict[str, str]]) -> str:
     from neural_classifiers.comments.text import CLEANINGS, clean_comments
     from neural_classifiers.serving import registry, trained_on
     from neural_classifiers.serving.model import (
-        CARD,
         COMMENTS,
         EXAMPLES,
         FORMAT,
         PIPELINE,
         PROFILE,
+        RECIPE,
         SEEN,
-        cleaning_options,
         examples_to_bytes,
     )
-    from tasks import promote
 
     texts, labels = [p["txt"] for p in posts], [p["cat"] for p in posts]
     cleaned = clean_comments(texts)
@@ -63,10 +62,10 @@ def serve_linear(posts: list[dict[str, str]]) -> str:
     classes = [str(c) for c in pipeline.classes_]
     files = {
         PIPELINE: model_to_bytes(pipeline),
-        CARD: b"{}",
+        RECIPE: b"{}",
         EXAMPLES: examples_to_bytes(texts[:32], pipeline.predict_proba(cleaned[:32])),
-        SEEN: promote.seen_to_bytes(trained_on.digests_of_texts(cleaned)),
-        PROFILE: promote.profile_to_bytes(texts, labels),
+        SEEN: trained_on.seen_to_bytes(trained_on.digests_of_texts(cleaned)),
+        PROFILE: trained_on.profile_to_bytes(texts, labels),
     }
     manifest = {
         "format": FORMAT,
@@ -75,12 +74,13 @@ def serve_linear(posts: list[dict[str, str]]) -> str:
         "classes": classes,
         "parameters_sha256": parameters_digest(pipeline),
         "libraries": {},
-        "cleaning": cleaning_options(CLEANINGS["default"]),
+        "cleaning": asdict(CLEANINGS["default"]),
     }
     with registry.one_at_a_time():
-        version = registry.keep_version(registry.write_version(manifest, files))
-        registry.serve(COMMENTS, version)
-    size = sum(p.stat().st_size for p in registry.folder_of(version).iterdir())
+        version = registry.add_version(manifest, files)
+        assert version is not None
+        registry.let_serve(COMMENTS, version)
+    size = sum(p.stat().st_size for p in registry.version_folder(version).iterdir())
     n_words = len(pipeline[0].vocabulary_)
     print(f"{version}: {len(posts):,} posts, {n_words:,} features, {size / 1e6:.1f} MB on disk")
     return version

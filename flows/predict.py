@@ -8,7 +8,7 @@ from prefect.states import Completed, Failed, State
 
 from neural_classifiers.engine.branches import failures, succeeded
 from neural_classifiers.engine.form import with_form
-from tasks.predict_new import alert_failure, find_new_files, predict_new_file, tell_predictions
+from tasks.predict_new import alert_failure, find_new_files, predict_new_file, report_predictions
 
 
 @flow(
@@ -46,7 +46,7 @@ def predict_comments(
         name = file.path.name
         predicted[name] = predict_new_file.submit(file, new.version, new.out, format, text_column)
         wait([predicted[name]])
-    told = tell_predictions(list(succeeded(predicted).values()))
+    told = report_predictions(list(succeeded(predicted).values()))
     failed = failures(list(predicted.values()))
     if failed:
         return Failed(message="; ".join(f"{name}: {why}" for name, why in failed.items()))

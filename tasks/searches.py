@@ -67,7 +67,7 @@ class Search:
         Writes a fitted pipeline. A parameter, so that only the search of the Keras network
         reaches TensorFlow and runs again with another version of it.
     libraries : tuple of str
-        Those whose versions the model's card tells.
+        Those whose versions the model's recipe tells.
     """
 
     name: str
@@ -244,7 +244,7 @@ def keep_model(
     folder: Path,
     held_out: HeldOut | None = None,
 ) -> Model:
-    """Write the chosen model, its card, the table of its grid and the grid's figures."""
+    """Write the chosen model, its recipe, the table of its grid and the grid's figures."""
     from neural_classifiers.comments.models.pipelines import in_names
     from neural_classifiers.report.plots import plot_grid, plot_grid_effects
     from neural_classifiers.search.plan import refit
@@ -275,7 +275,7 @@ def keep_model(
     score = results.best_score_
     if held_out and held_out.f1_macro is not None:
         score = held_out.f1_macro
-    card = {
+    recipe = {
         "model": wanted.name,
         "best_params": best,
         "best_cv_score": score,
@@ -290,12 +290,12 @@ def keep_model(
         "libraries": {name: importlib.metadata.version(name) for name in wanted.libraries},
         "python": platform.python_version(),
     }
-    pipeline, weights, card_file = wanted.save(folder, fitted, card)
+    pipeline, weights, recipe_file = wanted.save(folder, fitted, recipe)
     return Model(
         name=wanted.name,
         pipeline=pipeline,
         weights=weights,
-        card=card_file,
+        recipe=recipe_file,
         grid=File.of(folder / "grid.parquet"),
         figures=figures,
         best_params=best,

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from neural_classifiers.engine import paths, runs
+from neural_classifiers.engine.records import Reference
 
 LAST = "last"
 PARTS = ("parameters", "inputs", "code", "libraries")
 HEADLINES = ("accuracy", "f1_macro", "test_accuracy")
 _Made = dict[tuple[str, str], str]  # (step, name) to digest or version
+R = TypeVar("R", bound=Reference)
 
 
 class UnknownRunError(LookupError):
@@ -192,6 +194,24 @@ def read_record(step: str, key: str) -> dict[str, Any] | None:
     with contextlib.suppress(OSError, ValueError):
         return json.loads((paths.cache() / step / key / "record.json").read_bytes())
     return None
+
+
+def results_of(run: Run, result_type: type[R]) -> list[tuple[R, dict[str, Any]]]:
+    """Results of one class that the steps of a run gave, in the order of their ends.
+
+    Returns
+    -------
+    list of (Reference, dict)
+        Each with what its ``record.json`` says; without those whose record is gone.
+    """
+    results = []
+    for step in run.told["steps"]:
+        if _ended(step) and step["result"] == result_type.__name__:
+            folder = paths.cache() / step["step"] / step["key"]
+            if record := read_record(step["step"], step["key"]):
+                result = result_type.model_validate(record["result"], context={"folder": folder})
+                results.append((result, record))
+    return results
 
 
 def flat(value: Any, name: str = "") -> dict[str, Any]:
