@@ -20,7 +20,7 @@ from prefect.states import State
 from neural_classifiers.engine import alerts, paths
 from neural_classifiers.engine.records import DamagedFileError, File
 from neural_classifiers.engine.settings import read_settings
-from neural_classifiers.engine.step import UNRECORDED, remember_name
+from neural_classifiers.engine.step import UNRECORDED
 from neural_classifiers.serving import predict, registry
 from neural_classifiers.serving.model import COMMENTS, NotPromotedError
 from neural_classifiers.serving.prediction_files import FORMATS
@@ -84,7 +84,6 @@ def predict_new_file(
     CommentFileError, DamagedFileError
         If it cannot be read as comments, or changes meanwhile: nothing of it is kept then.
     """
-    remember_name()
     classifier = predict.loaded(registry.version_folder(version), version)
     name = f"{file.path.name.partition('.')[0]}-{_short(file)}.{format}"
     predicted = predict.predict_file(file.verified(), out / name, classifier, text_column)

@@ -7,7 +7,7 @@ from prefect.artifacts import create_table_artifact
 
 from neural_classifiers.engine import history, runs
 from neural_classifiers.engine.records import write_durably
-from neural_classifiers.engine.step import UNRECORDED, remember_name
+from neural_classifiers.engine.step import UNRECORDED
 from neural_classifiers.serving.model import COMMENTS, DIGITS
 from neural_classifiers.serving.promotion import Decision, decide, in_words
 from tasks.references import Compared
@@ -25,10 +25,7 @@ def promote_best(compared: Compared) -> str | None:
     str or None
         The version that serves from now on.
     """
-    remember_name()
-    folder = runs.current()
-    if folder is None:
-        raise RuntimeError("expected to be called in a flow run that has a folder, found none")
+    folder = runs.run_folder()
     decisions = promote(history.Run(folder, runs.read(folder)), kind=COMMENTS, again=False)
     write_durably(folder / DECISIONS, runs.as_json([each.as_dict() for each in decisions]))
     rows = [{"model": each.model} | asdict(gate) for each in decisions for gate in each.gates]

@@ -7,21 +7,19 @@ later takes nothing away.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from prefect import get_run_logger, runtime, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from prefect.futures import PrefectFuture
-from prefect.states import Completed, Failed, State
+from prefect.states import State
 
 from neural_classifiers.digits.scores import best_seed, spread_of_seeds
 from neural_classifiers.engine import history, paths, runs
-from neural_classifiers.engine.branches import failures
+from neural_classifiers.engine.branches import Branches
 from neural_classifiers.engine.records import File, write_durably
-from neural_classifiers.engine.runs import _folder
 from neural_classifiers.engine.step import UNRECORDED
 from neural_classifiers.report.cards import render_card
 from neural_classifiers.report.markdown import render_markdown
@@ -60,20 +58,15 @@ LISTED = 20  # comments in a list of the report; the whole list is a file
 TABLE_ROWS = 300  # of a table artifact: the UI pages it, the server stores it whole
 
 
-def finish(branches: Sequence[PrefectFuture[Any] | State]) -> State:
-    """The state of a flow whose branches have ended: Failed, naming what failed, or Completed."""
-    failed, folder = failures(branches), _folder()
-    with runs.updating(folder) as run:
-        run["failed"] = [*run["failed"], *failed]
-    if failed and (folder / SECTIONS).exists():
+def finish(branches: Branches) -> State:
+    """End a run: the page names what failed since it was written, the UI gets a summary."""
+    state = branches.finish()
+    folder = runs.run_folder()
+    if state.is_failed() and (folder / SECTIONS).exists():
         _show(folder)
-    why = "; ".join(f"{name}: {message}" for name, message in failed.items())
-    if runtime.flow_run.id != run["run_id"]:  # one half of two
-        return Failed(message=why) if failed else Completed(message=f"{len(branches)} branches")
-    done = why or _done(run)
-    get_run_logger().info("%s", done)
-    _summarise(folder, f"**Failed**: {why}" if failed else f"**Completed**: {done}")
-    return Failed(message=why) if failed else Completed(message=done)
+    if runtime.flow_run.id == runs.read(folder)["run_id"]:  # not one half of two
+        _summarise(folder, f"**{state.name}**: {state.message}")
+    return state
 
 
 @task(task_run_name="report_comments", **UNRECORDED)
@@ -86,17 +79,13 @@ def report_comments(
     models: dict[str, Model],
     scored: dict[str, Scored],
     compared: Compared | None,
-    findings_beside: dict[str, Any],
+    near: NearDuplicates | None,
+    examined: Examined | None,
+    explained: Explained | None,
     failed: dict[str, str],
 ) -> None:
-    """The section on comments: metrics, grids, figures, page, models' cards and artifacts.
-
-    `findings_beside` holds what of ``near``, ``examined`` and ``explained`` there is.
-    """
-    folder = _folder()
-    near: NearDuplicates | None = findings_beside.get("near")
-    examined: Examined | None = findings_beside.get("examined")
-    explained: Explained | None = findings_beside.get("explained")
+    """The section on comments: metrics, grids, figures, page, models' cards and artifacts."""
+    folder = runs.run_folder()
     account = account_of(ingested, accepted, split)
     findings = _json(accepted.findings)
     write_durably(folder / DATA_DOCS, accepted.docs.verified().read_bytes())
@@ -198,7 +187,7 @@ def report_digits(
     Of several seeds the network shown is the one that read the validation images best; the test
     accuracies of all are told beside it, and chose nothing.
     """
-    folder = _folder()
+    folder = runs.run_folder()
     by_name: dict[str, dict[int, TrainedDigits]] = {}
     for each in trained:
         by_name.setdefault(each.name, {})[each.seed] = each
@@ -250,15 +239,6 @@ def report_digits(
         "failed": list(failed),
     }
     _write(folder, "digits", section, metrics)
-
-
-def _done(run: Mapping[str, Any]) -> str:
-    """What the last attempt took, in a line."""
-    steps = [step for step in run["steps"] if step["attempt"] == run["attempts"]]
-    computed = sum(not step["hit"] for step in steps)
-    if not computed:
-        return f"nothing new: all {len(steps)} steps came from the cache"
-    return f"{computed} of {len(steps)} steps computed, {len(steps) - computed} from the cache"
 
 
 def _summarise(folder: Path, outcome: str) -> None:

@@ -18,6 +18,7 @@ from neural_classifiers.arrays.weights import weights_digest, weights_from_bytes
 from neural_classifiers.comments.text import cleaning_of
 from neural_classifiers.engine import history
 from neural_classifiers.engine.records import File, Reference
+from neural_classifiers.errors import RefusedError
 from neural_classifiers.judgement.gates import Rival
 from neural_classifiers.judgement.names import CONSTANT, SIMPLE
 from neural_classifiers.judgement.weaknesses import slices_of
@@ -45,7 +46,7 @@ from tasks.references import Cleaned, Digits, Model, Scored, Split, TrainedDigit
 R = TypeVar("R", bound=Reference)
 
 
-class NothingToPromoteError(ValueError):
+class NothingToPromoteError(RefusedError):
     """A run has no model that could be promoted: says what was expected and what came."""
 
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from neural_classifiers.engine import paths, runs
 from neural_classifiers.engine.records import Reference
+from neural_classifiers.errors import RefusedError
 
 LAST = "last"
 PARTS = ("parameters", "inputs", "code", "libraries")
@@ -23,8 +24,10 @@ _Made = dict[tuple[str, str], str]  # (step, name) to digest or version
 R = TypeVar("R", bound=Reference)
 
 
-class UnknownRunError(LookupError):
+class UnknownRunError(RefusedError):
     """No run, or more than one, goes by the name that was given."""
+
+    status = 2  # as for any misspelt command
 
 
 @dataclass(frozen=True)

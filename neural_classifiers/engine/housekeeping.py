@@ -17,11 +17,12 @@ from neural_classifiers.engine import locks, paths
 from neural_classifiers.engine.folder_store import FITS, fits_namespace
 from neural_classifiers.engine.history import Run, all_runs, read_record
 from neural_classifiers.engine.records import UNFINISHED, Key, faults_of
+from neural_classifiers.errors import RefusedError
 
 ASIDE, WRITING, LOCKS = ".aside", ".writing", ".locks"
 
 
-class InUseError(RuntimeError):
+class InUseError(RefusedError):
     """A run is going on (or a check, an export): nothing may be removed."""
 
 

@@ -15,7 +15,7 @@ import platform
 import signal
 import sys
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -28,7 +28,7 @@ from prefect.states import State
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.callables import get_parameter_defaults
 
-from neural_classifiers.engine import alerts, locks, paths, runs
+from neural_classifiers.engine import alerts, locks, paths
 from neural_classifiers.engine.records import locked, write_durably
 from neural_classifiers.engine.settings import SettingsError, read_settings
 
@@ -47,6 +47,20 @@ def current() -> Path | None:
     """The folder of the root run that the caller belongs to; None outside a run."""
     flow_run_id = prefect.runtime.flow_run.id
     return folder_of(_root_of(flow_run_id)) if flow_run_id else None
+
+
+def run_folder() -> Path:
+    """The folder of the root run that the caller belongs to.
+
+    Raises
+    ------
+    RuntimeError
+        Outside a flow run that has a folder.
+    """
+    folder = current()
+    if folder is None:
+        raise RuntimeError("expected to be called in a flow run that has a folder, found none")
+    return folder
 
 
 @lru_cache(maxsize=64)
@@ -106,6 +120,15 @@ def wants_fresh(step: str, key: str, known: Collection[str]) -> bool:
     folder = current()
     done = read(folder)["steps"] if folder else []
     return not any(s["key"] == key and s.get("refreshed") and "error" not in s for s in done)
+
+
+def steps_in_words(run: Mapping[str, Any]) -> str:
+    """How many steps the last attempt of a run computed, and how many came from the cache."""
+    steps = [step for step in run["steps"] if step["attempt"] == run["attempts"]]
+    computed = sum(not step["hit"] for step in steps)
+    if not computed:
+        return f"nothing new: all {len(steps)} steps came from the cache"
+    return f"{computed} of {len(steps)} steps computed, {len(steps) - computed} from the cache"
 
 
 def versions() -> dict[str, str]:
@@ -269,10 +292,3 @@ FLOW: dict[str, Any] = {
     "on_cancellation": [close_run],
 }
 """Options of every flow: ``@flow(**FLOW)``. Only root runs have a folder."""
-
-
-def _folder() -> Path:
-    folder = runs.current()
-    if folder is None:
-        raise RuntimeError("expected to be called in a flow run that has a folder, found none")
-    return folder

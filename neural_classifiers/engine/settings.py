@@ -9,6 +9,7 @@ from pydantic import Field, HttpUrl, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from neural_classifiers.engine import paths
+from neural_classifiers.errors import RefusedError
 
 PREFIX = "NEURAL_CLASSIFIERS_"
 
@@ -46,7 +47,7 @@ class Settings(BaseSettings):
         return auth
 
 
-class SettingsError(ValueError):
+class SettingsError(RefusedError):
     """A setting cannot be used: says which, what was expected and what came."""
 
 

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_type_hints
-from uuid import UUID
 
 import psutil
 from prefect import Task, get_run_logger, runtime, task
@@ -29,7 +28,6 @@ from neural_classifiers.engine.settings import read_settings
 
 R = TypeVar("R", bound=Reference)
 
-_names: dict[str, str] = {}  # of the task runs in this process, by id
 _known: set[str] = set()  # every step that this process has imported
 
 UNRECORDED: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
@@ -97,7 +95,6 @@ def _run(
     key = key_of(body, arguments)
     meter = Meter()
     refresh = runs.wants_fresh(name, key.digest, _known)
-    _names[str(runtime.task_run.id)] = runtime.task_run.name or name
     entry: dict[str, Any] = {
         "step": name,
         "task_run": runtime.task_run.name or name,
@@ -141,16 +138,6 @@ def _run(
         logger.warning("%s", outcome.warning)
     logger.info("%s%s", "cached: " if outcome.hit else "", outcome.result.in_words())
     return Completed(name="Cached" if outcome.hit else "Completed", data=outcome.result)
-
-
-def remember_name() -> None:
-    """Let `name_of` know the task run that this is called in, for a task that is no step."""
-    _names[str(runtime.task_run.id)] = runtime.task_run.name or ""
-
-
-def name_of(task_run_id: UUID) -> str | None:
-    """Name of a task run that began in this process: of each step, and of who asked for it."""
-    return _names.get(str(task_run_id))
 
 
 def key_of(body: Callable[..., Any], arguments: dict[str, Any]) -> Key:

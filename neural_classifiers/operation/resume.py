@@ -22,13 +22,14 @@ from prefect.flows import Flow
 from prefect.states import Crashed, Scheduled, State
 
 from neural_classifiers.engine import runs
+from neural_classifiers.errors import RefusedError
 from neural_classifiers.operation import temporary_server
 
 POLL_S, ALONE_S = 1.0, 60.0
 HOOKS = timedelta(seconds=60)
 
 
-class NotResumableError(RuntimeError):
+class NotResumableError(RefusedError):
     """A run cannot be continued: says why."""
 
 

@@ -32,6 +32,7 @@ from typing import Any, TextIO
 import psutil
 
 from neural_classifiers.engine import locks, paths
+from neural_classifiers.errors import RefusedError
 
 POOL = "classifiers"
 HOST = "127.0.0.1"
@@ -45,7 +46,7 @@ START_S = 300.0  # the first start makes the database: 16 s on an idle machine
 STOP_S = 30.0
 
 
-class SiteError(RuntimeError):
+class SiteError(RefusedError):
     """It cannot be brought up: says what was expected and what came."""
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from neural_classifiers.engine.records import make_folder
 from neural_classifiers.engine.rows.parquet import TableWriter
+from neural_classifiers.errors import RefusedError
 from neural_classifiers.serving.model import Classifier, DigitReader
 
 FORMATS = (".jsonl", ".csv", ".parquet")
@@ -25,7 +26,7 @@ _TYPES = {"line": pa.int64(), "image": pa.int64()}  # all other columns are text
 WritePredictions = Callable[[Mapping[str, Sequence[Any]], Sequence[str], np.ndarray], None]
 
 
-class PredictionError(ValueError):
+class PredictionError(RefusedError):
     """What cannot be predicted: says what was expected and what came."""
 
 
