@@ -193,9 +193,10 @@ def main() -> None:
         peak = measured(command)[2]
         print(f"\na tenth of the rows, 0 workers: peak {peak:.0f} MB")
 
-        from neural_classifiers.serving.predict import load_serving, predict_texts
+        from neural_classifiers import load
+        from neural_classifiers.serving.predict import predict_texts
 
-        model, texts = load_serving("comments"), [p["txt"] for p in posts[told.train :][:500]]
+        model, texts = load("comments"), [p["txt"] for p in posts[told.train :][:500]]
         took_ms = []
         for text in texts:
             began = time.perf_counter()

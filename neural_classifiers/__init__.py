@@ -7,12 +7,12 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from neural_classifiers.serving.model import Classifier, DigitReader
+    from neural_classifiers.serving.model import PromotedModel
 
 __all__ = ["load"]
 
 
-def load(where: "str | os.PathLike[str]") -> "Classifier | DigitReader":
+def load(where: "str | os.PathLike[str]") -> "PromotedModel":
     """Load a promoted model: ``predict``, ``predict_proba``, ``classes_``, as scikit-learn's have.
 
     Parameters
@@ -24,9 +24,9 @@ def load(where: "str | os.PathLike[str]") -> "Classifier | DigitReader":
 
     Returns
     -------
-    Classifier or DigitReader
-        Of comments, or of digits. What answers is in memory: what later becomes of the folder, or
-        of which version serves, does not reach it.
+    PromotedModel
+        A ``Classifier`` of comments, or a ``DigitReader``. What answers is in memory: what later
+        becomes of the folder, or of which version serves, does not reach it.
 
     Raises
     ------
@@ -44,4 +44,5 @@ def load(where: "str | os.PathLike[str]") -> "Classifier | DigitReader":
     """
     from neural_classifiers.serving import registry
 
-    return registry.load(where)
+    model: PromotedModel = registry.load(where)
+    return model

@@ -11,7 +11,7 @@ from neural_classifiers.engine.step import UNRECORDED
 from neural_classifiers.serving.model import COMMENTS, DIGITS
 from neural_classifiers.serving.promotion import Decision, decide, in_words
 from tasks.references import Compared
-from tasks.run_models import CommentModels, DigitModels, NothingToPromoteError, RunModels
+from tasks.run_models import NothingToPromoteError, comment_models, digit_models
 
 DECISIONS = "promotion.json"  # in the run's folder
 
@@ -68,23 +68,16 @@ def promote(
     NothingToPromoteError
         If the run has no such model, or its records are gone.
     """
-    readers: dict[str, type[RunModels]] = {COMMENTS: CommentModels, DIGITS: DigitModels}
-    models = [readers[each](run) for each in ([kind] if kind else readers)]
-    known = [each for of_kind in models for each in of_kind.names()]
-    if not (name in known if name else known):
+    read = {COMMENTS: comment_models, DIGITS: digit_models}
+    models = [read[each](run) for each in ([kind] if kind else read)]
+    known = [each for of_kind in models for each in of_kind.names]
+    if not known or name not in (None, *known):
         what = f"a model called {name!r}" if name else "a model"
         raise NothingToPromoteError(f"{run.folder}: expected {what}, got {known}")
     decisions = []
     for of_kind in models:
-        for each in _to_try(of_kind, name):
+        for each in of_kind.best if name is None else {name}.intersection(of_kind.names):
             decisions.append(decide(of_kind.challenger(each), again, other_classes))
             if decisions[-1].version:
                 break
     return decisions
-
-
-def _to_try(models: RunModels, name: str | None) -> list[str]:
-    """The models of a kind to try, until one is promoted."""
-    if name:
-        return [name] if name in models.names() else []
-    return models.best() if models.names() else []

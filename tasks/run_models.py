@@ -6,10 +6,9 @@ as the references that its steps handed each other.
 
 import json
 import platform
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -50,182 +49,168 @@ class NothingToPromoteError(RefusedError):
     """A run has no model that could be promoted: says what was expected and what came."""
 
 
-class RunModels(ABC):
-    """The models of one kind that a run has."""
+class RunModels(NamedTuple):
+    """The models of one kind that a run has.
 
-    def __init__(self, run: history.Run) -> None:
-        self._run = run
+    Attributes
+    ----------
+    names : list of str
+        All that may be promoted.
+    best : list of str
+        Those to try, the best first.
+    challenger : callable
+        Takes a name; the model with all that promoting it takes.
+    """
 
-    @abstractmethod
-    def names(self) -> list[str]:
-        """The models that may be promoted."""
+    names: list[str]
+    best: list[str]
+    challenger: Callable[[str], Challenger]
 
-    @abstractmethod
-    def best(self) -> list[str]:
-        """The models to try, the best first, where there are any."""
 
-    @abstractmethod
-    def challenger(self, name: str) -> Challenger:
-        """A model with all that promoting it takes."""
+def comment_models(run: history.Run) -> RunModels:
+    """Models of comments that were judged; the best in cross-validation, then the best linear."""
+    scored = {each.name: each for each, _ in history.results_of(run, Scored)}
+    models = {each.name: each for each, _ in history.results_of(run, Model) if each.name in scored}
+    names = sorted(models.keys() - {CONSTANT}) if CONSTANT in scored else []
 
-    def _last(self, result_type: type[R]) -> tuple[R, dict[str, Any]]:
-        """The last result of a class, and its record."""
-        results = history.results_of(self._run, result_type)
-        if not results:
-            raise NothingToPromoteError(
-                f"{self._run.folder}: expected the record of a step that gave "
-                f"{result_type.__name__}, got none: pruned, or never made"
-            )
-        return results[-1]
+    def cv_score(name: str) -> float:
+        return models[name].best_cv_score or 0.0
 
-    def _manifest(
-        self, kind: str, name: str, scores: File, recipe: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """The entries that versions of both kinds have."""
-        run, all_scores = self._run.told, json.loads(scores.verified().read_bytes())
+    scoring = run.told["parameters"].get("scoring", "accuracy")
+    alike = [name for name in names if models[name].scoring == scoring] or names
+    linear = sorted((name for name in SIMPLE if name in names), key=cv_score, reverse=True)[:1]
+    best = list(dict.fromkeys([*sorted(alike, key=cv_score, reverse=True)[:1], *linear]))
+
+    def challenger(name: str) -> Challenger:
+        rivals = [scored[rival] for rival in (CONSTANT, *linear) if rival != name]
+        return _of_comments(run, models[name], scored[name], rivals)
+
+    return RunModels(names, best, challenger)
+
+
+def digit_models(run: history.Run) -> RunModels:
+    """Networks of digits, of several seeds that which read the validation images best."""
+    trained: dict[str, TrainedDigits] = {}  # the best first
+    results = [each for each, _ in history.results_of(run, TrainedDigits)]
+    for each in sorted(results, key=lambda each: (-each.val_accuracy, each.name)):
+        trained.setdefault(each.name, each)
+
+    return RunModels(
+        sorted(trained), list(trained)[:1], lambda name: _of_digits(run, trained[name])
+    )
+
+
+def _of_comments(
+    run: history.Run, model: Model, scored: Scored, rivals: Sequence[Scored]
+) -> Challenger:
+    """A model of comments against others of its run."""
+    split, _ = _last(run, Split)
+    _, cleaned = _last(run, Cleaned)
+    test = pd.read_parquet(split.test.verified(), columns=["txt", "file"])
+    texts = test["txt"].tolist()
+    table = pd.read_parquet(scored.predictions.verified())
+    columns = [column for column in map(str, table) if column.startswith("p_")]
+    actual = table["actual"].to_numpy(str)
+    recipe = model.recipe.verified().read_bytes()
+
+    def files() -> dict[str, bytes]:
+        train = pd.read_parquet(split.train.verified(), columns=["txt", "cat", "clean"])
+        rows = example_rows(actual, [len(text) for text in texts])
+        probabilities = table[columns].to_numpy(np.float64)[rows]
+        weights = {WEIGHTS: model.weights.verified().read_bytes()} if model.weights else {}
+        return weights | {
+            PIPELINE: model.pipeline.verified().read_bytes(),
+            RECIPE: recipe,
+            EXAMPLES: examples_to_bytes([texts[row] for row in rows], probabilities),
+            SEEN: seen_to_bytes(digests_of_texts(train["clean"].tolist())),
+            PROFILE: profile_to_bytes(train["txt"].tolist(), train["cat"].tolist()),
+        }
+
+    return Challenger(
+        manifest={
+            **_manifest(run, COMMENTS, model.name, scored.scores, json.loads(recipe)),
+            "classes": [column.removeprefix("p_") for column in columns],
+            "cleaning": asdict(cleaning_of(cleaned["parameters"]["cleaning"])),  # every option
+            "best_params": model.best_params,
+            "training": {"rows": split.rows_train, "sha256": split.train.sha256},
+            "test_rows": split.rows_test,
+        },
+        inputs=texts,
+        actual=actual,
+        answers=table["predicted"].to_numpy(str),
+        rivals=[Rival(each.name, _answers_of(each)) for each in rivals],
+        files=files,
+        seed=int(run.told["parameters"].get("seed") or 0),
+        slices=slices_of(texts, test["file"].tolist()),
+    )
+
+
+def _answers_of(scored: Scored) -> np.ndarray:
+    return pd.read_parquet(scored.predictions.verified())["predicted"].to_numpy(str)
+
+
+def _of_digits(run: history.Run, trained: TrainedDigits) -> Challenger:
+    """A network against the commonest label."""
+    digits, _ = _last(run, Digits)
+    _, record = _last(run, TrainedDigits)
+    arrays, labels = read_digits(digits), np.array(digits.labels)
+    weights = trained.weights.verified().read_bytes()
+    content = trained.predictions.verified().read_bytes()
+    probabilities = weights_from_bytes(content)["probabilities"]
+    actual = labels[arrays["labels_test"]]
+    commonest = labels[np.bincount(arrays["labels_train"]).argmax()]
+    digest = weights_digest(weights_from_bytes(weights))
+    recipe = {"parameters_sha256": digest, "libraries": record["libraries"]}
+
+    def files() -> dict[str, bytes]:
+        rows = example_rows(actual)
         return {
-            "format": FORMAT,
-            "kind": kind,
-            "model": name,
-            "scores": {n: all_scores[n] for n in history.HEADLINES if n in all_scores},
-            "run": {"run_id": run["run_id"], "folder": self._run.folder.name, "flow": run["flow"]},
-            "parameters_sha256": recipe["parameters_sha256"],
-            "libraries": recipe["libraries"],
-            "python": recipe.get("python", platform.python_version()),
+            WEIGHTS: weights,
+            RECIPE: trained.scores.verified().read_bytes(),
+            EXAMPLES: examples_to_bytes(arrays["images_test"][rows], probabilities[rows]),
+            SEEN: seen_to_bytes(digests_of_images(arrays["images_train"])),
         }
 
+    return Challenger(
+        manifest={
+            **_manifest(run, DIGITS, trained.name, trained.scores, recipe),
+            "classes": digits.labels,
+            "training": {"rows": digits.rows_train, "sha256": digits.arrays.sha256},
+            "test_rows": digits.rows_test,
+        },
+        inputs=arrays["images_test"],
+        actual=actual,
+        answers=labels[probabilities.argmax(axis=1)],
+        rivals=[Rival(CONSTANT, np.full(len(actual), commonest))],
+        files=files,
+        seed=trained.seed,
+    )
 
-class CommentModels(RunModels):
-    """The models of comments that a run has, judged on its test set."""
 
-    def __init__(self, run: history.Run) -> None:
-        super().__init__(run)
-        self._scored = {scored.name: scored for scored, _ in history.results_of(run, Scored)}
-        self._models = {
-            model.name: model
-            for model, _ in history.results_of(run, Model)
-            if CONSTANT in self._scored and model.name in self._scored
-        }
-
-    def names(self) -> list[str]:
-        """Every judged model but the constant answer."""
-        return sorted(self._models.keys() - {CONSTANT})
-
-    def best(self) -> list[str]:
-        """The model that did best in cross-validation, then the best linear one."""
-        scoring = self._run.told["parameters"].get("scoring", "accuracy")
-        alike = [name for name in self.names() if self._models[name].scoring == scoring]
-        best = max(alike or self.names(), key=self._cv_score)
-        return list(dict.fromkeys([best, *self._best_linear()]))
-
-    def _best_linear(self) -> list[str]:
-        linear = [name for name in SIMPLE if name in self.names()]
-        return [max(linear, key=self._cv_score)] if linear else []
-
-    def _cv_score(self, name: str) -> float:
-        return self._models[name].best_cv_score or 0.0
-
-    def challenger(self, name: str) -> Challenger:
-        """A model, against the constant answer and the best linear model."""
-        model = self._models[name]
-        split, _ = self._last(Split)
-        _, cleaned = self._last(Cleaned)
-        test = pd.read_parquet(split.test.verified(), columns=["txt", "file"])
-        texts = test["txt"].tolist()
-        tables = {
-            each: pd.read_parquet(self._scored[each].predictions.verified())
-            for each in dict.fromkeys([name, CONSTANT, *self._best_linear()])
-        }
-        answers = {each: table["predicted"].to_numpy(str) for each, table in tables.items()}
-        columns = [column for column in map(str, tables[name]) if column.startswith("p_")]
-        actual = tables[name]["actual"].to_numpy(str)
-        recipe = model.recipe.verified().read_bytes()
-
-        def files() -> dict[str, bytes]:
-            train = pd.read_parquet(split.train.verified(), columns=["txt", "cat", "clean"])
-            rows = example_rows(actual, [len(text) for text in texts])
-            probabilities = tables[name][columns].to_numpy(np.float64)[rows]
-            weights = {WEIGHTS: model.weights.verified().read_bytes()} if model.weights else {}
-            return weights | {
-                PIPELINE: model.pipeline.verified().read_bytes(),
-                RECIPE: recipe,
-                EXAMPLES: examples_to_bytes([texts[row] for row in rows], probabilities),
-                SEEN: seen_to_bytes(digests_of_texts(train["clean"].tolist())),
-                PROFILE: profile_to_bytes(train["txt"].tolist(), train["cat"].tolist()),
-            }
-
-        return Challenger(
-            manifest={
-                **self._manifest(COMMENTS, name, self._scored[name].scores, json.loads(recipe)),
-                "classes": [column.removeprefix("p_") for column in columns],
-                "cleaning": asdict(cleaning_of(cleaned["parameters"]["cleaning"])),  # every option
-                "best_params": model.best_params,
-                "training": {"rows": split.rows_train, "sha256": split.train.sha256},
-                "test_rows": split.rows_test,
-            },
-            inputs=texts,
-            actual=actual,
-            answers=answers.pop(name),
-            rivals=[Rival(rival, theirs) for rival, theirs in answers.items()],
-            files=files,
-            seed=int(self._run.told["parameters"].get("seed") or 0),
-            slices=slices_of(texts, test["file"].tolist()),
+def _last(run: history.Run, result_type: type[R]) -> tuple[R, dict[str, Any]]:
+    """The last result of a class, and its record."""
+    results = history.results_of(run, result_type)
+    if not results:
+        raise NothingToPromoteError(
+            f"{run.folder}: expected the record of a step that gave {result_type.__name__}, "
+            "got none: pruned, or never made"
         )
+    return results[-1]
 
 
-class DigitModels(RunModels):
-    """The networks of digits that a run has; of several seeds that which validated best."""
-
-    def __init__(self, run: history.Run) -> None:
-        super().__init__(run)
-        self._trained: dict[str, TrainedDigits] = {}
-        for each, _ in history.results_of(run, TrainedDigits):
-            best = self._trained.setdefault(each.name, each)
-            if each.val_accuracy > best.val_accuracy:
-                self._trained[each.name] = each
-
-    def names(self) -> list[str]:
-        """Every network."""
-        return sorted(self._trained)
-
-    def best(self) -> list[str]:
-        """The network that read the validation images best."""
-        return [max(self.names(), key=lambda name: self._trained[name].val_accuracy)]
-
-    def challenger(self, name: str) -> Challenger:
-        """A network, against the commonest label."""
-        trained = self._trained[name]
-        digits, _ = self._last(Digits)
-        _, record = self._last(TrainedDigits)
-        arrays, labels = read_digits(digits), np.array(digits.labels)
-        weights = trained.weights.verified().read_bytes()
-        content = trained.predictions.verified().read_bytes()
-        probabilities = weights_from_bytes(content)["probabilities"]
-        commonest = int(np.bincount(arrays["labels_train"]).argmax())
-        actual = labels[arrays["labels_test"]]
-        digest = weights_digest(weights_from_bytes(weights))
-        recipe = {"parameters_sha256": digest, "libraries": record["libraries"]}
-
-        def files() -> dict[str, bytes]:
-            rows = example_rows(actual)
-            return {
-                WEIGHTS: weights,
-                RECIPE: trained.scores.verified().read_bytes(),
-                EXAMPLES: examples_to_bytes(arrays["images_test"][rows], probabilities[rows]),
-                SEEN: seen_to_bytes(digests_of_images(arrays["images_train"])),
-            }
-
-        return Challenger(
-            manifest={
-                **self._manifest(DIGITS, name, trained.scores, recipe),
-                "classes": digits.labels,
-                "training": {"rows": digits.rows_train, "sha256": digits.arrays.sha256},
-                "test_rows": digits.rows_test,
-            },
-            inputs=arrays["images_test"],
-            actual=actual,
-            answers=labels[probabilities.argmax(axis=1)],
-            rivals=[Rival(CONSTANT, np.full(len(actual), labels[commonest]))],
-            files=files,
-            seed=trained.seed,
-        )
+def _manifest(
+    run: history.Run, kind: str, name: str, scores: File, recipe: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The entries that versions of both kinds have."""
+    every_score = json.loads(scores.verified().read_bytes())
+    about_run = {"run_id": run.told["run_id"], "folder": run.folder.name, "flow": run.told["flow"]}
+    return {
+        "format": FORMAT,
+        "kind": kind,
+        "model": name,
+        "scores": {n: every_score[n] for n in history.HEADLINES if n in every_score},
+        "run": about_run,
+        "parameters_sha256": recipe["parameters_sha256"],
+        "libraries": recipe["libraries"],
+        "python": recipe.get("python", platform.python_version()),
+    }

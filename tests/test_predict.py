@@ -113,14 +113,14 @@ def test_what_is_no_model_is_told(home, version):
     with pytest.raises(NotPromotedError, match="model of digits, got none: neural-classifiers pro"):
         neural_classifiers.load("digits")
     with pytest.raises(NotPromotedError, match="expected a model of digits, got one of comments"):
-        predict.load_serving("digits", version)
+        registry.load(version, kind="digits")
 
 
 def test_predicting_needs_no_prefect_and_a_linear_model_no_tensorflow(version):
     script = (
         "import sys, neural_classifiers.serving.predict, neural_classifiers as n; "
         f"neural_classifiers.serving.predict.predict_texts(n.load('{version}'), ['a goal']); "
-        "print({'prefect', 'tensorflow', 'great_expectations'} & set(sys.modules))"
+        "print({'prefect', 'tensorflow', 'great_expectations', 'pandas'} & set(sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True
@@ -375,7 +375,7 @@ def test_a_rollback_while_a_file_is_predicted_leaves_it_to_the_version_it_began_
     second = made_models.serve(home, made_models.fitted(texts, labels, C=0.01))
     path, out = tmp_path / "many.jsonl", home / "out.jsonl"
     path.write_bytes(b"".join(dirty_lines(2000, faults={})))
-    model = predict.load_serving(COMMENTS)
+    model = neural_classifiers.load(COMMENTS)
     started, rolled_back = threading.Event(), threading.Event()
     clean = model.clean
 
@@ -395,7 +395,7 @@ def test_a_rollback_while_a_file_is_predicted_leaves_it_to_the_version_it_began_
     running.join(60)
 
     assert {row["version"] for row in rows_of(out)} == {second}
-    assert predict.load_serving(COMMENTS).version == first
+    assert neural_classifiers.load(COMMENTS).version == first
 
 
 # --------------------------------------------------------------------------- new files in a folder

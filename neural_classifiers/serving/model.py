@@ -9,6 +9,7 @@ so that another library or another way of cleaning is noticed and not used.
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,19 @@ class NotPromotedError(RefusedError):
     """What was to be loaded is no promoted model, or is not as it was when it was promoted."""
 
 
-class _Promoted:
-    """What promoted models of both kinds have."""
+class PromotedModel(ABC):
+    """A promoted model, to be asked as scikit-learn's are.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Categories, or names of the ten digits, in the order of the probabilities.
+    version : str
+    manifest : dict
+        Where the model comes from: run, scores, cleaning, libraries, digests.
+    folder : Path
+        Of the version.
+    """
 
     def __init__(self, classes: Sequence[Any], manifest: Mapping[str, Any], folder: Path) -> None:
         self.classes_: NDArray[Any] = np.asarray(classes)
@@ -47,20 +59,21 @@ class _Promoted:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.version}: {', '.join(map(str, self.classes_))}>"
 
+    @abstractmethod
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Probabilities of shape (n_rows, n_classes), in the order of `classes_`."""
 
-class Classifier(_Promoted):
-    """A promoted model of comments, to be asked as scikit-learn's are.
+    def predict(self, X: Any) -> NDArray[Any]:
+        """The class of each row: the likeliest, unless the model was made to shift that."""
+        return self.answers(self.predict_proba(X))
 
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        Categories, in the order of the probabilities.
-    version : str
-    manifest : dict
-        Where the model comes from: run, scores, cleaning, libraries, digests.
-    folder : Path
-        Of the version.
-    """
+    def answers(self, probabilities: NDArray[np.float64]) -> NDArray[Any]:
+        """The class of each row of probabilities that `predict_proba` gave."""
+        return self.classes_[probabilities.argmax(axis=1)]
+
+
+class Classifier(PromotedModel):
+    """A promoted model of comments: its rows are texts."""
 
     def __init__(
         self, pipeline: Any, cleaning: Cleaning, manifest: Mapping[str, Any], folder: Path
@@ -94,10 +107,6 @@ class Classifier(_Promoted):
             return np.empty((0, len(self.classes_)))
         return np.asarray(self._pipeline.predict_proba(list(cleaned)), dtype=np.float64)
 
-    def predict(self, X: Sequence[str]) -> NDArray[Any]:
-        """The category of each comment: the likeliest, unless the model was made to shift that."""
-        return self.answers(self.predict_proba(X))
-
     def answers(self, probabilities: NDArray[np.float64]) -> NDArray[Any]:
         """The category of each row of probabilities that `predict_proba` gave."""
         from neural_classifiers.judgement.calibration import likeliest
@@ -105,18 +114,8 @@ class Classifier(_Promoted):
         return self.classes_[likeliest(probabilities, getattr(self._pipeline[-1], "offsets", None))]
 
 
-class DigitReader(_Promoted):
-    """A promoted network that reads digits, to be asked as scikit-learn's models are.
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (10,)
-        Names of the ten labels.
-    version : str
-    manifest : dict
-    folder : Path
-        Of the version.
-    """
+class DigitReader(PromotedModel):
+    """A promoted network that reads digits: its rows are images."""
 
     def __init__(self, network: Any, manifest: Mapping[str, Any], folder: Path) -> None:
         super().__init__(manifest["classes"], manifest, folder)
@@ -133,14 +132,6 @@ class DigitReader(_Promoted):
                 f"expected images as uint8 of shape (n_images, 28, 28), got {X.dtype} of {X.shape}"
             )
         return predict_digits(self._network, X).astype(np.float64)
-
-    def predict(self, X: NDArray[np.uint8]) -> NDArray[Any]:
-        """The likeliest label of each image."""
-        return self.answers(self.predict_proba(X))
-
-    def answers(self, probabilities: NDArray[np.float64]) -> NDArray[Any]:
-        """The likeliest label of each row of probabilities that `predict_proba` gave."""
-        return self.classes_[probabilities.argmax(axis=1)]
 
 
 def build_pipeline(content: bytes, weights: bytes | None, recipe: Mapping[str, Any]) -> Any:
@@ -230,7 +221,7 @@ def read_file(folder: Path, manifest: Mapping[str, Any], name: str) -> bytes:
     return content
 
 
-def read_model(folder: Path, version: str | None = None) -> Classifier | DigitReader:
+def read_model(folder: Path, version: str | None = None) -> PromotedModel:
     """The promoted model of a folder, every digest checked, its examples answered.
 
     Parameters
@@ -251,7 +242,7 @@ def read_model(folder: Path, version: str | None = None) -> Classifier | DigitRe
         name: read_file(folder, manifest, name) for name in MODEL_FILES if name in manifest["files"]
     }
     recipe = json.loads(files[RECIPE])
-    model: Classifier | DigitReader
+    model: PromotedModel
     if manifest["kind"] == COMMENTS:
         pipeline = build_pipeline(files[PIPELINE], files.get(WEIGHTS), recipe)
         model = Classifier(pipeline, Cleaning(**manifest["cleaning"]), manifest, folder)
@@ -273,20 +264,17 @@ def read_model(folder: Path, version: str | None = None) -> Classifier | DigitRe
 
 def examples_to_bytes(inputs: Any, probabilities: NDArray[Any]) -> bytes:
     """Texts (or images) and the probabilities that the model gave them, as JSON."""
-    examples = {
-        "inputs": inputs.tolist() if isinstance(inputs, np.ndarray) else list(inputs),
-        "probabilities": np.asarray(probabilities, dtype=np.float64).tolist(),
-    }
-    return (json.dumps(examples) + "\n").encode()
+    examples = {"inputs": list(inputs), "probabilities": list(probabilities)}
+    return (json.dumps(examples, default=lambda array: array.tolist()) + "\n").encode()
 
 
-def furthest_from_examples(model: Classifier | DigitReader, content: bytes) -> float:
+def furthest_from_examples(model: PromotedModel, content: bytes) -> float:
     """The largest difference of a probability from the recorded ones."""
     examples = json.loads(content)
-    inputs = examples["inputs"]
+    inputs, recorded = examples["inputs"], np.array(examples["probabilities"])
     if isinstance(model, DigitReader):
         inputs = np.array(inputs, dtype=np.uint8)
-    answered, recorded = model.predict_proba(inputs), np.array(examples["probabilities"])
+    answered = model.predict_proba(inputs)
     if answered.shape != recorded.shape or not len(recorded):
         return float("inf")
     return float(np.abs(answered - recorded).max())

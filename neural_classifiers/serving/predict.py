@@ -19,15 +19,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from neural_classifiers.comments.drift import Profiler
 from neural_classifiers.comments.rows import BATCH_ROWS, Layout, Part, count_rows, read_comments
 from neural_classifiers.comments.rules import EMPTIED, faults, row_rules
 from neural_classifiers.comments.text import english_stop_words
 from neural_classifiers.engine.rows.batches import useful_workers
 from neural_classifiers.serving.model import (
     Classifier,
-    DigitReader,
-    NotPromotedError,
+    PromotedModel,
     read_model,
 )
 from neural_classifiers.serving.prediction_files import (
@@ -35,8 +33,6 @@ from neural_classifiers.serving.prediction_files import (
     prediction_writer,
     whole_file,
 )
-from neural_classifiers.serving.registry import load
-from neural_classifiers.serving.trained_on import drift_of
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _COLUMNS = ["line", "byte_offset", "raw", "line_type", "txt", "txt_type"]
@@ -97,20 +93,6 @@ class PredictedFile:
         return [each["title"] for each in self.drift if each["drifted"]]
 
 
-def load_serving(kind: str, version: str | None = None) -> Any:
-    """The promoted model of a kind: the version that serves now, or the one named.
-
-    Raises
-    ------
-    NotPromotedError
-        If there is none, it is damaged, or of the other kind.
-    """
-    model = load(version or kind)
-    if (got := model.manifest["kind"]) != kind:
-        raise NotPromotedError(f"{model.version}: expected a model of {kind}, got one of {got}")
-    return model
-
-
 def predict_texts(classifier: Classifier, texts: Sequence[str]) -> list[dict[str, Any]]:
     """For each text ``label`` and ``probabilities``, or ``rejected`` with the reasons."""
     storable = [_is_storable(text) for text in texts]
@@ -157,6 +139,9 @@ def predict_file(
     PredictionError, CommentFileError, OSError
         If the file cannot be read as comments, or nothing can be written; no file is left behind.
     """
+    from neural_classifiers.comments.drift import Profiler  # imports pandas
+    from neural_classifiers.serving.trained_on import drift_of
+
     if out.exists() and out.samefile(source):
         raise PredictionError(f"{out}: expected another file than the one that is read")
     rejected_out = out.with_name(f"{out.name}.rejected.jsonl")
@@ -197,7 +182,7 @@ def predict_file(
     )
 
 
-def predict_images(files: Sequence[Path], reader: DigitReader) -> Iterator[dict[str, Any]]:
+def predict_images(files: Sequence[Path], reader: PromotedModel) -> Iterator[dict[str, Any]]:
     """For each image of PNG and IDX files ``file``, ``image`` (from 0), ``label``, probabilities.
 
     Raises
@@ -213,7 +198,7 @@ def predict_images(files: Sequence[Path], reader: DigitReader) -> Iterator[dict[
                 yield {"file": path.name, "image": image} | row
 
 
-def write_images(out: Path, rows: Sequence[Mapping[str, Any]], reader: DigitReader) -> None:
+def write_images(out: Path, rows: Sequence[Mapping[str, Any]], reader: PromotedModel) -> None:
     """Write what `predict_images` gave as JSON Lines, CSV or Parquet, whole or not at all.
 
     Raises
@@ -351,9 +336,7 @@ def _is_storable(text: str) -> bool:
     return True
 
 
-def _as_dicts(
-    model: Classifier | DigitReader, probabilities: np.ndarray
-) -> Iterator[dict[str, Any]]:
+def _as_dicts(model: PromotedModel, probabilities: np.ndarray) -> Iterator[dict[str, Any]]:
     """``label``, ``probabilities`` by class, and ``version`` of each row of probabilities."""
     classes = model.classes_.astype(str).tolist()
     labels = model.answers(probabilities).astype(str).tolist()

@@ -16,7 +16,7 @@ import pyarrow as pa
 from neural_classifiers.engine.records import make_folder
 from neural_classifiers.engine.rows.parquet import TableWriter
 from neural_classifiers.errors import RefusedError
-from neural_classifiers.serving.model import Classifier, DigitReader
+from neural_classifiers.serving.model import PromotedModel
 
 FORMATS = (".jsonl", ".csv", ".parquet")
 _MARK = ".writing-"
@@ -32,7 +32,7 @@ class PredictionError(RefusedError):
 
 @contextlib.contextmanager
 def prediction_writer(
-    out: Path, model: Classifier | DigitReader, names: Sequence[str]
+    out: Path, model: PromotedModel, names: Sequence[str]
 ) -> Iterator[WritePredictions]:
     """A function that adds rows to a file of predictions, which is whole in the end, or absent.
 
@@ -45,7 +45,7 @@ def prediction_writer(
     ----------
     out : Path
         Its ending tells the format.
-    model : Classifier or DigitReader
+    model : PromotedModel
         That predicts; knows the classes and the version.
     names : sequence of str
 

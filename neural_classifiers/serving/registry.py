@@ -26,8 +26,6 @@ from neural_classifiers.serving.model import (
     EXAMPLES,
     KINDS,
     MANIFEST,
-    Classifier,
-    DigitReader,
     NotPromotedError,
     furthest_from_examples,
     read_file,
@@ -41,24 +39,32 @@ CHECK_S = 600.0
 _WRITING = ".writing"
 
 
-def load(where: str | os.PathLike[str]) -> Classifier | DigitReader:
-    """Load a promoted model, as `neural_classifiers.load` describes it."""
-    folder, name = Path(where), str(where)
-    if name in KINDS:
-        serving = serving_version(name)
+def load(where: str | os.PathLike[str], kind: str | None = None) -> Any:
+    """Load a promoted model, as `neural_classifiers.load` describes it; of a kind, if one is given.
+
+    Raises
+    ------
+    NotPromotedError
+    """
+    folder = Path(where)
+    if str(where) in KINDS:
+        serving = serving_version(str(where))
         if serving is None:
             raise NotPromotedError(
-                f"expected a promoted model of {name}, got none: neural-classifiers promote last"
+                f"expected a promoted model of {where}, got none: neural-classifiers promote last"
             )
         folder = version_folder(serving)
-    elif folder.name == name and not folder.is_dir():
-        folder = version_folder(name)
+    elif folder.name == str(where) and not folder.is_dir():
+        folder = version_folder(folder.name)
     if not (folder / MANIFEST).is_file():
         known = [path.name for path in _version_folders()]
         raise NotPromotedError(
             f"{folder}: expected a promoted model, got none; known versions: {known}"
         )
-    return read_model(folder, folder.name if folder.parent == paths.models() else None)
+    model = read_model(folder, folder.name if folder.parent == paths.models() else None)
+    if kind not in (None, got := model.manifest["kind"]):
+        raise NotPromotedError(f"{model.version}: expected a model of {kind}, got one of {got}")
+    return model
 
 
 def version_folder(version: str) -> Path:
@@ -151,13 +157,8 @@ def add_version(
 
 def check_in_clean_process(folder: Path) -> tuple[bool, str]:
     """Whether a process that has nothing but the folder answers the examples as recorded."""
-    done = subprocess.run(
-        [sys.executable, "-m", __name__, str(folder)],
-        capture_output=True,
-        text=True,
-        timeout=CHECK_S,
-        check=False,
-    )
+    command = [sys.executable, "-m", __name__, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=CHECK_S, check=False)
     lines = (done.stderr if done.returncode else done.stdout).strip().splitlines()
     return not done.returncode, lines[-1] if lines else f"it ended with {done.returncode}"
 
@@ -230,12 +231,9 @@ def _sync(folder: Path) -> None:
         os.close(handle)
 
 
-def _answer_examples(folder: Path) -> str:
-    model = read_model(folder)
-    examples = read_file(folder, model.manifest, EXAMPLES)
-    furthest = furthest_from_examples(model, examples)
-    return f"{model.version} answers its examples within {furthest:.3g} of what is recorded"
-
-
 if __name__ == "__main__":  # `check_in_clean_process`
-    sys.stdout.write(f"{_answer_examples(Path(sys.argv[1]))}\n")
+    _model = load(sys.argv[1])
+    _furthest = furthest_from_examples(_model, read_file(_model.folder, _model.manifest, EXAMPLES))
+    sys.stdout.write(
+        f"{_model.version} answers its examples within {_furthest:.3g} of what is recorded\n"
+    )

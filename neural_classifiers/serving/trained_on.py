@@ -17,7 +17,7 @@ from neural_classifiers.arrays.weights import weights_from_bytes, weights_to_byt
 from neural_classifiers.comments.drift import Profile, Profiler, compare_profiles
 from neural_classifiers.comments.expectations import Limits
 from neural_classifiers.comments.text import english_stop_words
-from neural_classifiers.serving.model import PROFILE, SEEN, Classifier, DigitReader, read_file
+from neural_classifiers.serving.model import PROFILE, SEEN, Classifier, PromotedModel, read_file
 
 
 def seen_to_bytes(digests: np.ndarray) -> bytes:
@@ -25,23 +25,23 @@ def seen_to_bytes(digests: np.ndarray) -> bytes:
     return weights_to_bytes({"digests": np.unique(digests)})
 
 
-def seen_by(model: Classifier | DigitReader) -> np.ndarray:
+def seen_by(model: PromotedModel) -> np.ndarray:
     """Digests of all that a promoted model was trained on."""
     return weights_from_bytes(read_file(model.folder, model.manifest, SEEN))["digests"]
 
 
-def predict_unseen(model: Classifier | DigitReader, inputs: Any) -> tuple[np.ndarray, np.ndarray]:
+def predict_unseen(model: PromotedModel, inputs: Any) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities of texts or images, and for each row whether the model was not trained on it.
 
     Returns
     -------
     tuple of ndarray of shape (n_rows, n_classes) and ndarray of bool of shape (n_rows,)
     """
-    if isinstance(model, DigitReader):
-        digests, probabilities = digests_of_images(inputs), model.predict_proba(inputs)
-    else:
+    if isinstance(model, Classifier):
         cleaned = model.clean(inputs)
         digests, probabilities = digests_of_texts(cleaned), model.predict_cleaned(cleaned)
+    else:
+        digests, probabilities = digests_of_images(inputs), model.predict_proba(inputs)
     return probabilities, ~np.isin(digests, seen_by(model))
 
 
