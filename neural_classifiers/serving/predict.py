@@ -8,33 +8,34 @@ Knows no Prefect: predicting must not wait for it.
 """
 
 import contextlib
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from neural_classifiers.comments.rows import BATCH_ROWS, Layout, Part, count_rows, read_comments
+from neural_classifiers.comments.drift import Profiler
+from neural_classifiers.comments.rows import Layout, Part, count_rows, read_comments
 from neural_classifiers.comments.rules import EMPTIED, faults, row_rules
 from neural_classifiers.comments.text import english_stop_words
-from neural_classifiers.engine.rows.batches import useful_workers
-from neural_classifiers.serving.model import (
-    Classifier,
-    PromotedModel,
-    read_model,
-)
+from neural_classifiers.engine.rows.batches import BATCH_ROWS, useful_workers
+from neural_classifiers.serving.model import Classifier, PromotedModel, read_model
 from neural_classifiers.serving.prediction_files import (
     PredictionError,
+    json_line,
+    prediction_rows,
     prediction_writer,
     whole_file,
 )
+from neural_classifiers.serving.trained_on import drift_of
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_LINES = {"line": pa.int64(), "txt": pa.string()}
+_IMAGES = {"file": pa.string(), "image": pa.int64()}
 _COLUMNS = ["line", "byte_offset", "raw", "line_type", "txt", "txt_type"]
 _RULES = row_rules()
 
@@ -95,13 +96,12 @@ class PredictedFile:
 
 def predict_texts(classifier: Classifier, texts: Sequence[str]) -> list[dict[str, Any]]:
     """For each text ``label`` and ``probabilities``, or ``rejected`` with the reasons."""
-    storable = [_is_storable(text) for text in texts]
-    columns: dict[str, list[Any]] = {
-        "txt": [text if can else None for text, can in zip(texts, storable, strict=True)],
-        "txt_type": ["string" if can else "lone surrogate" for can in storable],
-    }
-    rows, probabilities, reasons = _predict_rows(classifier, columns)
-    predictions = dict(zip(rows, _as_dicts(classifier, probabilities), strict=True))
+    columns: dict[str, list[Any]] = {"txt": [], "txt_type": []}
+    for text in texts:
+        is_storable = _is_storable(text)
+        columns["txt"].append(text if is_storable else None)
+        columns["txt_type"].append("string" if is_storable else "lone surrogate")
+    predictions, reasons = _predict_rows(classifier, columns)
     return [
         predictions.get(row) or {"rejected": reasons[row], "version": classifier.version}
         for row in range(len(texts))
@@ -139,9 +139,6 @@ def predict_file(
     PredictionError, CommentFileError, OSError
         If the file cannot be read as comments, or nothing can be written; no file is left behind.
     """
-    from neural_classifiers.comments.drift import Profiler  # imports pandas
-    from neural_classifiers.serving.trained_on import drift_of
-
     if out.exists() and out.samefile(source):
         raise PredictionError(f"{out}: expected another file than the one that is read")
     rejected_out = out.with_name(f"{out.name}.rejected.jsonl")
@@ -149,7 +146,7 @@ def predict_file(
     reasons: Counter[str] = Counter()
     n_rejected = 0
     with contextlib.ExitStack() as stack:  # the file of predictions gets its name last
-        write = stack.enter_context(prediction_writer(out, classifier, ["line", "txt"]))
+        write = stack.enter_context(prediction_writer(out, classifier, _LINES))
         rejected_path = stack.enter_context(whole_file(rejected_out, if_empty=False))
         rejected_file = stack.enter_context(rejected_path.open("w", encoding="utf-8"))
         parts = [Part(source.name, lambda: source.open("rb"))]
@@ -159,12 +156,10 @@ def predict_file(
         batches = read_comments(parts, layout, batch_rows=batch_rows)
         workers = useful_workers(n_rows) if n_workers is None else n_workers
         for batch in _predict_batches(classifier, (b.select(_COLUMNS) for b in batches), workers):
-            named = classifier.answers(batch.probabilities).astype(str).tolist()
-            write({"line": batch.lines, "txt": batch.texts}, named, batch.probabilities)
-            rejected_file.writelines(
-                json.dumps(row, ensure_ascii=False) + "\n" for row in batch.rejected
-            )
-            profiler.add(batch.texts, named)
+            write(batch.predicted)
+            rejected_file.writelines(map(json_line, batch.rejected))
+            named = [row["label"] for row in batch.predicted]
+            profiler.add([row["txt"] for row in batch.predicted], named)
             labels.update(named)
             n_rejected += len(batch.rejected)
             reasons.update(reason for row in batch.rejected for reason in row["reasons"])
@@ -194,7 +189,7 @@ def predict_images(files: Sequence[Path], reader: PromotedModel) -> Iterator[dic
         images = read_images(path)
         for start in range(0, len(images), BATCH_ROWS):
             probabilities = reader.predict_proba(images[start : start + BATCH_ROWS])
-            for image, row in enumerate(_as_dicts(reader, probabilities), start):
+            for image, row in enumerate(prediction_rows(reader, probabilities), start):
                 yield {"file": path.name, "image": image} | row
 
 
@@ -206,12 +201,8 @@ def write_images(out: Path, rows: Sequence[Mapping[str, Any]], reader: PromotedM
     PredictionError
         If the ending of `out` is none of these.
     """
-    with prediction_writer(out, reader, ["file", "image"]) as write:
-        write(
-            {name: [row[name] for row in rows] for name in ("file", "image")},
-            [row["label"] for row in rows],
-            np.array([list(row["probabilities"].values()) for row in rows]),
-        )
+    with prediction_writer(out, reader, _IMAGES) as write:
+        write(rows)
 
 
 def read_images(path: Path) -> np.ndarray:
@@ -251,13 +242,10 @@ def are_images(path: Path) -> bool:
     return head == _PNG or (head[:3] == b"\0\0\x08" and len(head) > 3)
 
 
-@dataclass
-class _PredictedBatch:
-    """A batch: the rows that have an answer column by column, the others row by row."""
+class _PredictedBatch(NamedTuple):
+    """The rows of a batch that have an answer, and the others."""
 
-    lines: list[int]
-    texts: list[str]
-    probabilities: np.ndarray  # of shape (len(lines), n_classes)
+    predicted: list[dict[str, Any]]
     rejected: list[dict[str, Any]]
 
 
@@ -297,11 +285,12 @@ def loaded(folder: Path, version: str) -> Classifier:
 
 def _predict_batch(classifier: Classifier, batch: pa.RecordBatch) -> _PredictedBatch:
     columns = {name: batch.column(name).to_pylist() for name in _COLUMNS}
-    rows, probabilities, reasons = _predict_rows(classifier, columns)
+    predictions, reasons = _predict_rows(classifier, columns)
     return _PredictedBatch(
-        lines=[columns["line"][row] for row in rows],
-        texts=[columns["txt"][row] for row in rows],
-        probabilities=probabilities,
+        predicted=[
+            {"line": columns["line"][row], "txt": columns["txt"][row], **prediction}
+            for row, prediction in predictions.items()
+        ],
         rejected=[
             {
                 "line": columns["line"][row],
@@ -316,16 +305,16 @@ def _predict_batch(classifier: Classifier, batch: pa.RecordBatch) -> _PredictedB
 
 def _predict_rows(
     classifier: Classifier, columns: Mapping[str, list[Any]]
-) -> tuple[list[int], np.ndarray, dict[int, list[str]]]:
-    """Rows that have an answer, their probabilities, and the reasons of each other row."""
+) -> tuple[dict[int, dict[str, Any]], dict[int, list[str]]]:
+    """Predictions of the rows that have one, and the reasons of the others, by position."""
     reasons = faults((rule, columns[rule.column]) for rule in _RULES if rule.column in columns)
     texts = ["" if row in reasons else text for row, text in enumerate(columns["txt"])]
-    cleaned = classifier.clean(texts)
-    rows = [row for row, text in enumerate(cleaned) if text]
-    for row, text in enumerate(cleaned):
-        if not text:
+    cleaned = {row: text for row, text in enumerate(classifier.clean(texts)) if text}
+    for row in range(len(texts)):
+        if row not in cleaned:
             reasons.setdefault(row, [EMPTIED])
-    return rows, classifier.predict_cleaned([cleaned[row] for row in rows]), reasons
+    probabilities = classifier.predict_cleaned(list(cleaned.values()))
+    return dict(zip(cleaned, prediction_rows(classifier, probabilities), strict=True)), reasons
 
 
 def _is_storable(text: str) -> bool:
@@ -334,12 +323,3 @@ def _is_storable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _as_dicts(model: PromotedModel, probabilities: np.ndarray) -> Iterator[dict[str, Any]]:
-    """``label``, ``probabilities`` by class, and ``version`` of each row of probabilities."""
-    classes = model.classes_.astype(str).tolist()
-    labels = model.answers(probabilities).astype(str).tolist()
-    for label, row in zip(labels, probabilities.tolist(), strict=True):
-        shares = dict(zip(classes, row, strict=True))
-        yield {"label": label, "probabilities": shares, "version": model.version}

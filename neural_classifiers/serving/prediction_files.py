@@ -20,10 +20,8 @@ from neural_classifiers.serving.model import PromotedModel
 
 FORMATS = (".jsonl", ".csv", ".parquet")
 _MARK = ".writing-"
-_SHARE = "p_"  # begins the name of a column of probabilities
-_TYPES = {"line": pa.int64(), "image": pa.int64()}  # all other columns are text
 
-WritePredictions = Callable[[Mapping[str, Sequence[Any]], Sequence[str], np.ndarray], None]
+Rows = Sequence[Mapping[str, Any]]
 
 
 class PredictionError(RefusedError):
@@ -32,22 +30,20 @@ class PredictionError(RefusedError):
 
 @contextlib.contextmanager
 def prediction_writer(
-    out: Path, model: PromotedModel, names: Sequence[str]
-) -> Iterator[WritePredictions]:
+    out: Path, model: PromotedModel, names: Mapping[str, pa.DataType]
+) -> Iterator[Callable[[Rows], object]]:
     """A function that adds rows to a file of predictions, which is whole in the end, or absent.
 
-    It takes the columns called `names` (such as ``line`` and ``txt``), a label for each row, and
-    the rows' probabilities as an array of shape (n_rows, n_classes). The columns of the file are
-    these, ``label``, ``p_<class>`` for each class and ``version``; JSON Lines has one object of all
-    ``probabilities``, CSV (RFC 4180) begins with a header.
+    A row has the columns `names`, and what `prediction_rows` gives. JSON Lines has it as it is, CSV
+    (RFC 4180, with a header) and Parquet with a column ``p_<class>`` for each probability.
 
     Parameters
     ----------
     out : Path
         Its ending tells the format.
     model : PromotedModel
-        That predicts; knows the classes and the version.
-    names : sequence of str
+        Knows the classes.
+    names : mapping of str to DataType
 
     Raises
     ------
@@ -56,39 +52,38 @@ def prediction_writer(
     """
     if out.suffix not in FORMATS:
         raise PredictionError(f"{out}: expected a file that ends in one of {', '.join(FORMATS)}")
-    shares = {f"{_SHARE}{name}": pa.float64() for name in model.classes_}
-    types = {name: _TYPES.get(name, pa.string()) for name in [*names, "label"]}
-    schema = pa.schema(types | shares | {"version": pa.string()})
-
-    def table(columns: Mapping[str, Sequence[Any]], labels: Any, probabilities: Any) -> pa.Table:
-        columns = dict(columns) | {"label": labels, "version": [model.version] * len(labels)}
-        columns |= dict(zip(shares, np.reshape(probabilities, (-1, len(shares))).T, strict=True))
-        return pa.table(columns, schema=schema)
-
+    shares = {f"p_{name}": pa.float64() for name in model.classes_}
+    schema = pa.schema({**names, "label": pa.string(), **shares, "version": pa.string()})
     with whole_file(out) as path, contextlib.ExitStack() as stack:
         if out.suffix == ".parquet":
             parquet = stack.enter_context(TableWriter(path, schema))
-            yield lambda *rows: parquet.write(table(*rows))
+            yield lambda rows: parquet.write(pa.Table.from_pylist(list(map(_flat, rows)), schema))
             return
         file = stack.enter_context(path.open("w", encoding="utf-8", newline=""))
         if out.suffix == ".csv":
-            rows_of_csv = csv.writer(file)
-            rows_of_csv.writerow(schema.names)
-            yield lambda *rows: rows_of_csv.writerows(
-                zip(*(column.to_pylist() for column in table(*rows).columns), strict=True)
-            )
+            table = csv.DictWriter(file, schema.names, extrasaction="ignore")
+            table.writeheader()
+            yield lambda rows: table.writerows(map(_flat, rows))
         else:
-            yield lambda *rows: file.writelines(map(_json_line, table(*rows).to_pylist()))
+            yield lambda rows: file.writelines(map(json_line, rows))
 
 
-def _json_line(row: Mapping[str, Any]) -> str:
-    nested: dict[str, Any] = {}
-    for name, value in row.items():
-        if name.startswith(_SHARE):
-            nested.setdefault("probabilities", {})[name.removeprefix(_SHARE)] = value
-        else:
-            nested[name] = value
-    return json.dumps(nested, ensure_ascii=False) + "\n"
+def prediction_rows(model: PromotedModel, probabilities: np.ndarray) -> Iterator[dict[str, Any]]:
+    """``label``, ``probabilities`` by class, and ``version`` of each row of probabilities."""
+    classes = model.classes_.astype(str).tolist()
+    labels = model.answers(probabilities).astype(str).tolist()
+    for label, row in zip(labels, probabilities.tolist(), strict=True):
+        shares = dict(zip(classes, row, strict=True))
+        yield {"label": label, "probabilities": shares, "version": model.version}
+
+
+def json_line(row: Mapping[str, Any]) -> str:
+    """A row of JSON Lines, with its end."""
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, **{f"p_{name}": share for name, share in row["probabilities"].items()}}
 
 
 @contextlib.contextmanager
