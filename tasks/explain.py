@@ -23,8 +23,8 @@ def explain_models(
     """Slices and mistakes of every model; words of the linear one; occlusion of the networks."""
     from neural_classifiers.judgement import weaknesses
 
-    test = pd.read_parquet(split.test.verified())
-    answers = {name: pd.read_parquet(s.predictions.verified()) for name, s in scored.items()}
+    test = pd.read_parquet(split.test.path)
+    answers = {name: pd.read_parquet(s.predictions.path) for name, s in scored.items()}
     answers = {name: table for name, table in answers.items() if not _knows_some(table)}
     actual = test["cat"].to_numpy(str)
     slices = weaknesses.score_slices(
@@ -64,7 +64,7 @@ def examine_training(
     from neural_classifiers.judgement import weaknesses
     from neural_classifiers.report.plots import plot_sizes
 
-    train, comments = pd.read_parquet(searched.train.verified()), read_comments(searched.train)
+    train, comments = pd.read_parquet(searched.train.path), read_comments(searched.train)
     pipeline = load_pipeline(linear)
     curve = weaknesses.learning_curve(pipeline, comments.X, comments.y, folds, seed)
     (folder / "curve.json").write_text(json.dumps(curve, indent=2) + "\n", encoding="utf-8")
@@ -85,7 +85,7 @@ def _suspected(train: pd.DataFrame, linear: Model) -> pd.DataFrame:
 
     if linear.held_out is None:
         raise ValueError("expected a linear model that was searched with answers held out")
-    held_out = pd.read_parquet(linear.held_out.verified())
+    held_out = pd.read_parquet(linear.held_out.path)
     classes, probabilities = _classes(held_out), _probabilities(held_out)
     rows = weaknesses.suspected_labels(train["cat"].tolist(), probabilities, classes)
     places = np.searchsorted(classes, train["cat"].iloc[rows].to_numpy(str))
@@ -100,10 +100,6 @@ def _occluded(model: Model, table: pd.DataFrame, test: pd.DataFrame) -> list[dic
     """The comments that a network was surest of, rightly or not, and the words it hung on."""
     from neural_classifiers.judgement import weaknesses
 
-    if model.weights is not None:
-        from neural_classifiers.arrays.threads import set_tensorflow_threads
-
-        set_tensorflow_threads(1)
     pipeline, classes = load_pipeline(model), _classes(table)
     n_words = [len(text.split()) for text in test["clean"]]
     surest = _probabilities(table).max(axis=1)

@@ -58,18 +58,12 @@ def _write_recipe(folder: Path, recipe: dict[str, Any]) -> File:
 
 
 def load_pipeline(model: Model) -> "Pipeline":
-    """The fitted pipeline: takes cleaned texts, predicts categories.
-
-    Raises
-    ------
-    DamagedFileError
-        If a file is not the one that was written.
-    """
+    """The fitted pipeline: takes cleaned texts, predicts categories."""
     from neural_classifiers.serving.model import build_pipeline
 
-    weights = model.weights.verified().read_bytes() if model.weights else None
-    recipe = json.loads(model.recipe.verified().read_bytes())
-    return build_pipeline(model.pipeline.verified().read_bytes(), weights, recipe)
+    weights = model.weights.path.read_bytes() if model.weights else None
+    recipe = json.loads(model.recipe.path.read_bytes())
+    return build_pipeline(model.pipeline.path.read_bytes(), weights, recipe)
 
 
 def _write(path: Path, content: bytes) -> Path:

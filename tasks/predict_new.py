@@ -5,7 +5,6 @@ folder of predictions itself tells what is done: a file that comes again under a
 predicted again, one whose content changed is. A kill leaves nothing behind that counts as done.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +18,6 @@ from prefect.states import State
 
 from neural_classifiers.engine import alerts, paths
 from neural_classifiers.engine.records import DamagedFileError, File
-from neural_classifiers.engine.settings import read_settings
 from neural_classifiers.engine.step import UNRECORDED
 from neural_classifiers.serving import predict, registry
 from neural_classifiers.serving.model import COMMENTS, NotPromotedError
@@ -137,12 +135,8 @@ def alert_failure(flow: Flow, flow_run: FlowRun, state: State) -> None:
 
 
 def _alert(event: str, sentence: str, run: Mapping[str, Any]) -> None:
-    webhook = read_settings().webhook
-    if webhook is None:
-        return
-    run = {"attempts": 1, "started": None, "finished": datetime.now(UTC).isoformat(), **run}
-    fault = alerts.send(str(webhook), alerts.message(event, sentence, run))
-    sys.stderr.write(f"alert, {event}: {fault or 'delivered'}\n")
+    finished = datetime.now(UTC).isoformat()
+    alerts.deliver(event, sentence, {"attempts": 1, "started": None, "finished": finished, **run})
 
 
 def _is_done(path: Path) -> bool:

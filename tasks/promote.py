@@ -6,7 +6,7 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_table_artifact
 
 from neural_classifiers.engine import history, runs
-from neural_classifiers.engine.records import write_durably
+from neural_classifiers.engine.files import write_durably
 from neural_classifiers.engine.step import UNRECORDED
 from neural_classifiers.serving.model import COMMENTS, DIGITS
 from neural_classifiers.serving.promotion import Decision, decide, in_words
@@ -26,7 +26,7 @@ def promote_best(compared: Compared) -> str | None:
         The version that serves from now on.
     """
     folder = runs.run_folder()
-    decisions = promote(history.Run(folder, runs.read(folder)), kind=COMMENTS, again=False)
+    decisions = promote(history.Run.of(folder), kind=COMMENTS, again=False)
     write_durably(folder / DECISIONS, runs.as_json([each.as_dict() for each in decisions]))
     rows = [{"model": each.model} | asdict(gate) for each in decisions for gate in each.gates]
     create_table_artifact(rows, key="promotion", description="What spoke for and against")

@@ -19,7 +19,9 @@ from prefect.states import State
 from neural_classifiers.digits.scores import best_seed, spread_of_seeds
 from neural_classifiers.engine import history, paths, runs
 from neural_classifiers.engine.branches import Branches
-from neural_classifiers.engine.records import File, write_durably
+from neural_classifiers.engine.files import write_durably
+from neural_classifiers.engine.records import File
+from neural_classifiers.engine.run_files import METRICS, REPORT, SECTIONS, read_sections
 from neural_classifiers.engine.step import UNRECORDED
 from neural_classifiers.report.cards import render_card
 from neural_classifiers.report.markdown import render_markdown
@@ -45,8 +47,6 @@ from tasks.references import (
     TrainedDigits,
     digest_of_files,
 )
-
-SECTIONS, METRICS, REPORT = "report.json", "metrics.json", "report.html"
 
 _SHORT = {  # the table is as wide as its names
     "rank_test_score": "rank",
@@ -243,7 +243,7 @@ def report_digits(
 
 def _summarise(folder: Path, outcome: str) -> None:
     """Show in the Prefect UI how the run went, what changed since last time, where files are."""
-    run = history.Run(folder, runs.read(folder))
+    run = history.Run.of(folder)
     before = _run_before(run)
     told = history.compare(before or run, run)
     scores = {
@@ -251,7 +251,7 @@ def _summarise(folder: Path, outcome: str) -> None:
         for name, (old, new, _) in told["scores"].items()
         if name.rpartition(".")[2] in history.HEADLINES
     }
-    steps = [step for step in run.told["steps"] if step["attempt"] == run.told["attempts"]]
+    steps = [step for step in run.json["steps"] if step["attempt"] == run.json["attempts"]]
     files = {"report": folder / REPORT, "run": folder, "records": paths.cache()}
     markdown = render_summary(
         {
@@ -274,7 +274,7 @@ def _run_before(run: history.Run) -> history.Run | None:
             other
             for other in history.all_runs()
             if other.began < run.began
-            and (other.told["flow"], other.status) == (run.told["flow"], "completed")
+            and (other.json["flow"], other.status) == (run.json["flow"], "completed")
         ),
         None,
     )
@@ -282,7 +282,7 @@ def _run_before(run: history.Run) -> history.Run | None:
 
 def _since_last(folder: Path) -> dict[str, Any] | None:
     """What differs from the last run, for the page; None of a first run."""
-    run = history.Run(folder, runs.read(folder))
+    run = history.Run.of(folder)
     before = _run_before(run)
     if before is None:
         return None
@@ -385,7 +385,7 @@ def _rows(model: Model) -> list[dict[str, Any]]:
 
 def _show(folder: Path) -> None:
     """Write the page of all sections so far."""
-    run, sections = runs.read(folder), json.loads((folder / SECTIONS).read_bytes())
+    run, sections = runs.read(folder), read_sections(folder)
     failed = dict.fromkeys(
         [n for told in sections.values() for n in told["failed"]] + run["failed"]
     )
@@ -396,7 +396,7 @@ def _show(folder: Path) -> None:
 
 def _publish(folder: Path, half: str) -> None:
     """Show a section in the Prefect UI."""
-    sections = {half: json.loads((folder / SECTIONS).read_bytes())[half]}
+    sections = {half: read_sections(folder)[half]}
     figures = _figures(folder, sections)
     markdown = render_markdown(runs.read(folder), sections, figures, sections[half]["failed"])
     create_markdown_artifact(markdown, key=f"report-{half}", description="What the run found")
@@ -414,7 +414,7 @@ def _write(folder: Path, name: str, section: dict[str, Any], metrics: dict[str, 
         whole = json.loads(path.read_bytes()) if path.exists() else {}
         write_durably(path, runs.as_json(whole | {name: part}))
     with runs.updating(folder) as run:
-        sections = json.loads((folder / SECTIONS).read_bytes())
+        sections = read_sections(folder)
         run["sources"] = {half: told["source"] for half, told in sections.items()}
         run["source"] = next(iter(run["sources"].values()))
     _show(folder)

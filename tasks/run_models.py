@@ -76,7 +76,7 @@ def comment_models(run: history.Run) -> RunModels:
     def cv_score(name: str) -> float:
         return models[name].best_cv_score or 0.0
 
-    scoring = run.told["parameters"].get("scoring", "accuracy")
+    scoring = run.json["parameters"].get("scoring", "accuracy")
     alike = [name for name in names if models[name].scoring == scoring] or names
     linear = sorted((name for name in SIMPLE if name in names), key=cv_score, reverse=True)[:1]
     best = list(dict.fromkeys([*sorted(alike, key=cv_score, reverse=True)[:1], *linear]))
@@ -140,7 +140,7 @@ def _of_comments(
         answers=table["predicted"].to_numpy(str),
         rivals=[Rival(each.name, _answers_of(each)) for each in rivals],
         files=files,
-        seed=int(run.told["parameters"].get("seed") or 0),
+        seed=int(run.json["parameters"].get("seed") or 0),
         slices=slices_of(texts, test["file"].tolist()),
     )
 
@@ -203,7 +203,7 @@ def _manifest(
 ) -> dict[str, Any]:
     """The entries that versions of both kinds have."""
     every_score = json.loads(scores.verified().read_bytes())
-    about_run = {"run_id": run.told["run_id"], "folder": run.folder.name, "flow": run.told["flow"]}
+    about_run = {"run_id": run.json["run_id"], "folder": run.folder.name, "flow": run.json["flow"]}
     return {
         "format": FORMAT,
         "kind": kind,

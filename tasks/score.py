@@ -13,10 +13,6 @@ from tasks.score_files import keep_scores
 @step(threads=1, task_run_name="score_model-{name}")
 def score_model(name: str, model: Model, split: Split, folder: Path) -> Scored:
     """Scores, predictions and confusion matrix of a model that has seen no test row."""
-    if model.weights is not None:
-        from neural_classifiers.arrays.threads import set_tensorflow_threads
-
-        set_tensorflow_threads(1)
     pipeline = load_pipeline(model)
     comments = read_comments(split.test)
     table = pd.DataFrame(

@@ -13,7 +13,6 @@ from neural_classifiers.serving import registry
 from neural_classifiers.serving.model import (
     COMMENTS,
     MANIFEST,
-    WEIGHTS,
     NotPromotedError,
     read_manifest,
 )
@@ -63,13 +62,8 @@ def score_serving(serving: Serving, split: Split, folder: Path) -> Scored:
     `predictions` has a column ``seen`` more: the rows that the model was trained on, which count in
     no score.
     """
-    home = serving.manifest.path.parent
-    if (home / WEIGHTS).exists():
-        from neural_classifiers.arrays.threads import set_tensorflow_threads
-
-        set_tensorflow_threads(1)
-    model = load(home)
-    test = pd.read_parquet(split.test.verified(), columns=["txt", "cat"])
+    model = load(serving.manifest.path.parent)
+    test = pd.read_parquet(split.test.path, columns=["txt", "cat"])
     probabilities, unseen = predict_unseen(model, test["txt"].tolist())
     chosen = model.answers(probabilities).astype(str)
     table = pd.DataFrame({"actual": test["cat"], "predicted": chosen, "seen": ~unseen})

@@ -109,7 +109,7 @@ def test_threads_that_draw_at_once_get_the_figures_of_one_that_draws_alone():
 
 def test_drawing_needs_no_display_and_leaves_pyplot_alone():
     code = (
-        "import sys; from neural_classifiers.plots import plot_digits; "
+        "import sys; from neural_classifiers.report.plots import plot_digits; "
         "plot_digits([[[0, 1], [1, 0]]], [7]); assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)})

@@ -7,7 +7,6 @@ a temporary one. The settings must stand before Prefect is imported, so flows ar
 
 import argparse
 import importlib
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -149,13 +148,13 @@ def _rerun(parsed: argparse.Namespace) -> int:
     if run.status == "running":
         raise RefusedError(f"{run.folder}: expected a run that ended, got one that is running")
     flows = {name.rpartition(".")[2].replace("_", "-"): name for name in FLOWS.values()}
-    if run.told["flow"] not in flows:
+    if run.json["flow"] not in flows:
         raise RefusedError(f"{run.folder}: expected a run of {', '.join(flows)}")
     from neural_classifiers.operation.resume import resume
 
-    flow = _flow(flows[run.told["flow"]])
+    flow = _flow(flows[run.json["flow"]])
     ready()
-    return _answer_with_result(parsed, resume(run.told["run_id"], flow, _say_who_waits))
+    return _answer_with_result(parsed, resume(run.json["run_id"], flow, _say_who_waits))
 
 
 def _say_who_waits(state: str) -> None:
@@ -163,9 +162,9 @@ def _say_who_waits(state: str) -> None:
 
 
 def _answer_with_result(parsed: argparse.Namespace, state: Any) -> int:
-    from neural_classifiers.engine import runs
+    from neural_classifiers.engine.run_files import find_folder
 
-    folder = runs.folder_of(str(state.state_details.flow_run_id))
+    folder = find_folder(str(state.state_details.flow_run_id))
     answer(parsed, _result(state, folder), _result_in_words)
     return 0 if state.is_completed() else 1
 
@@ -177,11 +176,13 @@ def _result(state: Any, folder: Path | None) -> dict[str, Any]:
         "folder": str(folder) if folder else None,
     }
     if folder:
-        run = json.loads((folder / "run.json").read_bytes())
+        from neural_classifiers.engine import run_files
+
+        run = run_files.read(folder)
         result |= {"run_id": run["run_id"], "flow": run["flow"], "source": run["source"]}
-        report, metrics = folder / "report.html", folder / "metrics.json"
+        report = folder / run_files.REPORT
         result["report"] = str(report) if report.exists() else None
-        result["metrics"] = json.loads(metrics.read_bytes()) if metrics.exists() else {}
+        result["metrics"] = run_files.read_metrics(folder)
     return result
 
 

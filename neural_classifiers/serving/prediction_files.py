@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pyarrow as pa
 
-from neural_classifiers.engine.records import make_folder
+from neural_classifiers.engine.files import make_folder, sync
 from neural_classifiers.engine.rows.parquet import TableWriter
 from neural_classifiers.errors import RefusedError
 from neural_classifiers.serving.model import PromotedModel
@@ -99,8 +99,7 @@ def whole_file(out: Path, if_empty: bool = True) -> Iterator[Path]:
     path = out.with_name(f".{out.name}{_MARK}{os.getpid()}")
     try:
         yield path
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(path)
         if if_empty or path.stat().st_size:
             path.replace(out)
         else:

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from neural_classifiers.engine import paths
-from neural_classifiers.engine.records import locked, make_folder, write_durably
+from neural_classifiers.engine.files import make_folder, sync, write_durably
+from neural_classifiers.engine.locks import locked
 from neural_classifiers.serving.model import (
     EXAMPLES,
     KINDS,
@@ -149,7 +150,7 @@ def add_version(
             for path in unfinished.iterdir():
                 path.chmod(0o444)
             unfinished.rename(version_folder(version))
-            _sync(paths.models())
+            sync(paths.models())
         return version
     finally:
         shutil.rmtree(unfinished.parent, ignore_errors=True)
@@ -221,14 +222,6 @@ def _as_json(value: Mapping[str, Any]) -> bytes:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 if __name__ == "__main__":  # `check_in_clean_process`
