@@ -33,13 +33,8 @@ from neural_classifiers.serving.model import (
     WEIGHTS,
     examples_to_bytes,
 )
-from neural_classifiers.serving.promotion import Challenger, example_rows
-from neural_classifiers.serving.trained_on import (
-    digests_of_images,
-    digests_of_texts,
-    profile_to_bytes,
-    seen_to_bytes,
-)
+from neural_classifiers.serving.promotion import Challenger
+from neural_classifiers.serving.trained_on import profile_to_bytes, seen_to_bytes
 from tasks.references import Cleaned, Digits, Model, Scored, Split, TrainedDigits, read_digits
 
 R = TypeVar("R", bound=Reference)
@@ -115,14 +110,12 @@ def _of_comments(
 
     def files() -> dict[str, bytes]:
         train = pd.read_parquet(split.train.verified(), columns=["txt", "cat", "clean"])
-        rows = example_rows(actual, [len(text) for text in texts])
-        probabilities = table[columns].to_numpy(np.float64)[rows]
         weights = {WEIGHTS: model.weights.verified().read_bytes()} if model.weights else {}
         return weights | {
             PIPELINE: model.pipeline.verified().read_bytes(),
             RECIPE: recipe,
-            EXAMPLES: examples_to_bytes([texts[row] for row in rows], probabilities),
-            SEEN: seen_to_bytes(digests_of_texts(train["clean"].tolist())),
+            EXAMPLES: examples_to_bytes(actual, texts, table[columns].to_numpy(np.float64)),
+            SEEN: seen_to_bytes(train["clean"].tolist()),
             PROFILE: profile_to_bytes(train["txt"].tolist(), train["cat"].tolist()),
         }
 
@@ -163,12 +156,11 @@ def _of_digits(run: history.Run, trained: TrainedDigits) -> Challenger:
     recipe = {"parameters_sha256": digest, "libraries": record["libraries"]}
 
     def files() -> dict[str, bytes]:
-        rows = example_rows(actual)
         return {
             WEIGHTS: weights,
             RECIPE: trained.scores.verified().read_bytes(),
-            EXAMPLES: examples_to_bytes(arrays["images_test"][rows], probabilities[rows]),
-            SEEN: seen_to_bytes(digests_of_images(arrays["images_train"])),
+            EXAMPLES: examples_to_bytes(actual, arrays["images_test"], probabilities),
+            SEEN: seen_to_bytes(arrays["images_train"]),
         }
 
     return Challenger(

@@ -26,11 +26,7 @@ from neural_classifiers.serving.model import (
     examples_to_bytes,
 )
 from neural_classifiers.serving.promotion import Challenger
-from neural_classifiers.serving.trained_on import (
-    digests_of_texts,
-    profile_to_bytes,
-    seen_to_bytes,
-)
+from neural_classifiers.serving.trained_on import profile_to_bytes, seen_to_bytes
 
 
 def comments(home: Path, n: int = 240, seed: int = 1) -> tuple[list[str], list[str]]:
@@ -61,8 +57,8 @@ def challenger(home: Path, pipeline: Pipeline | None = None) -> Challenger:
         return {
             PIPELINE: model_to_bytes(pipeline),
             RECIPE: b"{}",
-            EXAMPLES: examples_to_bytes(texts[test][:8], probabilities[:8]),
-            SEEN: seen_to_bytes(digests_of_texts(clean_comments(texts[train]))),
+            EXAMPLES: examples_to_bytes(actual, texts[test], probabilities),
+            SEEN: seen_to_bytes(clean_comments(texts[train])),
             PROFILE: profile_to_bytes(texts[train], labels[train]),
         }
 

@@ -31,6 +31,8 @@ MODEL_FILES = (PIPELINE, WEIGHTS, RECIPE, EXAMPLES)  # what answering takes
 # Of a probability. The same bits are expected on one machine; other processors and other builds of
 # a library add up in another order.
 TOLERANCE = 1e-6
+N_EXAMPLES = 32  # recorded with their probabilities
+LONGEST_EXAMPLE = 4000  # characters
 
 
 class NotPromotedError(RefusedError):
@@ -262,9 +264,16 @@ def read_model(folder: Path, version: str | None = None) -> PromotedModel:
     return model
 
 
-def examples_to_bytes(inputs: Any, probabilities: NDArray[Any]) -> bytes:
-    """Texts (or images) and the probabilities that the model gave them, as JSON."""
-    examples = {"inputs": list(inputs), "probabilities": list(probabilities)}
+def examples_to_bytes(actual: NDArray[np.str_], inputs: Any, probabilities: NDArray[Any]) -> bytes:
+    """Some texts (or images) of every class and the probabilities that the model gave them."""
+    classes, short = np.unique(actual), np.array([len(row) for row in inputs]) <= LONGEST_EXAMPLE
+    n_each = max(N_EXAMPLES // len(classes), 1)
+    of_classes = [np.flatnonzero((actual == name) & short)[:n_each] for name in classes]
+    rows = sorted(np.concatenate(of_classes).tolist())
+    examples = {
+        "inputs": [inputs[row] for row in rows],
+        "probabilities": [probabilities[row] for row in rows],
+    }
     return (json.dumps(examples, default=lambda array: array.tolist()) + "\n").encode()
 
 

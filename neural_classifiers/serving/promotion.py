@@ -4,7 +4,7 @@ The gates that a challenger passes on its own rows are those of `judgement.gates
 that need the registry. What is promoted is copied, so that no cleaning up of records reaches it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,9 +15,6 @@ from neural_classifiers.judgement.names import SERVING
 from neural_classifiers.serving import registry
 from neural_classifiers.serving.model import COMMENTS, NotPromotedError, read_manifest, read_model
 from neural_classifiers.serving.trained_on import predict_unseen
-
-N_EXAMPLES = 32  # recorded with their probabilities
-EXAMPLE_CHARACTERS = 4000
 
 
 @dataclass(frozen=True)
@@ -149,11 +146,3 @@ def _compare_with_serving(
     except NotPromotedError as error:  # rolled back, it is in nobody's way
         return [Gate("the serving model can be asked", False, str(error))], []
     return [], [Rival(SERVING, model.answers(probabilities).astype(str), unseen)]
-
-
-def example_rows(actual: np.ndarray, sizes: Sequence[int] | None = None) -> list[int]:
-    """Rows of every class to record as examples, in order; `sizes` are in characters."""
-    classes = np.unique(actual)
-    each = max(N_EXAMPLES // len(classes), 1)
-    short = np.array(sizes if sizes is not None else [0] * len(actual)) <= EXAMPLE_CHARACTERS
-    return sorted(int(row) for c in classes for row in np.flatnonzero((actual == c) & short)[:each])

@@ -20,14 +20,9 @@ from neural_classifiers.comments.text import english_stop_words
 from neural_classifiers.serving.model import PROFILE, SEEN, Classifier, PromotedModel, read_file
 
 
-def seen_to_bytes(digests: np.ndarray) -> bytes:
-    """Digests of all that a model was trained on, each once."""
-    return weights_to_bytes({"digests": np.unique(digests)})
-
-
-def seen_by(model: PromotedModel) -> np.ndarray:
-    """Digests of all that a promoted model was trained on."""
-    return weights_from_bytes(read_file(model.folder, model.manifest, SEEN))["digests"]
+def seen_to_bytes(rows: Iterable[str | np.ndarray]) -> bytes:
+    """Digests of the cleaned texts or the images that a model was trained on, each once."""
+    return weights_to_bytes({"digests": np.unique(_digests_of(rows))})
 
 
 def predict_unseen(model: PromotedModel, inputs: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -39,23 +34,16 @@ def predict_unseen(model: PromotedModel, inputs: Any) -> tuple[np.ndarray, np.nd
     """
     if isinstance(model, Classifier):
         cleaned = model.clean(inputs)
-        digests, probabilities = digests_of_texts(cleaned), model.predict_cleaned(cleaned)
+        digests, probabilities = _digests_of(cleaned), model.predict_cleaned(cleaned)
     else:
-        digests, probabilities = digests_of_images(inputs), model.predict_proba(inputs)
-    return probabilities, ~np.isin(digests, seen_by(model))
+        digests, probabilities = _digests_of(inputs), model.predict_proba(inputs)
+    seen = weights_from_bytes(read_file(model.folder, model.manifest, SEEN))["digests"]
+    return probabilities, ~np.isin(digests, seen)
 
 
-def digests_of_texts(cleaned: Sequence[str]) -> np.ndarray:
-    """64 bits of each cleaned text."""
-    return _digests(text.encode() for text in cleaned)
-
-
-def digests_of_images(images: np.ndarray) -> np.ndarray:
-    """64 bits of each image."""
-    return _digests(image.tobytes() for image in images)
-
-
-def _digests(contents: Iterable[bytes]) -> np.ndarray:
+def _digests_of(rows: Iterable[str | np.ndarray]) -> np.ndarray:
+    """64 bits of each cleaned text, or of each image."""
+    contents = (row.encode() if isinstance(row, str) else row.tobytes() for row in rows)
     digests = (hashlib.blake2b(content, digest_size=8).digest() for content in contents)
     return np.fromiter((int.from_bytes(digest, "big") for digest in digests), np.uint64)
 
