@@ -33,8 +33,10 @@ Data = dict[str, list[str]]
 
 def training_posts(path: Path, n: int) -> Data:
     """Cleaned training posts: `n` drawn with the notebook's class shares, then its split."""
-    from neural_classifiers.comments.splits import split_comments
-    from neural_classifiers.comments.text import clean_comments
+    import pandas as pd
+
+    from neural_classifiers.comments.splits import Side, keys_of, split_keys
+    from neural_classifiers.comments.text import clean_comment
 
     by_class: Data = {label: [] for label in SHARES}
     for post in map(json.loads, measure.lines_of(path)):
@@ -45,8 +47,9 @@ def training_posts(path: Path, n: int) -> Data:
         drawn += [(text, label) for text in rng.sample(by_class[label], round(share * n))]
     rng.shuffle(drawn)
     labels = [label for _, label in drawn]
-    cleaned = clean_comments([text for text, _ in drawn])
-    train = split_comments(cleaned, labels, seed=SEED).train.tolist()
+    cleaned = [clean_comment(text) for text, _ in drawn]
+    split = split_keys(keys_of(cleaned), pd.Categorical(labels), 0.7, SEED)
+    train = split.rows_of(Side.TRAIN).tolist()
     return {"X": [cleaned[row] for row in train], "y": [labels[row] for row in train]}
 
 

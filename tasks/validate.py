@@ -124,7 +124,7 @@ def validate_table(
         for batch in work_batches(examine_batch, batches, keep, n_workers, tell):
             good.write(batch.read("accepted"))
             bad.write(batch.read("quarantined"))
-            validator.add(batch.told, batch.read("hashes")["hash"].to_numpy())
+            validator.add(batch.summary, batch.read("hashes")["hash"].to_numpy())
     workers.stop_idle()  # each holds Great Expectations, which the verdict needs here
     try:
         verdict = validator.verdict()

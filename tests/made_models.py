@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from neural_classifiers.arrays.skops_bytes import model_to_bytes, parameters_digest
-from neural_classifiers.comments.text import CLEANINGS, clean_comments
+from neural_classifiers.comments.text import CLEANINGS, clean_comment
 from neural_classifiers.judgement.gates import Rival
 from neural_classifiers.serving import registry
 from neural_classifiers.serving.model import (
@@ -42,7 +42,7 @@ def fitted(texts: list[str], labels: list[str], C: float = 10.0, **vectoriser: A
     pipeline = Pipeline(
         [("tfidf", TfidfVectorizer(**vectoriser)), ("linear", LogisticRegression(C=C))]
     )
-    return pipeline.fit(clean_comments(texts), labels)
+    return pipeline.fit(list(map(clean_comment, texts)), labels)
 
 
 def challenger(home: Path, pipeline: Pipeline | None = None) -> Challenger:
@@ -51,21 +51,21 @@ def challenger(home: Path, pipeline: Pipeline | None = None) -> Challenger:
     train, test = slice(0, 160), slice(160, 240)
     pipeline = pipeline or fitted(texts[train], labels[train])
     actual = np.array(labels[test])
-    probabilities = pipeline.predict_proba(clean_comments(texts[test]))
+    probabilities = pipeline.predict_proba(list(map(clean_comment, texts[test])))
 
     def files() -> dict[str, bytes]:
         return {
             PIPELINE: model_to_bytes(pipeline),
             RECIPE: b"{}",
             EXAMPLES: examples_to_bytes(actual, texts[test], probabilities),
-            SEEN: seen_to_bytes(clean_comments(texts[train])),
+            SEEN: seen_to_bytes(map(clean_comment, texts[train])),
             PROFILE: profile_to_bytes(texts[train], labels[train]),
         }
 
     return Challenger(
         inputs=texts[test],
         actual=actual,
-        answers=pipeline.predict(clean_comments(texts[test])).astype(str),
+        answers=pipeline.predict(list(map(clean_comment, texts[test]))).astype(str),
         rivals=[Rival("constant", np.full(len(actual), "video_games"))],
         files=files,
         manifest={

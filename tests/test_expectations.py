@@ -11,7 +11,8 @@ import pytest
 from neural_classifiers.checks import ValidationError
 from neural_classifiers.comments.drift import Profiler, compare_profiles
 from neural_classifiers.comments.expectations import Limits, comment_suite
-from neural_classifiers.comments.rows import Layout, Part, read_comments
+from neural_classifiers.comments.formats import Layout, Part
+from neural_classifiers.comments.rows import read_parsed_rows
 from neural_classifiers.comments.schemas import ACCEPTED, QUARANTINE
 from neural_classifiers.comments.text import english_stop_words
 from neural_classifiers.comments.validator import Validator, usual_categories
@@ -24,9 +25,8 @@ def table_of(*comments, batch_rows=8192):
     """Batches of rows as they are read; a string stands for a line that is given as it is."""
     lines = [c if isinstance(c, str) else json.dumps(c) for c in comments]
     content = "\n".join(lines).encode()
-    return list(
-        read_comments([Part("posts.jsonl", lambda: BytesIO(content))], Layout(), None, batch_rows)
-    )
+    part = Part("posts.jsonl", lambda: BytesIO(content))
+    return list(read_parsed_rows([part], Layout(), None, batch_rows))
 
 
 def check(batches, categories=CLASSES, folds=5, **options):

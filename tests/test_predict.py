@@ -19,7 +19,7 @@ from prefect.logging import disable_run_logger
 
 import neural_classifiers
 from neural_classifiers.comments.formats import CommentFileError
-from neural_classifiers.comments.text import Cleaning, clean_column, porter_stemmer
+from neural_classifiers.comments.text import Cleaning, clean_column
 from neural_classifiers.engine.records import File
 from neural_classifiers.judgement.calibration import Calibrated
 from neural_classifiers.serving import model as model_module
@@ -174,7 +174,7 @@ def test_features_of_prediction_are_those_of_training_byte_for_byte(home, tmp_pa
     """10,000 texts: by the steps of a run, and one by one, in batches and in a file."""
     texts = [json.loads(line)["txt"] for line in dirty_lines(10_000, faults={})]
     labels = (["a", "b", "c"] * 10_000)[:10_000]
-    column = clean_column(pa.array(texts), stem=porter_stemmer())  # what the step of a run calls
+    column = clean_column(pa.array(texts))  # what the step of a run calls
     cleaned = column.to_pylist()
     pipeline = made_models.fitted(texts[:500], labels[:500])
     in_training = pipeline[:-1].transform(cleaned)
@@ -197,7 +197,7 @@ def test_features_of_prediction_are_those_of_training_byte_for_byte(home, tmp_pa
 
 @pytest.mark.parametrize("cleaning", ["notebook", {"stem": "none", "emoji": "name"}])
 def test_a_model_is_asked_as_it_was_trained_whatever_the_cleaning(home, cleaning):
-    from neural_classifiers.comments.text import clean_comments, cleaning_of
+    from neural_classifiers.comments.text import clean_comment, cleaning_of
 
     texts, labels = made_models.comments(home)
     options = Cleaning(**asdict(cleaning_of(cleaning)))  # as a manifest has them
@@ -205,7 +205,9 @@ def test_a_model_is_asked_as_it_was_trained_whatever_the_cleaning(home, cleaning
     model = Classifier(pipeline, options, {"version": "linear-1"}, home)
     dirty = [json.loads(line)["txt"] for line in dirty_lines(200, faults={})]
 
-    assert model.clean(dirty) == clean_comments(dirty, cleaning=cleaning_of(cleaning))
+    assert model.clean(dirty) == [
+        clean_comment(text, cleaning=cleaning_of(cleaning)) for text in dirty
+    ]
 
 
 # --------------------------------------------------------------------------- texts
@@ -225,7 +227,8 @@ def test_a_hostile_text_is_answered_or_rejected(model, text):
 
 def test_the_rules_are_those_of_great_expectations(tmp_path):
     """The suite that guards training, and what prediction uses in its place, row for row."""
-    from neural_classifiers.comments.rows import Layout, Part, read_comments
+    from neural_classifiers.comments.formats import Layout, Part
+    from neural_classifiers.comments.rows import read_parsed_rows
     from neural_classifiers.comments.rules import faults, row_rules
     from neural_classifiers.comments.validator import Validator
 
@@ -237,7 +240,7 @@ def test_the_rules_are_those_of_great_expectations(tmp_path):
     categories = ["science_and_technology", "sports", "video_games"]
     part = Part("dirty", lambda: path.open("rb"))
     checked = n_faulty = 0
-    for batch in read_comments([part], Layout(), batch_rows=1000):
+    for batch in read_parsed_rows([part], Layout(), batch_rows=1000):
         _, quarantined = Validator(categories).check(batch)
         told = {row["line"]: row["reasons"] for row in quarantined.to_pylist()}
         rules = row_rules(categories)

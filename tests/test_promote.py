@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import neural_classifiers
-from neural_classifiers.comments.text import clean_comments
+from neural_classifiers.comments.text import clean_comment
 from neural_classifiers.judgement.gates import MIN_SLICE_ROWS, Rival, judge_challenger
 from neural_classifiers.serving import registry
 from neural_classifiers.serving.model import COMMENTS, EXAMPLES, PIPELINE, SEEN, NotPromotedError
@@ -180,7 +180,7 @@ def test_a_model_is_held_against_the_serving_one_on_what_that_was_not_trained_on
 
     everything = made_models.fitted(texts, labels)  # trained on the whole test set
     made = made_models.challenger(home, everything)
-    seen = made.files() | {SEEN: seen_to_bytes(clean_comments(texts))}
+    seen = made.files() | {SEEN: seen_to_bytes(map(clean_comment, texts))}
     serves = made_models.serve_files(made, seen)
     found = refused(decide(made_models.challenger(home)))
     assert found["better than serving"] == "no texts that neither was trained on"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from neural_classifiers.comments.samples import draw_stratified
+from neural_classifiers.comments.splits import draw_stratified
 from neural_classifiers.engine import progress
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.step import body_of, key_of

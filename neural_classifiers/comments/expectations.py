@@ -71,7 +71,7 @@ class Suite:
     Attributes
     ----------
     rows : list of expectations
-        About each row, as `comments.rows.read_comments` gives them.
+        About each row, as `comments.rows.parse_rows` gives them.
     categories : list of expectations
         About each category: columns ``cat``, ``rows`` and ``share`` of the accepted rows.
     whole : list of expectations

@@ -24,7 +24,7 @@ class Rule:
     Attributes
     ----------
     column : str
-        Of the rows that `comments.rows.read_comments` gives.
+        Of the rows that `comments.rows.parse_rows` gives.
     reason : str
         What a row that breaks it is told, with the value at fault for {}.
     values : tuple of str, optional

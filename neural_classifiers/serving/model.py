@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neural_classifiers.comments.text import Cleaning, clean_comments, porter_stemmer
+from neural_classifiers.comments.text import Cleaning, clean_comment, porter_stemmer
 from neural_classifiers.errors import RefusedError
 
 FORMAT = 2
@@ -93,7 +93,7 @@ class Classifier(PromotedModel):
         """
         if isinstance(X, str | bytes):
             raise TypeError(f"expected a list of comments, got {type(X).__name__}: {X[:40]!r}")
-        return clean_comments(X, stem=self._stem, cleaning=self._cleaning)
+        return [clean_comment(text, stem=self._stem, cleaning=self._cleaning) for text in X]
 
     def features(self, X: Sequence[str]) -> Any:
         """Input of the classifier itself for some texts: a row of numbers for each."""

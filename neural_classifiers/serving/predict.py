@@ -19,7 +19,8 @@ import numpy as np
 import pyarrow as pa
 
 from neural_classifiers.comments.drift import Profiler
-from neural_classifiers.comments.rows import Layout, Part, count_rows, read_comments
+from neural_classifiers.comments.formats import Layout, Part
+from neural_classifiers.comments.rows import count_rows, read_parsed_rows
 from neural_classifiers.comments.rules import EMPTIED, faults, row_rules
 from neural_classifiers.comments.text import english_stop_words
 from neural_classifiers.engine.rows.batches import BATCH_ROWS, useful_workers
@@ -151,9 +152,9 @@ def predict_file(
         rejected_file = stack.enter_context(rejected_path.open("w", encoding="utf-8"))
         parts = [Part(source.name, lambda: source.open("rb"))]
         layout = Layout((text_column,), None)
-        n_rows = count_rows(parts, layout).total
+        n_rows = count_rows(parts, layout).rows
         profiler = Profiler(english_stop_words(), n_rows)
-        batches = read_comments(parts, layout, batch_rows=batch_rows)
+        batches = read_parsed_rows(parts, layout, batch_rows=batch_rows)
         workers = useful_workers(n_rows) if n_workers is None else n_workers
         for batch in _predict_batches(classifier, (b.select(_COLUMNS) for b in batches), workers):
             write(batch.predicted)
