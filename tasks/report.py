@@ -168,7 +168,7 @@ def report_comments(
     (folder / "models").mkdir(exist_ok=True)
     warnings, run = warnings_of(section), runs.read(folder)
     for name in [name for name in scored if name in models]:
-        card = render_card(name, section, run, _json(models[name].card), warnings)
+        card = render_card(name, section, run, _json(models[name].recipe), warnings)
         write_durably(folder / "models" / f"{name}.md", card.encode())
     _write(folder, "comments", section, metrics)
     for name, model in models.items():

@@ -32,7 +32,7 @@ def render_card(
     run : mapping
         As ``run.json``: name and when it started.
     card : mapping
-        As ``card.json`` beside the model: seed, libraries, digests.
+        As ``recipe.json`` beside the model: seed, libraries, digests.
     warnings : sequence of str
         Of the run.
     """
