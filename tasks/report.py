@@ -123,6 +123,8 @@ def report_comments(
         **{f"{f}-{name}": file for name, s in scored.items() for f, file in s.figures.items()},
         **{f"{f}-{name}": file for name, m in models.items() for f, file in m.figures.items()},
     }
+    # pipelines last: the Markdown has room for so many
+    figures = dict(sorted(figures.items(), key=lambda figure: figure[0].startswith("pipeline")))
     files = {
         "accepted": accepted.table,
         "quarantine": accepted.quarantine,

@@ -500,7 +500,7 @@ def test_a_card_begins_with_the_header_of_model_cards_and_can_be_read_as_text():
     told = yaml.safe_load(header)
     assert told["library_name"] == "sklearn"
     assert told["pipeline_tag"] == "text-classification"
-    assert told["license_name"] == "training data PDDL"
+    assert told["license_name"] == "of the training data: PDDL"
     assert told["metrics"] == ["accuracy", "f1"]
     assert "Trained in run tidy-tapir, 2026-11-22T23:08:02+02:00." in text
     assert "- cache/scikit.skops, sha256 " + "cd" * 32 in text

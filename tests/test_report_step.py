@@ -8,10 +8,10 @@ from prefect import flow
 from prefect.futures import wait
 from test_history import Written
 
+from neural_classifiers.engine import branches
 from neural_classifiers.engine.runs import FLOW
 from neural_classifiers.engine.step import step
 from neural_classifiers.search.candidates import rank_candidates
-from tasks import report
 from tasks.report import columns_of, finish
 
 
@@ -52,10 +52,9 @@ def test_what_failed_is_named_before_the_server_has_heard_of_it(home, prefect_se
         def read_task_run(self, _):
             raise AssertionError("expected no question: the server may not know the task run yet")
 
-    asked = report.get_client
-    monkeypatch.setattr(report, "get_client", lambda **_: contextlib.nullcontext(Deaf()))
-    state = names_what_failed(return_state=True)
-    monkeypatch.setattr(report, "get_client", asked)
+    with monkeypatch.context() as patch:
+        patch.setattr(branches, "get_client", lambda **_: contextlib.nullcontext(Deaf()))
+        state = names_what_failed(return_state=True)
 
     assert state.is_failed()
     assert state.message.startswith("break_step: ")

@@ -11,7 +11,7 @@ _DROPPED = [
         r"<script\b.*?</script>",
         r"<button\b.*?</button>",  # it would need a script
         r'<div class="sk-text-repr-fallback">.*?</div>',
-        r'<a class="sk-estimator-doc-link.*?</a>',  # pages elsewhere, and their text once more
+        r'<(a|span) class="sk-estimator-doc-link.*?</span></\1>',  # pages elsewhere, "not fitted"
         r'<span class="param-doc-description".*?</span>',
         r'\s(?:href|target|rel|style|hidden)(?:="[^"]*")?(?=[\s>])',
         r"</?body>",

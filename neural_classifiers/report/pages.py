@@ -160,7 +160,7 @@ def render_card(
     licence = re.sub(r"[^\w .,()-]", "", section.source.licence)
     header = {
         "license": "other",
-        "license_name": f"training data {licence}",
+        "license_name": f"of the training data: {licence}",
         "library_name": "keras" if is_keras else "sklearn",
         "pipeline_tag": "text-classification",
         "tags": ["text-classification", "tf-idf", "keras" if is_keras else "skops"],
@@ -222,6 +222,7 @@ def _environment(is_html: bool) -> Environment:
         autoescape=is_html,
         finalize=None if is_html else lambda value: value if _is_markup(value) else plain(value),
         undefined=StrictUndefined,
+        keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )

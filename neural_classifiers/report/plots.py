@@ -39,6 +39,7 @@ STYLE = {
     "axes.edgecolor": FAINT,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.axisbelow": True,
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
     "grid.color": RULE,
@@ -70,18 +71,10 @@ def plot_table_head(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> by
 
 
 def plot_model_summary(layers: Sequence[Mapping[str, Any]], total: int) -> bytes:
-    """Draw the layers of a network as a table with the sum of their parameters.
+    """Draw the layers of a network as a table with the `total` of their parameters (notebook).
 
-    Parameters
-    ----------
-    layers : sequence of mappings
-        With the keys "name", "type", "output_shape" and "parameters", in the network's order.
-    total : int
-        Number of all parameters.
-
-    Notes
-    -----
-    Source: notebook, ``plot_model`` with shapes. A table needs no Graphviz and can be read aloud.
+    Layers have the keys "name", "type", "output_shape" and "parameters". Unlike the notebook's
+    ``plot_model`` a table needs no Graphviz and can be read aloud.
     """
     rows = [
         [layer["name"], layer["type"], layer["output_shape"], f"{layer['parameters']:,}"]
@@ -92,16 +85,9 @@ def plot_model_summary(layers: Sequence[Mapping[str, Any]], total: int) -> bytes
 
 
 def plot_pipeline(steps: Sequence[Sequence[Box]]) -> bytes:
-    """Draw a pipeline from top to bottom: a box a step, with its parameters, and a box a layer.
+    """Draw what `report.diagrams.steps_of` gives, from top to bottom: a box a step, a box a layer.
 
-    Parameters
-    ----------
-    steps : sequence of sequences of Box
-        As `report.diagrams.steps_of` gives them; those side by side work on the same input.
-
-    Notes
-    -----
-    Source: notebook, which prints its scikit-learn estimator and plots its Keras model.
+    Source: notebook, which shows its scikit-learn estimator and plots its Keras model.
     """
     width, line, gap = 3.4, 0.2, 0.3  # inches
     n_columns = max(map(len, steps))
@@ -133,19 +119,8 @@ def plot_pipeline(steps: Sequence[Sequence[Box]]) -> bytes:
 def plot_confusion(matrix: ArrayLike, labels: Sequence[str], title: str = "") -> bytes:
     """Draw a confusion matrix: counts, and their share of the actual class in figures and colour.
 
-    Parameters
-    ----------
-    matrix : array-like of int, shape (n_classes, n_classes)
-        Rows are actual classes, columns predicted ones. Above 16 classes colour speaks alone.
-    labels : sequence of str
-        The classes in the order of the matrix.
-    title : str, optional
-        One line above the matrix.
-
-    Raises
-    ------
-    ValueError
-        If matrix and labels do not fit each other.
+    Of shape (n_classes, n_classes) in the order of `labels`: rows are actual classes, columns
+    predicted ones. Above 16 classes colour speaks alone.
 
     Notes
     -----
@@ -184,19 +159,9 @@ def plot_confusion(matrix: ArrayLike, labels: Sequence[str], title: str = "") ->
 
 
 def plot_digits(images: ArrayLike, labels: Sequence[Any]) -> bytes:
-    """Draw images with their labels above them, at most ten to a line (notebook).
+    """Draw images of shape (n_images, height, width) with their labels, ten to a line (notebook).
 
-    Parameters
-    ----------
-    images : array-like of shape (n_images, height, width)
-        Grey values, 0 for the background; each image uses the whole range.
-    labels : sequence of length n_images
-        Shown as they are.
-
-    Raises
-    ------
-    ValueError
-        If there is no image, or not one label for each.
+    Pixels are grey values, 0 for the background; each image uses the whole range.
     """
     pixels = np.asarray(images)
     if pixels.ndim != 3 or not len(pixels) or len(pixels) != len(labels):
@@ -213,15 +178,8 @@ def plot_mistakes(
 ) -> bytes:
     """Draw images that were read wrongly: what each is, what it was taken for, how surely.
 
-    Parameters
-    ----------
-    images : array-like of shape (n_mistakes, height, width)
-        Grey values, 0 for the background.
-    mistakes : sequence of mappings
-        One for each image, with the keys "actual", "predicted" (positions in `labels`),
-        "p_actual" and "p_predicted". May be empty: then the picture says so.
-    labels : sequence of str
-        Names of the classes.
+    For each image of shape (height, width) a mistake has the keys "actual" and "predicted"
+    (positions in `labels`), "p_actual" and "p_predicted". Without any the picture says so.
     """
     pixels = np.asarray(images)
     if len(pixels) != len(mistakes):
@@ -250,14 +208,9 @@ def _chance(probability: float) -> str:
 
 
 def plot_calibration(calibration: Mapping[str, Any], unit: str = "images") -> bytes:
-    """Draw a reliability curve: the share of right answers beside the probability given.
+    """Draw the reliability curve of `judgement.calibration.calibrate`: how sure, how often right.
 
-    Parameters
-    ----------
-    calibration : mapping
-        As `judgement.calibration.calibrate` gives it.
-    unit : str
-        What was answered.
+    `unit` is what was answered.
     """
     bins = calibration["bins"]
     confidence = [each["confidence"] for each in bins]
@@ -282,26 +235,14 @@ def plot_calibration(calibration: Mapping[str, Any], unit: str = "images") -> by
         lower.minorticks_off()
         lower.set_ylim(bottom=0.5)
         lower.grid(axis="y")
-        lower.set_axisbelow(True)
     return png.getvalue()
 
 
 def plot_learning_curves(epochs: Sequence[Mapping[str, float]]) -> bytes:
     """Draw accuracy and loss after each epoch, on training and on validation images.
 
-    Parameters
-    ----------
-    epochs : sequence of mappings
-        With the keys "accuracy", "loss", "val_accuracy" and "val_loss", first epoch first.
-
-    Raises
-    ------
-    ValueError
-        If there is no epoch.
-
-    Notes
-    -----
-    Source: notebook, the curves of its third part, where the test set plays validation.
+    Each epoch has the keys "accuracy", "loss", "val_accuracy" and "val_loss". Source: notebook, the
+    curves of its third part, where the test set plays validation.
     """
     if not epochs:
         raise ValueError("expected at least one epoch, got none")
@@ -342,16 +283,8 @@ def plot_sizes(curve: Sequence[CurvePoint]) -> bytes:
 def plot_grid(cv_results: Mapping[str, Sequence[Any]]) -> bytes:
     """Draw the ten best fits of a grid: mean score over the folds and their spread.
 
-    Parameters
-    ----------
-    cv_results : mapping of str to sequence
-        As for `rank_candidates`. Candidates that share one fit share one line, which names the
-        values of all of them.
-
-    Raises
-    ------
-    ValueError
-        If no candidate has a score.
+    Columns are as for `rank_candidates`. Candidates that share one fit share one line, which names
+    the values of all of them.
     """
     fits: dict[int, list[Candidate]] = {}
     for candidate in _scored(cv_results):
@@ -373,7 +306,6 @@ def plot_grid(cv_results: Mapping[str, Sequence[Any]]) -> bytes:
         axes.set_xlabel("mean ± standard deviation of the folds", loc="right")
         axes.set_title(_text(" · ".join(lines[0][0].params), LINE_LENGTH), fontsize=9, color=FAINT)
         axes.grid(axis="y")
-        axes.set_axisbelow(True)
         axes.tick_params(axis="y", length=0, labelsize=9)
     return png.getvalue()
 
@@ -381,15 +313,7 @@ def plot_grid(cv_results: Mapping[str, Sequence[Any]]) -> bytes:
 def plot_grid_effects(cv_results: Mapping[str, Sequence[Any]]) -> bytes:
     """Draw, for each parameter of a grid, the best and the mean score that each value reached.
 
-    Parameters
-    ----------
-    cv_results : mapping of str to sequence
-        As for `rank_candidates`. Parameters with a single value are left out unless all are.
-
-    Raises
-    ------
-    ValueError
-        If no candidate has a score.
+    Columns are as for `rank_candidates`. Parameters with one value are left out unless all are.
     """
     candidates = _scored(cv_results)
     scores: dict[str, dict[str, list[float]]] = {}
@@ -420,11 +344,7 @@ def plot_grid_effects(cv_results: Mapping[str, Sequence[Any]]) -> bytes:
 def plot_drift(before: Profile, now: Profile) -> bytes:
     """Draw what comments were in the last run and are now: class shares, and lengths.
 
-    Parameters
-    ----------
-    before, now : Profile
-        As `comments.drift.Profiler` makes them. Of more than twelve classes, those with
-        most comments are drawn.
+    Of more than twelve classes, those with most comments are drawn.
     """
     ranked = sorted(
         {*before.categories, *now.categories},
