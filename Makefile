@@ -16,7 +16,7 @@ export UV_COMPILE_BYTECODE := 1
 export UV_NO_CONFIG := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install run up down test faults bench check format lock clean
+.PHONY: help install run up down test faults bench mutations check format lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,13 +48,11 @@ test: install ## the tests, one process a core
 faults: install ## kill the small flow N times at random moments; writes docs/faults.md
 	$(BIN)/python benchmarks/faults.py $(if $(N),--kills $(N))
 
-bench: install ## searches and large files against their peers: POSTS=posts.jsonl; hours
+bench: install ## our search against its peer, and large files: POSTS=posts.jsonl; hours
 	@test -n "$(POSTS)" || { echo "expected POSTS=posts.jsonl, lines of {\"cat\": ..., \"txt\": ...}" >&2; exit 1; }
 	$(BIN)/python benchmarks/search.py '$(POSTS)' --repetitions 3 $(foreach part,$(ONLY),--only $(part))
 	$(if $(ONLY),,$(BIN)/python benchmarks/large.py steps '$(POSTS)' --rows 100000 606000 --repetitions 3)
 	$(if $(ONLY),,$(BIN)/python benchmarks/large.py steps '$(POSTS)' --rows 10000000)
-	$(if $(ONLY),,$(BIN)/python benchmarks/large.py peers '$(POSTS)' --rows 606000 --repetitions 3)
-	$(if $(ONLY),,$(BIN)/python benchmarks/large.py floors '$(POSTS)' --rows 606000)
 	$(if $(ONLY),,$(BIN)/python benchmarks/large.py kills '$(POSTS)' --rows 606000)
 
 check: install ## lint, format, types, imports
@@ -62,6 +60,9 @@ check: install ## lint, format, types, imports
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+mutations: install ## change the code one definition at a time: what reruns, and what had to; half an hour
+	$(BIN)/python benchmarks/mutations.py $(RUN)
 
 format: install ## lay the code out
 	$(BIN)/ruff check --fix --quiet

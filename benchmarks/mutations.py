@@ -1,13 +1,12 @@
-"""Change the core one place at a time: which steps rerun, and which had to.
+"""Change our code one definition at a time: which steps rerun, and which had to.
 
-    python benchmarks/mutations.py                               # traces DEFAULT_RUN, below
-    python benchmarks/mutations.py run digits                    # traces this command instead
-    python benchmarks/mutations.py path/of/script.py             # or this
+    make mutations                                             # traces DEFAULT_RUN, below
+    python benchmarks/mutations.py run digits --sample 300     # traces this command instead
 
-In a copy of the project a run is traced, then every function, method, constant and data file of
-`neural_classifiers` is changed in turn and the fingerprint of every step taken again. A step whose
-fingerprint changed reruns; a step that used the place in the traced run is affected. Affected
-and not rerun is a false hit, and the exit status is 1.
+In a copy of the project a command is traced; then every function, method, constant and data file
+that may decide a result is changed in turn, and the fingerprint of every step taken again. A step
+whose fingerprint changed reruns; a step that used the definition in the traced run is affected.
+Affected and not rerun is a false hit, and the exit status is 1.
 
 What a step used is found by other means than the fingerprint: running code. `sys.settrace` tells
 each function of ours that starts, in every thread and process, and which step's body (or which
@@ -18,7 +17,6 @@ made the constant when it was imported counts with it. Steps that did not run, a
 this run did not take, are not judged: use a run that takes many.
 """
 
-import argparse
 import ast
 import inspect
 import json
@@ -32,19 +30,20 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import CodeType, FrameType, ModuleType
 from typing import Any
 
-CORE, OWN = "neural_classifiers", ("neural_classifiers", "tasks")
+OWN = ("neural_classifiers", "tasks")
 DEFAULT_RUN = ["run", "all", "--sample", "300"]
 COMMAND = "import sys; from neural_classifiers.operation.cli import main; sys.exit(main())"
 PROJECT = Path(__file__).resolve().parents[1]
+FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
+CONSTANT = ast.Assign | ast.AnnAssign
 
-
-# --------------------------------------------------------------------------- the trace
+Definition = tuple[str, str]
+"""Module and name: ``f``, ``Class.method``, ``LIMIT``; of a data file "" and its path."""
 
 
 class Tracer:
@@ -54,32 +53,23 @@ class Tracer:
     or "opens".
     """
 
-    def __init__(self, root: str, folder: Path, bodies: dict[str, str]) -> None:
+    def __init__(self, root: str, folder: str, bodies: dict[str, str]) -> None:
         self.folders = tuple(f"{root}/{package}/" for package in OWN)
         self.root, self.bodies = root, bodies
-        self.file = (folder / f"{os.getpid()}.jsonl").open("a", buffering=1)
+        self.path = Path(folder, f"{os.getpid()}.jsonl")
         self.noted: set[tuple[str, ...]] = set()
         self.active: list[str] = []
-
-    def start(self) -> None:
-        """Trace this thread and those to come."""
-        sys.addaudithook(self.on_audit)
-        threading.settrace(self.on_call)
-        sys.settrace(self.on_call)
 
     def on_call(self, frame: FrameType, _event: str, _arg: object) -> Any:
         """For `sys.settrace`: each function that starts."""
         code = frame.f_code
         if not code.co_filename.startswith(self.folders) or code.co_name == "<module>":
             return None
-        who = self.who(frame)
-        if who:
-            module = str(frame.f_globals.get("__name__"))
-            self.note(who, "calls", module, code.co_qualname)
+        if who := self.who(frame):
+            self.note(who, "calls", str(frame.f_globals.get("__name__")), code.co_qualname)
             for name in names_read(code, frame.f_globals):
                 self.note(who, "reads", *name)
-        step = self.step_of(code)
-        if step is None:
+        if (step := self.step_of(code)) is None:
             return None
         self.active.append(step)
         frame.f_trace_lines = False
@@ -93,13 +83,10 @@ class Tracer:
 
     def on_audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         """For `sys.addaudithook`: each file that is opened."""
-        if event != "open" or not isinstance(arguments[0], str):
-            return
-        path = arguments[0]
-        if path.startswith(self.folders) and not path.endswith((".py", ".pyc")):
-            who = self.who(sys._getframe(1))
-            if who and "__pycache__" not in path:
-                self.note(who, "opens", "", str(Path(path).relative_to(self.root)))
+        path = str(arguments[0]) if event == "open" else ""
+        is_source = path.endswith((".py", ".pyc")) or "__pycache__" in path
+        if path.startswith(self.folders) and not is_source and (who := self.who(sys._getframe(1))):
+            self.note(who, "opens", "", str(Path(path).relative_to(self.root)))
 
     def step_of(self, code: CodeType) -> str | None:
         """The step whose body a code object is."""
@@ -108,11 +95,10 @@ class Tracer:
     def who(self, frame: FrameType | None) -> str | None:
         """The import or the step on whose behalf a frame runs."""
         while frame is not None:
-            code = frame.f_code
-            if code.co_filename.startswith(self.folders):
-                if code.co_name == "<module>":
+            if frame.f_code.co_filename.startswith(self.folders):
+                if frame.f_code.co_name == "<module>":
                     return f"{frame.f_globals.get('__name__')}:{frame.f_lineno}"
-                if step := self.step_of(code):
+                if step := self.step_of(frame.f_code):
                     return step
             frame = frame.f_back
         # a thread that a step started; unknown when two steps run side by side
@@ -122,162 +108,120 @@ class Tracer:
         """Write a fact once."""
         if fact not in self.noted:
             self.noted.add(fact)
-            self.file.write(json.dumps(fact) + "\n")
+            with self.path.open("a") as file:
+                file.write(json.dumps(fact) + "\n")
 
 
-def names_read(code: CodeType, namespace: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Names of our modules that a code object mentions: (module, name)."""
-    home = str(namespace.get("__name__"))
-    modules: dict[str, ModuleType] = {}
+def names_read(code: CodeType, namespace: dict[str, Any]) -> Iterator[Definition]:
+    """Names of our modules that a code object mentions."""
+    modules: dict[str, dict[str, Any]] = {str(namespace.get("__name__")): namespace}
     for name in code.co_names:
-        if name in namespace:
-            yield home, name
         for path in (name, f"{namespace.get('__package__')}.{name}"):
-            found = namespace.get(name) if path == name else None
-            found = found if isinstance(found, ModuleType) else sys.modules.get(path)
-            if found is not None and found.__name__.partition(".")[0] in OWN:
-                modules[found.__name__] = found
-    for module in modules.values():
-        for name in code.co_names:
-            if name in vars(module):
-                yield module.__name__, name
+            module = namespace.get(name) if path == name else None
+            module = module if isinstance(module, ModuleType) else sys.modules.get(path)
+            if module is not None and module.__name__.partition(".")[0] in OWN:
+                modules[module.__name__] = vars(module)
+    for module, names in modules.items():
+        yield from ((module, name) for name in code.co_names if name in names)
 
 
 def trace_this_process() -> None:
     """Begin to trace, as the environment says; called when a traced interpreter starts."""
-    told = json.loads(os.environ["MUTATIONS_TRACE"])
     if not any("uvicorn" in word or "prefect.server" in word for word in sys.orig_argv):
-        Tracer(told["root"], Path(told["folder"]), told["bodies"]).start()
+        tracer = Tracer(**json.loads(os.environ["MUTATIONS_TRACE"]))
+        sys.addaudithook(tracer.on_audit)
+        threading.settrace(tracer.on_call)
+        sys.settrace(tracer.on_call)
 
 
-def steps() -> list[dict[str, str]]:
-    """The project's steps: objects of the modules of `tasks` that have the attribute ``step``."""
-    found = {}
-    for module in pkgutil.iter_modules(import_module("tasks").__path__, "tasks."):
-        for value in vars(import_module(module.name)).values():
-            if isinstance(getattr(value, "step", None), str):
-                body: Any = inspect.unwrap(getattr(value, "fn", value))
-                found[value.step] = {
-                    "step": value.step,
-                    "name": f"{body.__module__}.{body.__qualname__}",
-                    "body": f"{body.__code__.co_filename}:{body.__qualname__}",
-                }
-    return list(found.values())
-
-
-# ----------------------------------------------------------------- what a step has used
-
-
-@dataclass(frozen=True)
-class Place:
-    """A place that can be changed: a function, a method, a constant, a data file."""
-
-    module: str  # of a data file: empty
-    name: str
+def traced(copy: Path, folder: Path, bodies: dict[str, str], run: list[str]) -> list[list[str]]:
+    """The facts of a command in the copy, with all its processes."""
+    (folder / "start").mkdir()
+    (folder / "facts").mkdir()
+    start = f"import runpy; runpy.run_path({str(Path(__file__).resolve())!r}, run_name='traced')\n"
+    (folder / "start" / "sitecustomize.py").write_text(start)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{folder / 'start'}:{copy}",
+        "MUTATIONS_TRACE": json.dumps(
+            {"root": str(copy), "folder": str(folder / "facts"), "bodies": bodies}
+        ),
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    environment.pop("NEURAL_CLASSIFIERS_HOME", None)
+    command = [sys.executable, "-c", COMMAND, *run]
+    ended = subprocess.run(command, cwd=copy, env=environment, check=False)
+    if ended.returncode:
+        print(f"the traced run ended with status {ended.returncode}: judged is what it did")
+    files = sorted((folder / "facts").iterdir())
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
 class Uses:
     """What each step used, from the facts of a trace."""
 
-    def __init__(self, root: Path, facts: list[list[str]]) -> None:
-        self.root = root
-        self._trees: dict[str, ast.Module] = {}
+    def __init__(self, trees: dict[str, ast.Module], facts: list[list[str]]) -> None:
+        self.trees = trees
         self.by_who: dict[str, list[list[str]]] = defaultdict(list)
         for who, *fact in facts:
-            if ":" in who:  # an import: who is the statement on that line
-                module, line = who.split(":")
-                for name in self.bound_at(module, int(line)):
-                    self.by_who[f"{module}:{name}"].append(fact)
-            else:
-                self.by_who[who].append(fact)
+            module, _, line = who.partition(":")
+            for node in self.trees[module].body if line else ():  # an import is under way
+                if first_line(node) <= int(line) <= (node.end_lineno or 0):
+                    for name in names_bound(node):
+                        self.by_who[f"{module}:{name}"].append(fact)
+            self.by_who[who].append(fact)
 
-    def tree(self, module: str) -> ast.Module:
-        """Syntax tree of a module of the copy."""
-        if module not in self._trees:
-            path = self.root / module.replace(".", "/")
-            path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-            self._trees[module] = ast.parse(path.read_bytes())
-        return self._trees[module]
-
-    def bound_at(self, module: str, line: int) -> list[str]:
-        """Names that the top-level statement on a line binds."""
-        return [
-            name
-            for node in self.tree(module).body
-            if first_line(node) <= line <= (node.end_lineno or 0)
-            for name in names_bound(node)
-        ]
-
-    def of(self, step: str) -> set[Place]:
-        """Places that a step used, through the constants that it read too."""
-        found: set[Place] = set()
-        pending = [step]
-        seen = {step}
+    def of(self, step: str) -> set[Definition]:
+        """Definitions that a step used, through the constants that it read too."""
+        used: set[Definition] = set()
+        pending, seen = [step], {step}
         while pending:
-            who = pending.pop()
-            for what, module, name in self.facts(who):
+            for what, module, name in self.facts(pending.pop()):
                 if what == "calls":
-                    place = Place(module, ".".join(name.split(".<")[0].split(".")[:2]))
+                    used.add((module, ".".join(name.split(".<")[0].split(".")[:2])))
                 elif what == "opens":
-                    place = Place("", name)
+                    used.add(("", name))
                 else:
-                    module, name = self.home(module, name)
-                    place = Place(module, name)
-                    if f"{module}:{name}" not in seen:
-                        seen.add(f"{module}:{name}")
-                        pending.append(f"{module}:{name}")
-                if what != "reads" or self.is_constant(place):
-                    found.add(place)
-                if what == "reads":
-                    found |= self.class_constants(place)
-        return found
+                    home = self.home(module, name)
+                    used |= self.constants(*home)
+                    if (who := ":".join(home)) not in seen:
+                        seen.add(who)
+                        pending.append(who)
+        return used
 
     def facts(self, who: str) -> Iterator[list[str]]:
-        """What was noted of a step or of an import, and what the imported statement names."""
+        """What was noted of a step or an import, and what the imported constant names."""
         yield from self.by_who.get(who, [])
         module, _, name = who.partition(":")
-        for node in self.tree(module).body if name else ():
-            if name in names_bound(node) and isinstance(node, ast.Assign | ast.AnnAssign):
+        for node in self.bind(module, name):
+            if isinstance(node, CONSTANT):
                 code = compile(ast.Module([node], []), "", "exec")
-                for read in code.co_names:
-                    if read != name:
-                        yield ["reads", module, read]
+                yield from (["reads", module, read] for read in code.co_names if read != name)
 
-    def home(self, module: str, name: str) -> tuple[str, str]:
+    def bind(self, module: str, name: str) -> list[ast.stmt]:
+        """The top-level statements that bind a name."""
+        body = self.trees[module].body if name and module in self.trees else []
+        return [node for node in body if name in names_bound(node)]
+
+    def home(self, module: str, name: str) -> Definition:
         """Where an imported name is defined."""
-        for node in ast.walk(self.tree(module)) if self.has(module) else ():
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(OWN):
+        for node in ast.walk(self.trees.get(module, ast.Module([], []))):
+            if isinstance(node, ast.ImportFrom) and str(node.module) in self.trees:
                 for alias in node.names:
-                    if (alias.asname or alias.name) == name and self.has(str(node.module)):
+                    if (alias.asname or alias.name) == name:
                         return self.home(str(node.module), alias.name)
         return module, name
 
-    def has(self, module: str) -> bool:
-        """Whether a module is one of ours."""
-        path = self.root / module.replace(".", "/")
-        return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
-
-    def node_of(self, place: Place) -> list[ast.stmt]:
-        """The top-level statements that bind a place's name."""
-        if not place.module or not self.has(place.module):
-            return []
-        body = self.tree(place.module).body
-        return [node for node in body if place.name in names_bound(node)]
-
-    def is_constant(self, place: Place) -> bool:
-        """Whether a name is bound by an assignment."""
-        return any(isinstance(n, ast.Assign | ast.AnnAssign) for n in self.node_of(place))
-
-    def class_constants(self, place: Place) -> set[Place]:
-        """The constants of a class that was mentioned: its fields and attributes."""
-        return {
-            Place(place.module, f"{place.name}.{name}")
-            for node in self.node_of(place)
-            if isinstance(node, ast.ClassDef)
-            for inner in node.body
-            if isinstance(inner, ast.Assign | ast.AnnAssign)
-            for name in names_bound(inner)
-        }
+    def constants(self, module: str, name: str) -> set[Definition]:
+        """The constant of a name, or those of a class: its fields and attributes."""
+        constants: set[Definition] = set()
+        for node in self.bind(module, name):
+            constants |= {(module, name)} if isinstance(node, CONSTANT) else set()
+            for inner in node.body if isinstance(node, ast.ClassDef) else ():
+                fields = names_bound(inner) if isinstance(inner, CONSTANT) else ()
+                constants |= {(module, f"{name}.{field}") for field in fields}
+        return constants
 
 
 def first_line(node: ast.stmt) -> int:
@@ -287,179 +231,111 @@ def first_line(node: ast.stmt) -> int:
 
 def names_bound(node: ast.stmt) -> list[str]:
     """Names that a definition or an assignment binds."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+    if isinstance(node, FUNCTION | ast.ClassDef):
         return [node.name]
-    if isinstance(node, ast.AnnAssign):
-        targets: list[ast.expr] = [node.target]
-    else:
-        targets = node.targets if isinstance(node, ast.Assign) else []
-    names = [name for target in targets for name in ast.walk(target)]
-    return [name.id for name in names if isinstance(name, ast.Name)]
+    targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
+    return [n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]
 
 
-# ---------------------------------------------------------------------------- mutants
-
-
-def mutants(root: Path) -> Iterator[tuple[Place, Path, bytes]]:
-    """Each place of the core, with its file and the text of that file once it is changed."""
-    for path in sorted((root / CORE).rglob("*")):
-        if path.is_dir() or "__pycache__" in path.parts:
-            continue
-        inside = path.relative_to(root)
-        if path.suffix != ".py":
-            yield Place("", str(inside)), path, path.read_bytes() + b" "
-            continue
-        parts = inside.with_suffix("").parts
-        module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        text = path.read_bytes()
-        for name, changed in changes(text, ast.parse(text).body):
-            yield Place(module, name), path, changed
-
-
-def changes(text: bytes, body: list[ast.stmt], within: str = "") -> Iterator[tuple[str, bytes]]:
+def mutants(text: bytes, body: list[ast.stmt], within: str = "") -> Iterator[tuple[str, bytes]]:
     """Each definition in a body, with the whole text once that definition is changed."""
     for node in body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield within + node.name, with_statement(text, node)
+        if isinstance(node, FUNCTION):  # one statement more at its end
+            is_apart = node.body[0].lineno > node.lineno
+            more = b"\n" + b" " * node.body[0].col_offset if is_apart else b"; "
+            _, end = span(text, node.body[-1])
+            yield within + node.name, text[:end] + more + b"assert True" + text[end:]
         elif isinstance(node, ast.ClassDef):
-            yield from changes(text, node.body, f"{within}{node.name}.")
-        elif isinstance(node, ast.Assign | ast.AnnAssign):
-            value = node.value or getattr(node, "annotation", None)
-            for name in names_bound(node):
-                if value is not None:
-                    yield within + name, with_other_value(text, value)
+            yield from mutants(text, node.body, f"{within}{node.name}.")
+        elif isinstance(node, CONSTANT):  # another value, or another type of a field
+            start, end = span(text, node.value or getattr(node, "annotation", node))
+            changed = text[:start] + b"((" + text[start:end] + b") or None)" + text[end:]
+            yield from ((within + name, changed) for name in names_bound(node))
 
 
-def with_statement(text: bytes, node: ast.FunctionDef | ast.AsyncFunctionDef) -> bytes:
-    """The text with one more statement at the end of a function."""
-    last = node.body[-1]
+def span(text: bytes, node: ast.stmt | ast.expr) -> tuple[int, int]:
+    """Where a piece of syntax begins and ends in its text."""
     lines = text.splitlines(keepends=True)
-    end = sum(map(len, lines[: (last.end_lineno or 1) - 1])) + (last.end_col_offset or 0)
-    on_its_own_line = node.body[0].lineno > node.lineno
-    more = b"\n" + b" " * node.body[0].col_offset if on_its_own_line else b"; "
-    return text[:end] + more + b"assert True" + text[end:]
+    before = [sum(map(len, lines[: n - 1])) for n in (node.lineno, node.end_lineno or 1)]
+    return before[0] + node.col_offset, before[1] + (node.end_col_offset or 0)
 
 
-def with_other_value(text: bytes, value: ast.expr) -> bytes:
-    """The text with ``(value) or None`` for a value."""
-    lines = text.splitlines(keepends=True)
-    starts = [sum(map(len, lines[:n])) for n in range(len(lines))]
-    start = starts[value.lineno - 1] + value.col_offset
-    end = starts[(value.end_lineno or 1) - 1] + (value.end_col_offset or 0)
-    return text[:start] + b"((" + text[start:end] + b") or None)" + text[end:]
+def steps() -> dict[str, Any]:
+    """The project's steps by name: the functions that they are made of."""
+    names = [module.name for module in pkgutil.iter_modules(import_module("tasks").__path__)]
+    values = [value for name in names for value in vars(import_module(f"tasks.{name}")).values()]
+    tasks = [value for value in values if isinstance(getattr(value, "step", None), str)]
+    return {value.step: inspect.unwrap(value.fn) for value in tasks}
 
 
-# ----------------------------------------------------------------------- the benchmark
+def reruns(copy: Path, bodies: dict[str, Any]) -> dict[Definition, set[str]]:
+    """For each definition, the steps that rerun when it is changed."""
+    subject = import_module("neural_classifiers.engine.code.fingerprint")
+
+    def digests() -> dict[str, str]:
+        subject.forget()
+        return {step: subject.fingerprint(body).digest for step, body in bodies.items()}
+
+    started = time.perf_counter()
+    before, rerun = digests(), {}
+    print(f"{len(bodies)} fingerprints from nothing: {time.perf_counter() - started:.3f} s")
+    for path in sorted(path for package in OWN for path in (copy / package).rglob("*")):
+        if path.is_dir() or "__pycache__" in path.parts:
+            continue
+        text, name = path.read_bytes(), str(path.relative_to(copy))
+        module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        changed = [("", name, text + b" ")]
+        if path.suffix == ".py":
+            is_judged = not subject.is_machinery(module)
+            changed = [(module, *m) for m in mutants(text, ast.parse(text).body) if is_judged]
+        for module, name, mutant in changed:
+            path.write_bytes(mutant)
+            after = digests()
+            rerun[module, name] = {step for step in bodies if before[step] != after[step]}
+        path.write_bytes(text)
+    return rerun
 
 
-def copy_of_project(folder: Path) -> Path:
-    """A copy with an empty cache; downloaded data is shared."""
-    leave_out = shutil.ignore_patterns(".*", "__pycache__", "artifacts", "raw", "node_modules")
-    copy = Path(shutil.copytree(PROJECT, folder / "project", ignore=leave_out))
-    (copy / "data" / "raw").symlink_to(PROJECT / "data" / "raw")
-    (copy / "artifacts").mkdir()
-    return copy
-
-
-def traced(copy: Path, folder: Path, found: list[dict[str, str]], run: list[str]) -> list[Any]:
-    """The facts of a run in the copy, with all its processes."""
-    (folder / "start").mkdir()
-    (folder / "facts").mkdir()
-    start = f"import runpy; runpy.run_path({str(Path(__file__).resolve())!r}, run_name='traced')\n"
-    (folder / "start" / "sitecustomize.py").write_text(start)
-    told = {
-        "root": str(copy),
-        "folder": str(folder / "facts"),
-        "bodies": {step["body"]: step["step"] for step in found},
-    }
-    environment = {
-        **os.environ,
-        "PYTHONPATH": f"{folder / 'start'}:{copy}",
-        "MUTATIONS_TRACE": json.dumps(told),
-        "PREFECT_HOME": str(folder / "prefect"),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    environment.pop("NEURAL_CLASSIFIERS_HOME", None)
-    ended = subprocess.run([sys.executable, *run], cwd=copy, env=environment, check=False)
-    if ended.returncode:
-        print(f"the traced run ended with status {ended.returncode}: judged is what it did")
-    files = sorted((folder / "facts").iterdir())
-    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
-
-
-def found_steps(copy: Path) -> list[dict[str, str]]:
-    """The steps of the copy; asked in a process of its own, because it imports them."""
-    code = f"import runpy, json; m = runpy.run_path({__file__!r}); print(json.dumps(m['steps']()))"
-    environment = {**os.environ, "PYTHONPATH": str(copy)}
-    ended = subprocess.run(
-        [sys.executable, "-c", code], cwd=copy, env=environment, stdout=subprocess.PIPE, check=True
-    )
-    return json.loads(ended.stdout.splitlines()[-1])
+def report(rerun: dict[Definition, set[str]], used: dict[str, set[Definition]]) -> int:
+    """Print the comparison; 1 if there is a false hit."""
+    ran = sorted(step for step, names in used.items() if names)
+    affected = {(name, step) for name in rerun for step in ran if name in used[step]}
+    again = {(name, step) for name in rerun for step in ran if step in rerun[name]}
+    print(f"{len(rerun)} definitions changed; {len(ran)} steps ran: {', '.join(ran)}")
+    print(f"steps that did not run, not judged: {', '.join(sorted({*used} - {*ran})) or 'none'}")
+    print(f"affected {len(affected)}, rerun {len(again)} (definition, step) pairs")
+    for title, pairs in ("false hits", affected - again), ("unnecessary reruns", again - affected):
+        print(f"{title}: {len(pairs)}")
+        by_name: dict[Definition, list[str]] = defaultdict(list)
+        for name, step in sorted(pairs):
+            by_name[name].append(step)
+        for name, of_steps in by_name.items():
+            print(f"  {'.'.join(name).lstrip('.')}: {', '.join(of_steps)}")
+    return 1 if affected - again else 0
 
 
 def main() -> int:
     """Print false hits and unnecessary reruns; 1 if there is a false hit."""
-    parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
-    about = "of neural-classifiers, or a script and its own"
-    parser.add_argument("run", nargs=argparse.REMAINDER, help=f"arguments {about}")
-    run: list[str] = parser.parse_args().run or DEFAULT_RUN
-    script = Path(run[0])
-    run = [str(script.resolve()), *run[1:]] if script.is_file() else ["-c", COMMAND, *run]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary).resolve()
-        copy = copy_of_project(folder)
-        found = found_steps(copy)
-        uses = Uses(copy, traced(copy, folder, found, run))
-        used = {step["step"]: uses.of(step["step"]) for step in found}
+        leave_out = shutil.ignore_patterns(".*", "__pycache__", "artifacts", "raw")
+        copy = Path(shutil.copytree(PROJECT, folder / "project", ignore=leave_out))
+        (copy / "data" / "raw").symlink_to(PROJECT / "data" / "raw")
+        sys.path.insert(0, str(copy))  # our packages are the copy's from here
+        bodies = steps()
+        where = {f"{f.__code__.co_filename}:{f.__qualname__}": step for step, f in bodies.items()}
+        assert all(key.startswith(str(copy)) for key in where), where
+        facts = traced(copy, folder, where, sys.argv[1:] or DEFAULT_RUN)
+        sources = {path: path.relative_to(copy).with_suffix("") for path in copy.rglob("*.py")}
+        trees = {
+            ".".join(name.parts).removesuffix(".__init__"): ast.parse(path.read_bytes())
+            for path, name in sources.items()
+        }
+        uses = Uses(trees, facts)
+        used = {step: uses.of(step) for step in bodies}
         if not any(used.values()):
-            raise SystemExit("expected the traced run to execute steps, got none")
-        return report(judged(copy, found), used)
-
-
-def judged(copy: Path, found: list[dict[str, str]]) -> dict[Place, set[str]]:
-    """For each place, the steps that rerun when it is changed."""
-    sys.path.insert(0, str(copy))  # the copy's packages are the ones that fingerprints read
-    module = import_module("neural_classifiers.engine.code.fingerprint")
-    assert str(module.__file__).startswith(str(copy)), module.__file__
-    names = {step["step"]: step["name"] for step in found}
-
-    def digests() -> dict[str, str]:
-        module.forget()
-        return {step: module.fingerprint(name).digest for step, name in names.items()}
-
-    started = time.perf_counter()
-    before, rerun = digests(), {}
-    print(f"{len(names)} fingerprints from nothing: {time.perf_counter() - started:.3f} s")
-    for place, path, changed in list(mutants(copy)):
-        original = path.read_bytes()
-        path.write_bytes(changed)
-        after = digests()
-        path.write_bytes(original)
-        rerun[place] = {step for step in names if before[step] != after[step]}
-    return rerun
-
-
-def report(rerun: dict[Place, set[str]], used: dict[str, set[Place]]) -> int:
-    """Print the comparison; 1 if there is a false hit."""
-    ran = {step for step, places in used.items() if places}
-    pairs = {(place, step) for place in rerun for step in ran}
-    affected = {(place, step) for place, step in pairs if place in used[step]}
-    reruns = {(place, step) for place, step in pairs if step in rerun[place]}
-    print(f"{len(rerun)} places changed; {len(ran)} steps ran: {', '.join(sorted(ran))}")
-    print(f"steps that did not run, not judged: {', '.join(sorted(set(used) - ran)) or 'none'}")
-    print(f"affected {len(affected)}, rerun {len(reruns)} (place, step) pairs")
-    false_hits, unnecessary = affected - reruns, reruns - affected
-    print(f"false hits: {len(false_hits)}")
-    for place, step in sorted(false_hits, key=str):
-        print(f"  {step} used {place.module}.{place.name} and would not rerun")
-    print(f"unnecessary reruns: {len(unnecessary)}")
-    by_place: dict[Place, list[str]] = defaultdict(list)
-    for place, step in unnecessary:
-        by_place[place].append(step)
-    for place in sorted(by_place, key=str):
-        name = f"{place.module}.{place.name}".lstrip(".")
-        print(f"  {name}: {', '.join(sorted(by_place[place]))}")
-    return 1 if false_hits else 0
+            raise SystemExit("expected the traced command to execute steps, got none")
+        return report(reruns(copy, bodies), used)
 
 
 if __name__ == "traced":

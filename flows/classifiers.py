@@ -6,6 +6,7 @@ from prefect.states import State
 from flows.comments import SEED, classify_comments
 from flows.digits import classify_digits
 from neural_classifiers.comments.rows import SampleSize
+from neural_classifiers.engine.branches import Branches
 from neural_classifiers.engine.form import with_form
 from neural_classifiers.engine.runs import FLOW
 from tasks.report import finish
@@ -39,10 +40,14 @@ def train_classifiers(
     refresh : list of str, optional
         Steps to compute again although their records stand.
     """
-    halves = [
-        classify_comments(
-            comments, sample, categories, seed=seed, refresh=refresh, return_state=True
-        ),
-        classify_digits(digits, seed=seed, refresh=refresh, return_state=True),
-    ]
-    return finish(halves)
+    branches = Branches()
+    branches.run(
+        classify_comments,
+        source=comments,
+        sample=sample,
+        categories=categories,
+        seed=seed,
+        refresh=refresh,
+    )
+    branches.run(classify_digits, source=digits, seed=seed, refresh=refresh)
+    return finish(branches)

@@ -1,9 +1,6 @@
 """Sort comments by topic: the notebook's Parts 1 and 2 as one flow."""
 
-from typing import Any
-
 from prefect import flow
-from prefect.futures import PrefectFuture, wait
 from prefect.states import State
 
 from neural_classifiers.comments.models.grids import (
@@ -11,11 +8,12 @@ from neural_classifiers.comments.models.grids import (
     KERAS_GRID,
     SCIKIT_GRID,
     Grid,
+    Improvable,
     Method,
     Scoring,
 )
 from neural_classifiers.comments.rows import SampleSize
-from neural_classifiers.engine.branches import failures, succeeded
+from neural_classifiers.engine.branches import Branches
 from neural_classifiers.engine.form import with_form
 from neural_classifiers.engine.runs import FLOW
 from tasks.baselines import fit_constant, search_linear
@@ -34,6 +32,7 @@ from tasks.sources import fetch_source
 from tasks.split import find_near_duplicates, split_comments
 from tasks.validate import find_last_profile, validate_comments
 
+SEARCH_IMPROVED = {"scikit": search_scikit_improved, "keras": search_keras_improved}
 SEED = 34  # notebook, "Load and Clean Comment Data"
 
 
@@ -55,7 +54,7 @@ def classify_comments(
     search_sample: int | None = None,
     scikit_grid: Grid = SCIKIT_GRID,
     keras_grid: Grid = KERAS_GRID,
-    improved_grids: dict[str, Grid] = IMPROVED_GRIDS,
+    improved_grids: dict[Improvable, Grid] = IMPROVED_GRIDS,
     scoring: Scoring = "accuracy",
     search: Method = "grid",
     promote: bool = False,
@@ -106,71 +105,83 @@ def classify_comments(
         Steps to compute again although their records stand.
     """
     raw = fetch_source(source, "comments")
-    ingested = ingest_comments(raw, sample, seed, text_column, label_column, time_column)
-    last = find_last_profile(raw, ingested)
-    known = categories or raw.categories
+    ingested = ingest_comments(
+        raw,
+        sample=sample,
+        seed=seed,
+        text_column=text_column,
+        label_column=label_column,
+        time_column=time_column,
+    )
     accepted = validate_comments(  # a gate
-        ingested, last, known, folds, limits, stop_for_drift, raw.name
+        ingested,
+        last=find_last_profile(raw, ingested),
+        categories=categories or raw.categories,
+        folds=folds,
+        limits=limits,
+        stop_for_drift=stop_for_drift,
+        name=raw.name,
     )
     cleaned = clean_comments(accepted, cleaning)
-    split = split_comments(cleaned, train_fraction, seed, folds, time_column is not None)
-    near = find_near_duplicates.submit(split, seed)
+    split = split_comments(
+        cleaned,
+        train_fraction=train_fraction,
+        seed=seed,
+        folds=folds,
+        by_time=time_column is not None,
+    )
     drawn = draw_sample(split, search_sample, seed, folds) if search_sample is not None else None
-    searched = drawn or split
 
-    scikit_fits, keras_fits = [], []  # a task a fold, both searches side by side
-    for fold in range(folds if search == "grid" else 0):
-        scikit_fits.append(fit_scikit.submit(searched, scikit_grid, fold, folds, seed))
-        keras_fits.append(fit_keras.submit(searched, keras_grid, fold, folds, seed))
+    branches = Branches()  # side by side; one failing never stops another
+    near = branches.submit(find_near_duplicates, split, seed)
+    searched = {"split": drawn or split, "folds": folds, "seed": seed}
+    scikit_fits, keras_fits = [], []  # the notebook's Parts 1 and 2, a task a fold
+    for n in range(folds if search == "grid" else 0):  # halving fits within its search
+        fit = {**searched, "fold": n}
+        scikit_fits.append(branches.submit(fit_scikit, **fit, grid=scikit_grid))
+        keras_fits.append(branches.submit(fit_keras, **fit, grid=keras_grid))
+
+    how = {"folds": folds, "seed": seed, "search_sample": drawn}
+    choice = {**how, "scoring": scoring, "method": search}
+    linear = branches.submit(search_linear, "linear", split, **how, scoring=scoring)
     models = {
-        "constant": fit_constant.submit(split, folds, seed, drawn),
-        "linear": search_linear.submit("linear", split, folds, seed, scoring, drawn),
-        "scikit": search_scikit.submit(
-            split, scikit_grid, folds, seed, scikit_fits, scoring, search, drawn
-        ),
-        "keras": search_keras.submit(
-            split, keras_grid, folds, seed, keras_fits, scoring, search, drawn
-        ),
+        "constant": branches.submit(fit_constant, split, **how),
+        "linear": linear,
+        "scikit": branches.submit(search_scikit, split, scikit_grid, fits=scikit_fits, **choice),
+        "keras": branches.submit(search_keras, split, keras_grid, fits=keras_fits, **choice),
     }
     if improved_grids:  # what a linear model gains by the same means
-        models["linear_improved"] = search_linear.submit(
-            "linear_improved", split, folds, seed, "f1_macro", drawn
+        models["linear_improved"] = branches.submit(
+            search_linear, "linear_improved", split, **how, scoring="f1_macro"
         )
-    improved = {"scikit": search_scikit_improved, "keras": search_keras_improved}
     for name, grid in improved_grids.items():
-        models[f"{name}_improved"] = improved[name].submit(split, grid, folds, seed, drawn)
-    scores = {name: score_model.submit(name, model, split) for name, model in models.items()}
-    if serving := find_serving(split):  # the model promoted last, on texts new to it
-        scores["serving"] = score_serving.submit(serving, split)
-    branches: list[PrefectFuture[Any]] = [
-        near,
-        *scikit_fits,
-        *keras_fits,
-        *models.values(),
-        *scores.values(),
-    ]
-    examined = examine_training.submit(searched, models["linear"], folds, seed)
-    branches.append(examined)
-    wait(branches)  # one failing never stops another
+        models[f"{name}_improved"] = branches.submit(SEARCH_IMPROVED[name], split, grid, **how)
 
-    trained, scored = succeeded(models), succeeded(scores)
+    scores = {
+        name: branches.submit(score_model, name, model, split) for name, model in models.items()
+    }
+    if serving := find_serving(split):  # the version that serves, on texts new to it
+        scores["serving"] = branches.submit(score_serving, serving, split)
+    examined = branches.submit(examine_training, drawn or split, linear, folds=folds, seed=seed)
+    branches.wait()
+
+    trained, scored = branches.succeeded(models), branches.succeeded(scores)
     compared = compare_models(list(scored.values()), seed)
-    explained = explain_models.submit(split, trained, scored)
-    wait([explained])
-    branches.append(explained)
+    explained = branches.submit(explain_models, split, trained, scored)
     report_comments(
-        raw,
-        ingested,
-        accepted,
-        cleaned,
-        split,
-        trained,
-        scored,
-        compared,
-        succeeded({"near": near, "examined": examined, "explained": explained}),
-        failures(branches),
+        raw=raw,
+        ingested=ingested,
+        accepted=accepted,
+        cleaned=cleaned,
+        split=split,
+        models=trained,
+        scored=scored,
+        compared=compared,
+        near=branches.result(near),
+        examined=branches.result(examined),
+        explained=branches.result(explained),
+        failed=branches.failures(),
     )
     if promote:
-        branches.append(promote_best.submit(compared))  # a refusal is no failure
-        wait(branches)
+        branches.submit(promote_best, compared)  # a refusal is no failure
     return finish(branches)  # Failed, naming what failed; else Completed

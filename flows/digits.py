@@ -1,13 +1,10 @@
 """Read handwritten digits: the notebook's Part 3 as one flow."""
 
-from typing import Any
-
 from prefect import flow
-from prefect.futures import PrefectFuture, wait
 from prefect.states import State
 
 from neural_classifiers.digits.networks import PRESETS, DigitsPreset
-from neural_classifiers.engine.branches import failures, succeeded
+from neural_classifiers.engine.branches import Branches
 from neural_classifiers.engine.form import with_form
 from neural_classifiers.engine.runs import FLOW
 from tasks.ingest_digits import ingest_digits
@@ -48,13 +45,16 @@ def classify_digits(
     """
     raw = fetch_source(source, "digits")
     digits = ingest_digits(raw, sample, seed)
+    branches = Branches()  # one failing never stops another
     trained = {
-        f"{name}-{each}": train_digits.submit(digits, name, preset, each)
+        f"{name}-{each}": branches.submit(train_digits, digits, name=name, preset=preset, seed=each)
         for each in dict.fromkeys(seeds or [seed])
         for name, preset in presets.items()
     }
-    branches: list[PrefectFuture[Any]] = list(trained.values())
-    wait(branches)  # one failing never stops another
-
-    report_digits(raw, digits, list(succeeded(trained).values()), failures(branches))
+    report_digits(
+        raw=raw,
+        digits=digits,
+        trained=list(branches.succeeded(trained).values()),
+        failed=branches.failures(),
+    )
     return finish(branches)  # Failed, naming what failed; else Completed

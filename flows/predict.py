@@ -3,10 +3,9 @@
 from typing import Literal
 
 from prefect import flow
-from prefect.futures import wait
-from prefect.states import Completed, Failed, State
+from prefect.states import State
 
-from neural_classifiers.engine.branches import failures, succeeded
+from neural_classifiers.engine.branches import Branches
 from neural_classifiers.engine.form import with_form
 from tasks.predict_new import alert_failure, find_new_files, predict_new_file, tell_predictions
 
@@ -41,13 +40,16 @@ def predict_comments(
         Promoted model; by default the one that serves when the run begins.
     """
     new = find_new_files(folder, out, version)  # also settles the version: a rollback meanwhile
-    predicted = {}  # does not reach this run
-    for file in new.files:  # one after the other: each takes all cores
-        name = file.path.name
-        predicted[name] = predict_new_file.submit(file, new.version, new.out, format, text_column)
-        wait([predicted[name]])
-    told = tell_predictions(list(succeeded(predicted).values()))
-    failed = failures(list(predicted.values()))
-    if failed:
-        return Failed(message="; ".join(f"{name}: {why}" for name, why in failed.items()))
-    return Completed(message=told)
+    branches = Branches()  # does not reach this run
+    predicted = {}
+    for file in new.files:
+        predicted[file.path.name] = branches.submit(
+            predict_new_file,
+            file,
+            version=new.version,
+            out=new.out,
+            format=format,
+            text_column=text_column,
+        )
+        branches.wait()  # one after the other: each takes all cores
+    return branches.finish(tell_predictions(list(branches.succeeded(predicted).values())))

@@ -3,10 +3,11 @@
 `load` is the one door for those who have a folder and no value yet.
 """
 
-import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import os
+
     from neural_classifiers.serving.model import Classifier, DigitReader
 
 __all__ = ["load"]
@@ -40,6 +41,7 @@ def load(where: "str | os.PathLike[str]") -> "Classifier | DigitReader":
     """
     from pathlib import Path
 
+    from neural_classifiers.engine import paths
     from neural_classifiers.serving.model import (
         KINDS,
         MANIFEST,
@@ -49,8 +51,7 @@ def load(where: "str | os.PathLike[str]") -> "Classifier | DigitReader":
         serving_version,
     )
 
-    home = os.environ.get("NEURAL_CLASSIFIERS_HOME") or Path(__file__).resolve().parents[1]
-    below = Path(home, "artifacts", "models")
+    below = paths.root() / "artifacts" / "models"
     if str(where) in KINDS:
         pointer = below / POINTER
         where = serving_version(pointer.read_bytes() if pointer.exists() else b"{}", str(where))

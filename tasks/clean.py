@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from neural_classifiers.comments.schemas import CLEANED
 from neural_classifiers.engine.folder_store import unfinished
-from neural_classifiers.engine.progress import tell_rows
+from neural_classifiers.engine.progress import reporter_for_rows
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.rows.batches import BATCH_ROWS, useful_workers, work_batches
 from neural_classifiers.engine.rows.parquet import TableWriter, check_rows, slices
@@ -48,11 +48,11 @@ def clean_table(
     from neural_classifiers.report.plots import plot_table_head
 
     cleaning_of(cleaning)  # a name that is not known is told before a worker starts
-    comments = accepted.table.verified()
+    comments = accepted.table.path
     table, head, n_empty = folder / "cleaned.parquet", folder / "head.png", 0
     first: list[list[str]] = []
     batches = ((comments, *s, cleaning) for s in slices(accepted.rows, batch_rows))
-    tell = tell_rows(accepted.rows)
+    tell = reporter_for_rows(accepted.rows)
     with TableWriter(table, CLEANED) as cleaned:
         for batch in work_batches(clean_batch, batches, keep, n_workers, tell):
             rows = batch.read("cleaned")

@@ -1,143 +1,138 @@
-"""Files over HTTPS, for a link that breaks: resumed where they stopped, checked for length.
+"""Ways to get the files of a catalogued source: package clients, HTTPS, Keras, a system's package.
 
-One file after the other over one connection. A file that came whole is not asked for again; of one
-that broke off, the rest is asked for with ``If-Range``, so that bytes of two versions never end up
-in one file. Times out, truncated, 429 and 5xx: tried again after the server's ``Retry-After`` or a
-pause that doubles. Any other answer is final.
+Each takes what the catalogue says of that way (`way`), the digests of the files by name (empty
+where none is known) and an empty folder, into which it puts the files. Whoever asks checks the
+digests once more, whatever the way.
 """
 
-import email.utils
-import time
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+import gzip
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from neural_classifiers.engine.records import digest_of
+
 TRIES = 5
-TIMEOUT_S = 30.0
-PAUSE_S = 1.0  # before the second try; doubled before each further one
-MAX_PAUSE_S = 60.0
-AGENT = "neural-classifiers"
+TIMEOUT_S = 30.0  # of HTTPS: for an answer, and between two pieces of one
+PACKAGE_TIMEOUT_S = 600.0
 
 
-class HttpError(RuntimeError):
-    """A file that cannot be had: which, what was expected and what came."""
+class DownloadError(RuntimeError):
+    """A way to get the data failed, perhaps for now."""
 
 
-class _PassingError(Exception):
-    """A fault that may pass; `pause_s` is what the server asked for."""
+def from_https(way: Mapping[str, str], digests: Mapping[str, str], folder: Path) -> None:
+    """Get the files below one address; those that came whole are not asked for again next time."""
+    import pooch
 
-    def __init__(self, message: str, pause_s: float | None = None) -> None:
-        super().__init__(message)
-        self.pause_s = pause_s
+    whole = folder.parent / ".https"  # survives a failure, unlike `folder`
+    registry = {file: digest or None for file, digest in digests.items()}
+    client = pooch.create(whole, way["address"], registry=registry, retry_if_failed=TRIES - 1)
+    download = pooch.HTTPDownloader(timeout=TIMEOUT_S, headers={"User-Agent": "neural-classifiers"})
+    for file in digests:
+        try:
+            client.fetch(file, downloader=download)
+        except (OSError, ValueError) as error:  # ValueError: another digest
+            raise DownloadError(
+                f"{way['address']}{file}: expected the file, got {error} in {TRIES} tries. Files "
+                "that came whole stay; without this address, give a folder of the files as the "
+                "source"
+            ) from error
+    shutil.copytree(whole, folder, copy_function=shutil.copyfile, dirs_exist_ok=True)
+    shutil.rmtree(whole)
 
 
-def fetch(
-    address: str,
-    files: Sequence[str],
-    folder: Path,
-    pause: Callable[[float], None] = time.sleep,
-    timeout_s: float = TIMEOUT_S,
-) -> None:
-    """Get files below an address into a folder.
+def from_pip(way: Mapping[str, str], files: Iterable[str], folder: Path) -> None:
+    """Take files from a wheel; pip checks the wheel's digest."""
+    requirement = folder / "requirement.txt"
+    requirement.write_text(f"{way['requirement']} --hash=sha256:{way['sha256']}\n")
+    options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:"]
+    where = ["--dest", str(folder), "--requirement", str(requirement)]
+    call([sys.executable, "-m", "pip", "download", *options, *where])
+    [wheel] = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        for file in files:
+            (folder / file).write_bytes(archive.read(f"{way['folder']}/{file}"))
 
-    Parameters
-    ----------
-    address : str
-        Ends in a slash.
-    files : sequence of str
-        Their names below it.
-    folder : Path
-        Exists. A file that is there is whole; ``<name>.part`` holds what came of one that is not.
-    pause : callable
-        Waits so many seconds.
-    timeout_s : float
-        For an answer, and between two pieces of one.
+
+def from_npm(way: Mapping[str, str], files: Iterable[str], folder: Path) -> None:
+    """Take files from an npm package; its digest is checked here."""
+    call(["npm", "pack", way["requirement"], "--silent", "--ignore-scripts"], cwd=folder)
+    [package] = folder.glob("*.tgz")
+    if (got := digest_of(package)) != way["sha256"]:
+        raise DownloadError(f"{package.name}: expected sha256 {way['sha256']}, got {got}")
+    with tarfile.open(package) as archive:
+        for file in files:
+            member = archive.extractfile(f"{way['folder']}/{file}")
+            if member is None:
+                raise DownloadError(f"{package.name}: expected the file {file}, got none")
+            (folder / file).write_bytes(member.read())
+
+
+def from_folder(way: Mapping[str, str], files: Iterable[str], folder: Path) -> None:
+    """Take files that an installed package of the system has put into a folder, unzipped."""
+    for file in files:
+        path = Path(way["folder"]) / f"{file}.gz"
+        if not path.is_file():
+            raise DownloadError(f"expected {path} (of the package {way['package']}), got no file")
+        (folder / file).write_bytes(gzip.decompress(path.read_bytes()))
+
+
+def from_keras(way: Mapping[str, str], files: Iterable[str], folder: Path) -> None:
+    """Take a set of digits from Keras and write it as the IDX files it was made of."""
+    import keras
+
+    try:
+        data = getattr(keras.datasets, way.get("dataset", "mnist"))
+        (x_train, y_train), (x_test, y_test) = data.load_data()
+    except Exception as error:  # Keras raises a bare Exception when its download fails
+        raise DownloadError(str(error)) from error
+    for file, array in zip(files, (x_train, y_train, x_test, y_test), strict=True):
+        (folder / file).write_bytes(to_idx(array))
+
+
+def to_idx(array: Any) -> bytes:
+    """An array of bytes as an IDX file: magic, sizes as big-endian 32 bits, values."""
+    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
+
+
+WAYS: dict[str, Callable[[Mapping[str, str], Mapping[str, str], Path], None]] = {
+    "pip": from_pip,
+    "npm": from_npm,
+    "folder": from_folder,
+    "keras": from_keras,
+    "https": from_https,
+}
+
+
+def call(command: list[str], cwd: Path | None = None) -> None:
+    """Run a program to its end.
 
     Raises
     ------
-    HttpError
-        On a final answer, or after five tries; what came stays for the next call.
+    DownloadError
+        If it is missing, or ends with another status than 0: with its last three lines.
     """
-    import httpx
-
-    limits = httpx.Limits(max_connections=1, max_keepalive_connections=1)
-    headers = {"Accept-Encoding": "identity", "User-Agent": AGENT}  # lengths as they are
-    with httpx.Client(limits=limits, headers=headers, timeout=timeout_s) as client:
-        for file in files:
-            if not (folder / file).is_file():
-                _fetch(client, address + file, folder / file, pause)
-
-
-def _fetch(client: Any, address: str, path: Path, pause: Callable[[float], None]) -> None:
-    import httpx
-
-    part = path.with_name(f"{path.name}.part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    for number in range(1, TRIES + 1):
-        try:
-            _continue(client, address, part)
-            break
-        except (_PassingError, httpx.TransportError) as error:
-            if number == TRIES:
-                raise HttpError(
-                    f"{address}: expected the file, got {_in_words(error)} in {TRIES} tries"
-                ) from error
-            asked = getattr(error, "pause_s", None)
-            pause(min(PAUSE_S * 2 ** (number - 1) if asked is None else asked, MAX_PAUSE_S))
-    part.replace(path)
-    _mark_of(part).unlink(missing_ok=True)
-
-
-def _continue(client: Any, address: str, part: Path) -> None:
-    """Get what is missing of a file."""
-    mark = _mark_of(part)
-    headers = {}
-    if part.is_file() and mark.is_file():  # without the server's mark, it could be another version
-        headers = {"Range": f"bytes={part.stat().st_size}-", "If-Range": mark.read_text()}
-    with client.stream("GET", address, headers=headers) as answer:
-        if answer.status_code == 429 or answer.status_code >= 500:
-            raise _PassingError(f"status {answer.status_code}", _retry_after(answer.headers))
-        if answer.status_code == 416:
-            part.unlink()
-            raise _PassingError("a file that became shorter")
-        if answer.status_code not in (200, 206):
-            raise HttpError(f"{address}: expected the file, got status {answer.status_code}")
-        goes_on = answer.status_code == 206
-        start = part.stat().st_size if goes_on else 0
-        if goes_on and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-            part.unlink()
-            raise _PassingError(
-                f"another piece than asked for: {answer.headers.get('Content-Range')}"
-            )
-        etag = answer.headers.get("ETag", "")
-        if etag and not etag.startswith("W/"):  # a weak one promises no equal bytes
-            mark.write_text(etag)
-        else:
-            mark.unlink(missing_ok=True)
-        with part.open("ab" if goes_on else "wb") as file:
-            for piece in answer.iter_raw():
-                file.write(piece)
-        expected = start + int(answer.headers.get("Content-Length", part.stat().st_size - start))
-    if (got := part.stat().st_size) != expected:
-        raise _PassingError(f"{got:,} of {expected:,} bytes")
-
-
-def _mark_of(part: Path) -> Path:
-    return part.with_name(f"{part.name}.etag")
-
-
-def _retry_after(headers: Any) -> float | None:
-    """Seconds that the server asks for, as a number or as a date."""
-    told = headers.get("Retry-After", "")
-    if told.isdecimal():
-        return float(told)
     try:
-        moment = email.utils.parsedate_to_datetime(told)
-    except ValueError:
-        return None
-    return max((moment - datetime.now(UTC)).total_seconds(), 0.0)
-
-
-def _in_words(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=PACKAGE_TIMEOUT_S,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise DownloadError(
+            f"expected the program {command[0]}, got none on this machine"
+        ) from None
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        words = " ".join(" ".join(lines[-3:]).split())  # pip names both digests in its last three
+        raise DownloadError(f"{' '.join(command[:4])} ended with {done.returncode}: {words}")

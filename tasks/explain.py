@@ -32,8 +32,8 @@ def explain_models(
     folder : Path
         Where the files go.
     """
-    test = pd.read_parquet(split.test.verified())
-    tables = {name: pd.read_parquet(s.predictions.verified()) for name, s in scored.items()}
+    test = pd.read_parquet(split.test.path)
+    tables = {name: pd.read_parquet(s.predictions.path) for name, s in scored.items()}
     tables = {n: t for n, t in tables.items() if "seen" not in t or not t["seen"].any()}
     actual, texts = test["cat"].to_numpy(str), test["txt"].tolist()
     predicted = {name: table["predicted"].to_numpy(str) for name, table in tables.items()}
@@ -84,7 +84,7 @@ def examine_training(
     """
     from neural_classifiers.report.plots import plot_sizes
 
-    train, comments = pd.read_parquet(searched.train.verified()), read_comments(searched.train)
+    train, comments = pd.read_parquet(searched.train.path), read_comments(searched.train)
     pipeline = load_pipeline(linear)
     curve = weaknesses.learning_curve(pipeline, comments.X, comments.y, folds, seed)
     points = json.dumps([point.as_dict() for point in curve], indent=2) + "\n"
@@ -105,7 +105,7 @@ def _suspected(train: pd.DataFrame, linear: Model) -> pd.DataFrame:
     """The comments whose label is in doubt, with its probability and the likelier class."""
     if linear.held_out is None:
         raise ValueError("expected a linear model that was searched with answers held out")
-    probabilities, classes = _probabilities(pd.read_parquet(linear.held_out.verified()))
+    probabilities, classes = _probabilities(pd.read_parquet(linear.held_out.path))
     rows = weaknesses.suspected_labels(train["cat"].tolist(), probabilities, classes)
     columns = np.searchsorted(classes, train["cat"].iloc[rows].to_numpy(str))
     doubts = train.iloc[rows][["file", "line", "txt", "cat"]].copy()
@@ -117,10 +117,6 @@ def _suspected(train: pd.DataFrame, linear: Model) -> pd.DataFrame:
 
 def _occluded(model: Model, table: pd.DataFrame, test: pd.DataFrame) -> list[weaknesses.Occlusion]:
     """The comments that a network was surest of, rightly or not, and the words it hung on."""
-    if model.weights is not None:
-        from neural_classifiers.arrays.threads import set_tensorflow_threads
-
-        set_tensorflow_threads(1)
     pipeline = load_pipeline(model)
     probabilities, classes = _probabilities(table)
     n_words = [len(text.split()) for text in test["clean"]]

@@ -15,7 +15,7 @@ from neural_classifiers.comments.rows import (
 )
 from neural_classifiers.comments.schemas import SCHEMA
 from neural_classifiers.engine.folder_store import unfinished
-from neural_classifiers.engine.progress import tell_rows
+from neural_classifiers.engine.progress import reporter_for_rows
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.rows.batches import BATCH_ROWS, useful_workers, work_batches
 from neural_classifiers.engine.rows.parquet import TableWriter, check_rows
@@ -70,7 +70,8 @@ def read_source(
     path, parsed = folder / "rows.parquet", Parsed()
     batches = ((segments, layout) for segments in read_rows(parts, layout, drawn, batch_rows))
     with TableWriter(path, SCHEMA) as table:
-        for batch in work_batches(parse_batch, batches, keep, n_workers, tell_rows(expected)):
+        report = reporter_for_rows(expected)
+        for batch in work_batches(parse_batch, batches, keep, n_workers, report):
             table.write(batch.read("rows"))
             parsed.add(Parsed(**batch.told))
     parsed.check(parts[0].name, layout)
@@ -99,5 +100,4 @@ def parts_of(raw: Source) -> list[Part]:
 
 
 def _opener(file: File) -> Callable[[], BinaryIO]:
-    path = file.verified()  # once: the bytes are read twice, within one step
-    return lambda: path.open("rb")
+    return lambda: file.path.open("rb")

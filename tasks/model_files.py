@@ -58,18 +58,12 @@ def _write_card(folder: Path, card: dict[str, Any]) -> File:
 
 
 def load_pipeline(model: Model) -> "Pipeline":
-    """The fitted pipeline: takes cleaned texts, predicts categories.
-
-    Raises
-    ------
-    DamagedFileError
-        If a file is not the one that was written.
-    """
+    """The fitted pipeline: takes cleaned texts, predicts categories."""
     from neural_classifiers.serving.model import build_pipeline
 
-    weights = model.weights.verified().read_bytes() if model.weights else None
-    card = json.loads(model.card.verified().read_bytes())
-    return build_pipeline(model.pipeline.verified().read_bytes(), weights, card)
+    weights = model.weights.path.read_bytes() if model.weights else None
+    card = json.loads(model.card.path.read_bytes())
+    return build_pipeline(model.pipeline.path.read_bytes(), weights, card)
 
 
 def _write(path: Path, content: bytes) -> Path:

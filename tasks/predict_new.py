@@ -5,7 +5,6 @@ folder of predictions itself tells what is done: a file that comes again under a
 predicted again, one whose content changed is. A kill leaves nothing behind that counts as done.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -20,8 +19,7 @@ from prefect.states import State
 
 from neural_classifiers.engine import alerts, paths
 from neural_classifiers.engine.records import DamagedFileError, File
-from neural_classifiers.engine.settings import read_settings
-from neural_classifiers.engine.step import UNRECORDED, remember_name
+from neural_classifiers.engine.step import UNRECORDED
 from neural_classifiers.serving import predict, registry
 from neural_classifiers.serving.model import COMMENTS, NotPromotedError
 from tasks.references import New, Predicted
@@ -72,7 +70,6 @@ def predict_new_file(
     CommentFileError, DamagedFileError
         If it cannot be read as comments, or changes meanwhile: nothing of it is kept then.
     """
-    remember_name()
     account = predict_once(file, version, out, format, text_column)
     for line in account.in_words():
         get_run_logger().info("%s", line)
@@ -130,12 +127,8 @@ def alert_failure(flow: Flow, flow_run: FlowRun, state: State) -> None:
 
 
 def _alert(event: str, sentence: str, run: Mapping[str, Any]) -> None:
-    webhook = read_settings().webhook
-    if webhook is None:
-        return
-    told = {"attempts": 1, "started": None, "finished": datetime.now(UTC).isoformat()}
-    fault = alerts.send(str(webhook), alerts.message(event, sentence, told | dict(run)))
-    sys.stderr.write(f"alert, {event}: {fault or 'delivered'}\n")
+    finished = datetime.now(UTC).isoformat()
+    alerts.deliver(event, sentence, {"attempts": 1, "started": None, "finished": finished, **run})
 
 
 def _is_prediction(path: Path) -> bool:

@@ -22,8 +22,10 @@ import neural_classifiers
 from neural_classifiers.arrays.weights import weights_digest, weights_from_bytes, weights_to_bytes
 from neural_classifiers.comments.drift import Profiler
 from neural_classifiers.engine import history, paths, runs
-from neural_classifiers.engine.records import Reference, write_durably
-from neural_classifiers.engine.step import UNRECORDED, remember_name
+from neural_classifiers.engine.files import write_durably
+from neural_classifiers.engine.records import Reference, read_record
+from neural_classifiers.engine.step import UNRECORDED
+from neural_classifiers.errors import RefusedError
 from neural_classifiers.judgement.gates import Gate, Rival, judge_candidate
 from neural_classifiers.judgement.names import CONSTANT, RIVALS, SERVING
 from neural_classifiers.judgement.weaknesses import slices_of
@@ -51,7 +53,7 @@ N_EXAMPLES = 32  # recorded with their probabilities
 EXAMPLE_CHARACTERS = 4000
 
 
-class NothingToPromoteError(ValueError):
+class NothingToPromoteError(RefusedError):
     """A run has no model that could be promoted: says what was expected and what came."""
 
 
@@ -126,11 +128,8 @@ def promote_best(compared: Compared) -> str | None:
     str or None
         The version that serves from now on.
     """
-    remember_name()
-    folder = runs.current()
-    if folder is None:
-        raise RuntimeError("expected to be called in a flow run that has a folder, found none")
-    run = history.Run(folder, runs.read(folder))
+    folder = runs.run_folder()
+    run = history.Run.of(folder)
     decisions = promote(run, kind=COMMENTS, again=False)
     told = [decision.as_dict() for decision in decisions]
     write_durably(folder / PROMOTION, runs.as_json(told))
@@ -266,10 +265,9 @@ class _Found:
     def __init__(self, run: history.Run) -> None:
         self.run = run
         self._results: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
-        for step in run.told["steps"]:
-            record = None if "error" in step else history.read_record(step["step"], step["key"])
-            if record:
-                home = paths.cache() / step["step"] / step["key"]
+        for step in run.json["steps"]:
+            home = paths.cache() / step["step"] / step["key"]
+            if "error" not in step and (record := read_record(home)):
                 self._results.setdefault(step["step"], []).append((home, record))
 
     @cached_property
@@ -299,7 +297,7 @@ class _Found:
         names = self.names(kind)
         if kind == DIGITS:
             return [max(names, key=lambda name: self._trained[name].val_accuracy)]
-        scoring = self.run.told["parameters"].get("scoring", "accuracy")
+        scoring = self.run.json["parameters"].get("scoring", "accuracy")
         alike = [name for name in names if self._models[name].scoring == scoring] or names
         return list(dict.fromkeys([max(alike, key=self._cv_score), *self._best_linear()]))
 
@@ -370,12 +368,13 @@ class _Found:
                 "training": {"rows": split.rows_train, "sha256": split.train.sha256},
                 "test_rows": split.rows_test,
             },
-            seed=int(self.run.told["parameters"].get("seed") or 0),
+            seed=int(self.run.json["parameters"].get("seed") or 0),
             slices=slices_of(test["txt"].tolist(), test["file"].tolist()),
         )
 
     def _of_digits(self, name: str) -> Candidate:
         trained, digits = self._trained[name], self._one("ingest_digits", Digits)
+        digits.arrays.verified()
         arrays = read_digits(digits)
         labels = np.array(digits.labels)
         content = trained.predictions.verified().read_bytes()
@@ -418,7 +417,7 @@ class _Found:
     def _manifest(
         self, kind: str, name: str, classes: Sequence[str], card: Mapping[str, Any]
     ) -> dict[str, Any]:
-        told = self.run.told
+        told = self.run.json
         return {
             "format": FORMAT,
             "kind": kind,

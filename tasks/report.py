@@ -8,21 +8,20 @@ later takes nothing away. Numbers and grids are written before anything that sho
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from prefect import get_run_logger, runtime, task
+from prefect import runtime, task
 from prefect.artifacts import create_table_artifact
-from prefect.futures import PrefectFuture
-from prefect.states import Completed, Failed, State
+from prefect.states import State
 
 from neural_classifiers.digits.scores import best_seed, spread_of_seeds
-from neural_classifiers.engine import runs
-from neural_classifiers.engine.branches import failures
-from neural_classifiers.engine.records import File, write_durably
-from neural_classifiers.engine.runs import _folder
+from neural_classifiers.engine import run_files, runs
+from neural_classifiers.engine.branches import Branches
+from neural_classifiers.engine.files import write_durably
+from neural_classifiers.engine.records import File
 from neural_classifiers.engine.step import UNRECORDED
 from neural_classifiers.report.pages import render_card
 from neural_classifiers.report.sections import (
@@ -51,7 +50,7 @@ from tasks.references import (
     TrainedDigits,
     digest_of_files,
 )
-from tasks.run_pages import METRICS, add_half, publish, show_page, show_summary
+from tasks.run_pages import add_half, publish, show_page, show_summary
 
 _SHORT = {  # the table is as wide as its names
     "rank_test_score": "rank",
@@ -63,20 +62,14 @@ LISTED = 20  # comments in a list of the report; the whole list is a file
 TABLE_ROWS = 300  # of a table artifact: the UI pages it, the server stores it whole
 
 
-def finish(branches: Sequence[PrefectFuture[Any] | State]) -> State:
-    """The state of a flow whose branches have ended: Failed, naming what failed, or Completed."""
-    failed, folder = failures(branches), _folder()
-    with runs.updating(folder) as run:
-        run["failed"] = [*run["failed"], *failed]
-    if failed:
+def finish(branches: Branches) -> State:
+    """End a run: the page names what failed since it was written, the UI gets a summary."""
+    state, folder = branches.finish(), runs.runs.run_folder()
+    if state.is_failed():
         show_page(folder)
-    errors = "; ".join(f"{name}: {message}" for name, message in failed.items())
-    if runtime.flow_run.id != run["run_id"]:  # one half of two
-        return Failed(message=errors) if failed else Completed(message=f"{len(branches)} branches")
-    outcome = errors or _outcome(run)
-    get_run_logger().info("%s", outcome)
-    show_summary(folder, outcome)
-    return Failed(message=errors) if failed else Completed(message=outcome)
+    if runtime.flow_run.id == run_files.read(folder)["run_id"]:  # not one half of two
+        show_summary(folder, str(state.name), str(state.message))
+    return state
 
 
 @task(task_run_name="report_comments", **UNRECORDED)
@@ -89,7 +82,9 @@ def report_comments(
     models: dict[str, Model],
     scored: dict[str, Scored],
     compared: Compared | None,
-    findings_beside: dict[str, Any],
+    near: NearDuplicates | None,
+    examined: Examined | None,
+    explained: Explained | None,
     failed: dict[str, str],
 ) -> None:
     """The section on comments: metrics, grids, figures, page, models' cards and artifacts.
@@ -100,18 +95,14 @@ def report_comments(
         What the steps that every model starts from returned.
     models, scored : dict of str to Model and to Scored
         By the model's name; those whose branch failed are absent.
-    compared : Compared or None
-    findings_beside : dict
-        ``near``, ``examined`` and ``explained``, those of them that there are.
+    compared, near, examined, explained
+        None where the step failed.
     failed : dict of str to str
         Error of each step that failed, by its name.
     """
-    folder = _folder()
-    near: NearDuplicates | None = findings_beside.get("near")
-    examined: Examined | None = findings_beside.get("examined")
-    explained: Explained | None = findings_beside.get("explained")
+    folder = runs.run_folder()
     metrics = {name: _json(s.scores) for name, s in scored.items()}
-    add_half(folder / METRICS, "comments", metrics)
+    add_half(folder / run_files.METRICS, "comments", metrics)
     grids = {name: _write_grid(folder, name, model) for name, model in models.items()}
     for name, file in ((DATA_DOCS, accepted.docs), (PROFILE, accepted.profile)):
         write_durably(folder / name, file.verified().read_bytes())
@@ -211,7 +202,7 @@ def report_digits(
     failed : dict of str to str
         Error of each step that failed, by its name.
     """
-    folder = _folder()
+    folder = runs.runs.run_folder()
     by_name: dict[str, dict[int, TrainedDigits]] = {}
     for each in trained:
         by_name.setdefault(each.name, {})[each.seed] = each
@@ -226,7 +217,7 @@ def report_digits(
         metrics[name] = _json(t.scores) | {
             "seeds": {**spread, "test_accuracy": accuracies, "chosen": t.seed}
         }
-    add_half(folder / METRICS, "digits", metrics)
+    add_half(folder / run_files.METRICS, "digits", metrics)
     figures: dict[str, File | None] = {"digits": digits.examples}
     for name, t in chosen.items():
         figures |= {
@@ -290,15 +281,6 @@ def columns_of(table: pd.DataFrame) -> dict[str, list[Any]]:
     }
 
 
-def _outcome(run: Mapping[str, Any]) -> str:
-    """The last attempt in a line: steps computed, steps found in the cache."""
-    steps = [step for step in run["steps"] if step["attempt"] == run["attempts"]]
-    computed = sum(not step["hit"] for step in steps)
-    if not computed:
-        return f"nothing new: all {len(steps)} steps came from the cache"
-    return f"{computed} of {len(steps)} steps computed, {len(steps) - computed} from the cache"
-
-
 def _json(file: File) -> Any:
     return json.loads(file.verified().read_bytes())
 
@@ -354,7 +336,7 @@ def _write_grid(folder: Path, name: str, model: Model) -> GridSummary:
 
 def _write_cards(folder: Path, section: CommentsSection, models: Mapping[str, Model]) -> None:
     (folder / "models").mkdir(exist_ok=True)
-    run = runs.read(folder)
+    run = run_files.read(folder)
     for name in section.models.keys() & models.keys():
         card = render_card(name, section, run, _json(models[name].card))
         write_durably(folder / "models" / f"{name}.md", card.encode())

@@ -7,9 +7,10 @@ from typing import Any
 from prefect import get_run_logger, runtime
 from prefect.artifacts import create_markdown_artifact
 
-from neural_classifiers.engine import history, paths, runs
-from neural_classifiers.engine.records import write_durably
-from neural_classifiers.report.pages import render_markdown, render_report, render_summary
+from neural_classifiers.engine import history, paths, run_files
+from neural_classifiers.engine.files import write_durably
+from neural_classifiers.engine.run_files import REPORT, SECTIONS
+from neural_classifiers.report.pages import plain, render_markdown, render_report, render_summary
 from neural_classifiers.report.sections import (
     CommentsSection,
     DigitsSection,
@@ -17,20 +18,18 @@ from neural_classifiers.report.sections import (
     SinceLast,
 )
 
-SECTIONS, METRICS, REPORT = "report.json", "metrics.json", "report.html"
-
 
 def add_half(path: Path, half: str, content: Any) -> None:
     """Add what one half of the notebook has to say to a JSON file of the run's folder."""
     whole = json.loads(path.read_bytes()) if path.exists() else {}
-    write_durably(path, runs.as_json(whole | {half: content}))
+    write_durably(path, run_files.as_json(whole | {half: content}))
 
 
 def publish(folder: Path, half: str, section: CommentsSection | DigitsSection) -> None:
     """Add a section to the run's folder, and show it on the page and in the Prefect UI."""
     add_half(folder / SECTIONS, half, section.as_dict())
     sections = read_sections(folder)
-    with runs.updating(folder) as run:
+    with run_files.updating(folder) as run:
         run["sources"] = {name: s.source.as_dict() for name, s in sections.halves.items()}
         run["source"] = next(iter(run["sources"].values()))
     show_page(folder)
@@ -42,13 +41,12 @@ def publish(folder: Path, half: str, section: CommentsSection | DigitsSection) -
 
 def read_sections(folder: Path) -> Sections:
     """The sections that a run wrote; none where it came to none."""
-    path = folder / SECTIONS
-    return Sections.model_validate(json.loads(path.read_bytes()) if path.exists() else {})
+    return Sections.model_validate(run_files.read_sections(folder))
 
 
 def show_page(folder: Path) -> None:
     """Write the page of all sections so far; nothing where there is none."""
-    run, sections = runs.read(folder), read_sections(folder)
+    run, sections = run_files.read(folder), read_sections(folder)
     if not sections.halves:
         return
     failed = [name for section in sections.halves.values() for name in section.failed]
@@ -64,12 +62,12 @@ def show_page(folder: Path) -> None:
     write_durably(folder / REPORT, page.encode())
 
 
-def show_summary(folder: Path, outcome: str) -> None:
+def show_summary(folder: Path, status: str, message: str) -> None:
     """Show in the Prefect UI how the run went, what changed since last time, where files are."""
     files = {"report": folder / REPORT, "run": folder, "records": paths.cache()}
     markdown = render_summary(
-        runs.read(folder),
-        outcome,
+        run_files.read(folder),
+        f"**{status}**: {plain(message, 5000)}",
         _since_last(folder),
         {name: str(path) for name, path in files.items()},
     )
@@ -78,13 +76,13 @@ def show_summary(folder: Path, outcome: str) -> None:
 
 def _since_last(folder: Path) -> SinceLast:
     """What differs from the last run of the same flow that completed, and this run's scores."""
-    run = history.Run(folder, runs.read(folder))
-    same = (run.told["flow"], "completed")
+    run = history.Run.of(folder)
+    same = (run.json["flow"], "completed")
     before = next(
         (
             other
             for other in history.all_runs()
-            if other.began < run.began and (other.told["flow"], other.status) == same
+            if other.began < run.began and (other.json["flow"], other.status) == same
         ),
         None,
     )

@@ -20,7 +20,7 @@ def draw_sample(split: Split, rows: int, seed: int, folds: int, folder: Path) ->
     ValueError
         If a class would have fewer rows than `folds`.
     """
-    train = pd.read_parquet(split.train.verified())
+    train = pd.read_parquet(split.train.path)
     drawn = train.iloc[draw_stratified(train["cat"].tolist(), min(rows, len(train)), seed)]
     try:
         check_folds(drawn["cat"].tolist(), folds, split.labels)

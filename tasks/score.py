@@ -29,10 +29,6 @@ def score_model(name: str, model: Model, split: Split, folder: Path) -> Scored:
     from neural_classifiers.report.diagrams import draw_diagram, steps_of
     from neural_classifiers.report.plots import plot_pipeline
 
-    if model.weights is not None:
-        from neural_classifiers.arrays.threads import set_tensorflow_threads
-
-        set_tensorflow_threads(1)
     pipeline = load_pipeline(model)
     comments = read_comments(split.test)
     table = pd.DataFrame(

@@ -7,12 +7,11 @@ import pandas as pd
 from prefect import get_run_logger, task
 
 from neural_classifiers import load
-from neural_classifiers.engine import paths
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.step import UNRECORDED, step
 from neural_classifiers.judgement.names import SERVING
 from neural_classifiers.serving import registry
-from neural_classifiers.serving.model import COMMENTS, MANIFEST, WEIGHTS, NotPromotedError
+from neural_classifiers.serving.model import COMMENTS, MANIFEST, NotPromotedError
 from neural_classifiers.serving.trained_on import answers_of
 from tasks.references import Scored, Serving, Split
 from tasks.score_files import keep_scores
@@ -57,12 +56,8 @@ def score_serving(serving: Serving, split: Split, folder: Path) -> Scored:
     `predictions` has a column ``seen`` more: the rows that the model was trained on, which count in
     no score.
     """
-    if (paths.models() / serving.version / WEIGHTS).exists():
-        from neural_classifiers.arrays.threads import set_tensorflow_threads
-
-        set_tensorflow_threads(1)
     model = load(serving.manifest.path.parent)
-    test = pd.read_parquet(split.test.verified(), columns=["txt", "cat"])
+    test = pd.read_parquet(split.test.path, columns=["txt", "cat"])
     probabilities, unseen = answers_of(model, test["txt"].tolist())
     chosen = model.answers(probabilities).astype(str)
     table = pd.DataFrame({"actual": test["cat"], "predicted": chosen, "seen": ~unseen})

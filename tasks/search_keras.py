@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from neural_classifiers.arrays.threads import set_tensorflow_threads
 from neural_classifiers.comments.models.grids import Grid, Method, Scoring
 from neural_classifiers.engine.step import step
 from tasks.model_files import save_keras_pipeline
@@ -56,7 +55,6 @@ def search_keras_improved(
     """A network made for unequal classes, chosen by macro-F1, its probabilities calibrated."""
     from neural_classifiers.comments.models.pipelines import improved_keras_pipeline
 
-    set_tensorflow_threads(1)
     wanted = Search(
         name="keras_improved",
         pipeline=improved_keras_pipeline(seed),
@@ -83,7 +81,6 @@ def _search(
 ) -> Search:
     from neural_classifiers.comments.models.pipelines import keras_pipeline
 
-    set_tensorflow_threads(1)
     return Search(
         name="keras",
         pipeline=keras_pipeline(seed),

@@ -227,14 +227,14 @@ def _fit(
 
 def _tell_progress(fit: "FinishedFit", parts: int = 1) -> None:
     now = fit.progress
-    progress.tell(now.done, now.total, "fits", now.best_score, parts=parts)
+    progress.report(now.done, now.total, "fits", now.best_score, parts=parts)
 
 
 def _tell_final(wanted: Search, done: int) -> None:
     """Say how many fits on all comments are done, where the search was on fewer."""
     if wanted.search_sample:
         unit = f"fits on all {wanted.split.rows_train:,} training comments"
-        progress.tell(done, 2 if wanted.is_calibrated else 1, unit)
+        progress.report(done, 2 if wanted.is_calibrated else 1, unit)
 
 
 def keep_model(
@@ -313,7 +313,7 @@ def _read_fits(plan: "SearchPlan", fits: Sequence[Fits]) -> dict[str, bytes]:
 
     store: dict[str, bytes] = {}
     for share in fits:
-        table = pd.read_parquet(share.fits.verified())
+        table = pd.read_parquet(share.fits.path)
         times = share.fits.path.with_name("timing.fits.json")
         seconds = json.loads(times.read_text()) if times.is_file() else {}
         answers = dict(zip(table["candidate"], table["answer"], strict=True))

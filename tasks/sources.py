@@ -1,23 +1,17 @@
 """Where data comes from: a name in ``data/catalog.yaml``, or a path.
 
-Catalogued files are got by package clients, checked against the digests of the catalogue whatever
-the way, and moved into ``data/raw/<name>/`` only then (``reddit`` comes over HTTPS and has none:
-what came first counts from then on). What lies there already is checked and not got again. This is
-the one step that touches the network, so the one step that retries.
+Catalogued files are got in one of several ways (`tasks.downloads`), checked against the digests of
+the catalogue whatever the way, and moved into ``data/raw/<name>/`` only then (``reddit`` comes over
+HTTPS and has none: what came first counts from then on). What lies there already is checked and not
+got again. This is the one step that touches the network, so the one step that retries.
 """
 
-import contextlib
 import glob
-import gzip
 import json
 import os
-import shutil
 import subprocess
-import sys
-import tarfile
 import tempfile
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +23,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from neural_classifiers.checks import SourceError
 from neural_classifiers.engine import paths
-from neural_classifiers.engine.records import File, digest_of, write_durably
+from neural_classifiers.engine.files import write_durably
+from neural_classifiers.engine.records import File, digest_of
 from neural_classifiers.engine.step import UNRECORDED
+from tasks.downloads import WAYS, DownloadError
 from tasks.references import Source
 
-HTTPS = "https"
 AS_THEY_CAME = "digests.json"  # of files whose digests the catalogue does not know
 
 
-class DownloadError(RuntimeError):
-    """A way to get the data failed, perhaps for now."""
-
-
-class _Entry(BaseModel):
+class Entry(BaseModel):
     """An entry of the catalogue."""
 
     model_config = ConfigDict(extra="forbid")
@@ -60,10 +51,10 @@ class _Entry(BaseModel):
     files_of_categories: str | None = None  # a list beside the catalogue, by category
 
 
-def read_catalogue(path: Path) -> dict[str, _Entry]:
+def read_catalogue(path: Path) -> dict[str, Entry]:
     """The catalogue's entries by name."""
-    told = yaml.safe_load(path.read_text(encoding="utf-8"))
-    entries = {name: _Entry.model_validate(entry) for name, entry in told.items()}
+    described = yaml.safe_load(path.read_text(encoding="utf-8"))
+    entries = {name: Entry.model_validate(entry) for name, entry in described.items()}
     for entry in entries.values():
         if entry.files_of_categories:
             listed = (path.parent / entry.files_of_categories).read_text(encoding="utf-8")
@@ -105,9 +96,9 @@ def fetch_source(source: str, kind: str) -> Source:
     DownloadError
         No way to get it worked; the task tries again.
     """
-    found = find_source(source, kind)
-    get_run_logger().info("%s", found.in_words())
-    return found
+    raw = find_source(source, kind)
+    get_run_logger().info("%s", raw.in_words())
+    return raw
 
 
 def find_source(source: str, kind: str) -> Source:
@@ -118,270 +109,131 @@ def find_source(source: str, kind: str) -> Source:
             raise SourceError(f"{source}: expected a source of {kind}, got {entries[source].kind}")
         return _from_catalogue(source, entries[source], paths.raw_data() / source)
     path = Path(source).expanduser()
+    form = "rows"
     if kind == "comments" and not path.exists() and glob.has_magic(source):
-        return _from_glob(str(path))
-    if not path.exists():
+        files = _files_of_pattern(str(path))
+    elif not path.exists():
         known = ", ".join(name for name, entry in entries.items() if entry.kind == kind)
         raise SourceError(
             f"{source}: expected a path that exists or one of the catalogue's {kind} ({known}), "
             "got neither"
         )
-    return _from_path(path.resolve(), kind)
+    else:
+        path = path.resolve()
+        form, files = _files_of_digits(path) if kind == "digits" else (form, _files_below(path))
+    return Source(
+        name=path.stem if form == "npz" else path.name,
+        kind=kind,
+        format=form,
+        files={name: File.of(file) for name, file in files.items()},
+        categories=_labels_of(files) if form == "png" else None,
+    )
 
 
-def _from_path(path: Path, kind: str) -> Source:
-    if kind == "digits":
-        return _digits_from_path(path)
-    found = _files_below(path) if path.is_dir() else {path.name: path}
-    if not found:
+def _files_of_pattern(pattern: str) -> dict[str, Path]:
+    matches = glob.glob(pattern, recursive=True)  # noqa: PTH207 (Path.glob wants a root)
+    files = sorted(file for file in map(Path, matches) if file.is_file())
+    if not files:
+        raise SourceError(f"{pattern}: expected files of that pattern, got none")
+    above = Path(os.path.commonpath([file.resolve().parent for file in files]))
+    return {file.resolve().relative_to(above).as_posix(): file for file in files}
+
+
+def _files_below(path: Path) -> dict[str, Path]:
+    """A file, or those below a folder; hidden ones and ``_SUCCESS`` and its like are none."""
+    if path.is_file():
+        return {path.name: path}
+    inside = {file.relative_to(path): file for file in sorted(path.rglob("*")) if file.is_file()}
+    files = {
+        name.as_posix(): file
+        for name, file in inside.items()
+        if not any(part.startswith((".", "_")) for part in name.parts)
+    }
+    if not files:
         raise SourceError(f"{path}: expected files of comments, got a folder without any")
-    files = {name: File.of(file) for name, file in found.items()}
-    return Source(name=path.name, kind=kind, format="rows", files=files)
+    return files
 
 
-def _digits_from_path(path: Path) -> Source:
-    """Digits as an ``.npz``, as four IDX files, or as a folder of PNGs for each of ten labels."""
-    labels = None
+def _files_of_digits(path: Path) -> tuple[str, dict[str, Path]]:
+    """Format and files: an ``.npz``, four IDX files, or PNGs in a folder for each of ten labels."""
     if path.is_file():
         if path.suffix != ".npz":
             raise SourceError(f"{path}: expected a folder or an .npz file, got {path.name}")
-        form, files = "npz", {path.name: path}
-    elif pngs := sorted(path.rglob("*.png")):
-        form, files = "png", {png.relative_to(path).as_posix(): png for png in pngs}
-        labels = sorted({png.parent.name for png in pngs})
-        if len(labels) != 10:
+        return "npz", {path.name: path}
+    if pngs := {png.relative_to(path).as_posix(): png for png in sorted(path.rglob("*.png"))}:
+        if len(labels := _labels_of(pngs)) != 10:
             raise SourceError(
                 f"{path}: expected PNG files in ten folders, one a label, got the folders {labels}"
             )
-    else:
-        form, files = "idx", _idx_files(path)
-    return Source(
-        name=path.stem if form == "npz" else path.name,
-        kind="digits",
-        format=form,
-        files={name: File.of(file) for name, file in files.items()},
-        categories=labels,
-    )
-
-
-def _idx_files(folder: Path) -> dict[str, Path]:
-    """MNIST's four files, each plain or with ``.gz``, under their plain names."""
+        return "png", pngs
     names = read_catalogue(paths.catalogue())["mnist"].files
-    found = {
+    files = {
         name: file
         for name in names
-        for file in (folder / f"{name}.gz", folder / name)
+        for file in (path / f"{name}.gz", path / name)  # the plain one counts
         if file.is_file()
     }
-    if missing := [name for name in names if name not in found]:
+    if missing := [name for name in names if name not in files]:
         raise SourceError(
-            f"{folder}: expected the files {', '.join(names)} (plain or .gz) or folders of PNG "
+            f"{path}: expected the files {', '.join(names)} (plain or .gz) or folders of PNG "
             f"files, got no {', '.join(missing)}"
         )
-    return {name: found[name] for name in names}
+    return "idx", files
 
 
-def _from_glob(pattern: str) -> Source:
-    matched = glob.glob(pattern, recursive=True)  # noqa: PTH207 (Path.glob wants a root)
-    found = sorted(path for path in map(Path, matched) if path.is_file())
-    if not found:
-        raise SourceError(f"{pattern}: expected files of that pattern, got none")
-    above = Path(os.path.commonpath([path.resolve().parent for path in found]))
-    files = {path.resolve().relative_to(above).as_posix(): File.of(path) for path in found}
-    return Source(name=Path(pattern).name, kind="comments", format="rows", files=files)
+def _labels_of(pngs: Mapping[str, Path]) -> list[str]:
+    return sorted({png.parent.name for png in pngs.values()})
 
 
-def _files_below(folder: Path) -> dict[str, Path]:
-    """Files of a folder and those inside it; hidden ones and ``_SUCCESS`` and its like are none."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        if path.is_file() and not any(part.startswith((".", "_")) for part in inside.parts):
-            found[inside.as_posix()] = path
-    return found
-
-
-def _from_catalogue(name: str, entry: _Entry, folder: Path) -> Source:
-    expected = {file: told.get("sha256", "") for file, told in entry.files.items()}
-    if _unknown(expected):
-        expected |= _digests_as_they_came(folder)
-    _set_damaged_aside(folder, expected)
+def _from_catalogue(name: str, entry: Entry, folder: Path) -> Source:
+    expected = {file: described.get("sha256", "") for file, described in entry.files.items()}
+    if not all(expected.values()) and (folder / AS_THEY_CAME).is_file():
+        expected |= json.loads((folder / AS_THEY_CAME).read_bytes())
+    _refuse_damaged(name, folder, expected, aside=folder)
     if any(not (folder / file).is_file() for file in expected):
-        _get(name, entry, folder, expected)
+        _download(name, entry, folder, expected)
     return Source(
         name=name,
-        kind=entry.kind,
-        format=entry.format,
         files={file: File.of(folder / file) for file in expected},
         file_categories={
-            f: told["category"] for f, told in entry.files.items() if "category" in told
+            file: described["category"]
+            for file, described in entry.files.items()
+            if "category" in described
         },
-        categories=entry.categories,
-        text_columns=entry.text_columns,
-        quoted=entry.quoted,
-        licence=entry.licence,
-        citation=entry.citation.strip(),
+        **entry.model_dump(include=set(Source.model_fields) - {"files"}),
     )
 
 
-def _unknown(expected: dict[str, str]) -> bool:
-    """Whether the catalogue has no digest of some file: then the first one that comes counts."""
-    return not all(expected.values())
-
-
-def _digests_as_they_came(folder: Path) -> dict[str, str]:
-    path = folder / AS_THEY_CAME
-    return json.loads(path.read_bytes()) if path.is_file() else {}
-
-
-def _set_damaged_aside(folder: Path, expected: dict[str, str]) -> None:
-    for file, sha256 in expected.items():
-        path = folder / file
-        if path.is_file() and sha256 and (got := digest_of(path)) != sha256:
-            aside = path.rename(path.with_name(f"{file}.wrong-{got[:8]}"))
-            raise SourceError(
-                f"{path}: expected sha256 {sha256}, got {got}; set aside as {aside.name}. "
-                "Run again to get it anew"
-            )
-
-
-def _get(name: str, entry: _Entry, folder: Path, expected: dict[str, str]) -> None:
-    """Try each way; move the files into place once all have their digests."""
+def _download(name: str, entry: Entry, folder: Path, expected: dict[str, str]) -> None:
+    """Try each way; move the files into place once all have their digests (``""``: any)."""
     folder.mkdir(parents=True, exist_ok=True)
     failures = []
     for way in entry.get:
-        with _beside(way["way"], folder) as beside:
+        with tempfile.TemporaryDirectory(prefix=".getting-", dir=folder) as temporary:
+            arrived = Path(temporary)
             try:
-                _WAYS[way["way"]](way, list(expected), beside)
+                WAYS[way["way"]](way, expected, arrived)
             except (DownloadError, OSError, subprocess.SubprocessError) as error:
                 failures.append(f"{way['way']}: {error}")
                 continue
-            for file, sha256 in expected.items():
-                got = digest_of(beside / file)
-                if got != (sha256 or got):
-                    aside = (beside / file).rename(folder / f"{file}.wrong-{got[:8]}")
-                    raise SourceError(
-                        f"{name}, {file}, got by {way['way']}: expected sha256 {sha256}, "
-                        f"got {got}; set aside as {aside}"
-                    )
-            if _unknown(expected):
-                came = {file: digest_of(beside / file) for file in expected}
+            _refuse_damaged(f"{name}, got by {way['way']}", arrived, expected, aside=folder)
+            if not all(expected.values()):
+                came = {file: digest_of(arrived / file) for file in expected}
                 write_durably(folder / AS_THEY_CAME, json.dumps(came, indent=1).encode())
             for file in expected:
                 (folder / file).parent.mkdir(parents=True, exist_ok=True)
-                (beside / file).replace(folder / file)
-        if way["way"] == HTTPS:
-            shutil.rmtree(beside)
+                (arrived / file).replace(folder / file)
         return
     raise DownloadError(f"{name}: no way to get it worked ({'; '.join(failures)})")
 
 
-@contextlib.contextmanager
-def _beside(way: str, folder: Path) -> Iterator[Path]:
-    """A folder for files that are not all there yet; what came by HTTPS stays for the next try."""
-    if way == HTTPS:
-        beside = folder / ".getting"
-        beside.mkdir(exist_ok=True)
-        yield beside
-        return
-    with tempfile.TemporaryDirectory(prefix=".getting-", dir=folder) as temporary:
-        yield Path(temporary)
-
-
-def _get_by_https(way: dict[str, str], files: list[str], beside: Path) -> None:
-    """Files below one address, each where it stopped the last time."""
-    from tasks import downloads
-
-    try:
-        downloads.fetch(way["address"], files, beside)
-    except downloads.HttpError as error:
-        raise DownloadError(
-            f"{error}. What came is kept; without this address, give a folder of the files "
-            "as the source"
-        ) from error
-
-
-def _get_by_pip(way: dict[str, str], files: list[str], beside: Path) -> None:
-    """Take files from a wheel; pip checks the wheel's digest."""
-    requirement = beside / "requirement.txt"
-    requirement.write_text(f"{way['requirement']} --hash=sha256:{way['sha256']}\n")
-    options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:"]
-    where = ["--dest", str(beside), "--requirement", str(requirement)]
-    _call([sys.executable, "-m", "pip", "download", *options, *where])
-    [wheel] = beside.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        for file in files:
-            (beside / file).write_bytes(archive.read(f"{way['folder']}/{file}"))
-
-
-def _get_by_npm(way: dict[str, str], files: list[str], beside: Path) -> None:
-    """Take files from an npm package; its digest is checked here."""
-    _call(["npm", "pack", way["requirement"], "--silent", "--ignore-scripts"], cwd=beside)
-    [package] = beside.glob("*.tgz")
-    if (got := digest_of(package)) != way["sha256"]:
-        raise DownloadError(f"{package.name}: expected sha256 {way['sha256']}, got {got}")
-    with tarfile.open(package) as archive:
-        for file in files:
-            member = archive.extractfile(f"{way['folder']}/{file}")
-            if member is None:
-                raise DownloadError(f"{package.name}: expected the file {file}, got none")
-            (beside / file).write_bytes(member.read())
-
-
-def _get_by_folder(way: dict[str, str], files: list[str], beside: Path) -> None:
-    """Take files that an installed package of the system has put into a folder, unzipped."""
-    folder = Path(way["folder"])
-    for file in files:
-        path = folder / f"{file}.gz"
-        if not path.is_file():
-            raise DownloadError(f"expected {path} (of the package {way['package']}), got no file")
-        (beside / file).write_bytes(gzip.decompress(path.read_bytes()))
-
-
-def _get_by_keras(way: dict[str, str], files: list[str], beside: Path) -> None:
-    """Take a set of digits from Keras and write it as the IDX files it was made of."""
-    import keras
-
-    try:
-        data = getattr(keras.datasets, way.get("dataset", "mnist"))
-        (x_train, y_train), (x_test, y_test) = data.load_data()
-    except Exception as error:  # Keras raises a bare Exception when its download fails
-        raise DownloadError(str(error)) from error
-    for file, array in zip(files, (x_train, y_train, x_test, y_test), strict=True):
-        (beside / file).write_bytes(to_idx(array))
-
-
-def to_idx(array: Any) -> bytes:
-    """An array of bytes as an IDX file: magic, sizes as big-endian 32 bits, values."""
-    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
-    return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
-
-
-_WAYS: dict[str, Callable[[dict[str, str], list[str], Path], None]] = {
-    "pip": _get_by_pip,
-    "npm": _get_by_npm,
-    "folder": _get_by_folder,
-    "keras": _get_by_keras,
-    HTTPS: _get_by_https,
-}
-
-
-def _call(command: list[str], cwd: Path | None = None) -> None:
-    try:
-        done = subprocess.run(
-            command,
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-            timeout=600,
-            env=os.environ,
-            check=False,
-        )
-    except FileNotFoundError:
-        raise DownloadError(
-            f"expected the program {command[0]}, got none on this machine"
-        ) from None
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        words = " ".join(" ".join(said[-3:]).split())  # pip names both digests in its last three
-        raise DownloadError(f"{' '.join(command[:4])} ended with {done.returncode}: {words}")
+def _refuse_damaged(name: str, folder: Path, expected: dict[str, str], aside: Path) -> None:
+    """Raise at the first file of a folder whose digest is another, and set it aside."""
+    for file, sha256 in expected.items():
+        path = folder / file
+        if path.is_file() and sha256 and (got := digest_of(path)) != sha256:
+            wrong = path.rename(aside / f"{path.name}.wrong-{got[:8]}")
+            raise SourceError(
+                f"{name}, {file}: expected sha256 {sha256}, got {got}; set aside as {wrong}. "
+                "Run again to get it anew"
+            )

@@ -13,7 +13,7 @@ from neural_classifiers.comments import splits
 from neural_classifiers.comments.schemas import CLEANED, DROPPED
 from neural_classifiers.comments.splits import check_folds, split_keys
 from neural_classifiers.engine.folder_store import unfinished
-from neural_classifiers.engine.progress import tell_rows
+from neural_classifiers.engine.progress import reporter_for_rows
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.rows.batches import BATCH_ROWS, Kept, useful_workers, work_batches
 from neural_classifiers.engine.rows.parquet import TableWriter, check_rows, read_groups, slices
@@ -57,9 +57,9 @@ def split_table(
     each batch that is to come out; the third puts the pieces together, in order. Batches
     that are finished lie in `keep`.
     """
-    rows, n_rows = cleaned.table.verified(), cleaned.rows
+    rows, n_rows = cleaned.table.path, cleaned.rows
     of_rows = slices(n_rows, batch_rows)
-    tell = tell_rows(n_rows, passes=3)
+    tell = reporter_for_rows(n_rows, passes=3)
     batches = ((rows, *s, by_time) for s in of_rows)
     keys = _Keys(work_batches(key_batch, batches, keep / "keys", n_workers, tell), n_rows, by_time)
     split = split_keys(
@@ -143,7 +143,7 @@ def find_near_duplicates(split: Split, seed: int, folder: Path) -> NearDuplicate
     """Test comments that nearly repeat a training comment; a sample of them beyond 50,000 rows."""
     from neural_classifiers.comments.duplicates import near_duplicates, rows_to_check
 
-    train, test = split.train.verified(), split.test.verified()
+    train, test = split.train.path, split.test.path
     checked = rows_to_check(split.rows_train, split.rows_test, seed)
     texts = dict(zip(checked.tolist(), _column(test, "clean", checked), strict=True))
     groups = read_groups(train, ["clean"])

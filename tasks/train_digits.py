@@ -47,7 +47,7 @@ def train_digits(
     checkpoint = FolderStore(unfinished(folder))
 
     def tell(step: int, n_steps: int, scores: Mapping[str, float]) -> None:
-        progress.tell(step, n_steps, "steps", scores=scores)
+        progress.report(step, n_steps, "steps", scores=scores)
 
     trained = train(
         preset,

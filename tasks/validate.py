@@ -8,9 +8,9 @@ from pathlib import Path
 from prefect import get_run_logger, task
 
 from neural_classifiers.comments.drift import Profile
-from neural_classifiers.engine import paths, runs, workers
+from neural_classifiers.engine import paths, run_files, runs, workers
 from neural_classifiers.engine.folder_store import unfinished
-from neural_classifiers.engine.progress import tell_rows
+from neural_classifiers.engine.progress import reporter_for_rows
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.rows.batches import BATCH_ROWS, useful_workers, work_batches
 from neural_classifiers.engine.rows.parquet import TableWriter, check_rows, read_groups, slices
@@ -36,8 +36,8 @@ def last_profile(raw: Source, ingested: Ingested) -> Last:
     for folder in sorted(paths.runs().glob("*/"), reverse=True):
         profile = folder / PROFILE
         try:
-            told = json.loads((folder / "report.json").read_bytes())["comments"]
-            is_completed = runs.read(folder)["status"] == "completed"
+            told = run_files.read_sections(folder)["comments"]
+            is_completed = run_files.read(folder)["status"] == "completed"
             same_source = told["source"]["name"] == raw.name
             other_rows = told["rows"]["digest"] != ingested.table.sha256
             if is_completed and same_source and other_rows and profile.is_file():
@@ -106,7 +106,7 @@ def validate_table(
     from neural_classifiers.report.plots import plot_drift
 
     before = _read_profile(last.profile) if last.profile else None
-    rows = ingested.table.verified()
+    rows = ingested.table.path
     known = tuple(categories or _usual_categories(rows))
     validator = Validator(
         known,
@@ -120,7 +120,7 @@ def validate_table(
     table, quarantine = folder / "comments.parquet", folder / QUARANTINE_FILE
     with TableWriter(table, ACCEPTED) as good, TableWriter(quarantine, QUARANTINE) as bad:
         batches = ((rows, *s, known, ingested.rows) for s in slices(ingested.rows, batch_rows))
-        tell = tell_rows(ingested.rows)
+        tell = reporter_for_rows(ingested.rows)
         for batch in work_batches(examine_batch, batches, keep, n_workers, tell):
             good.write(batch.read("accepted"))
             bad.write(batch.read("quarantined"))
@@ -163,7 +163,7 @@ def _leave(docs: str, quarantine: Path) -> None:
 
 
 def _read_profile(file: File) -> Profile:
-    return Profile.of_dict(json.loads(file.verified().read_bytes()))
+    return Profile.of_dict(json.loads(file.path.read_bytes()))
 
 
 def _usual_categories(path: Path) -> list[str]:

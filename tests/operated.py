@@ -1,6 +1,6 @@
 """What ``neural-classifiers up`` starts, on a folder and port of its own, asked from outside.
 
-The tests and ``benchmarks/operation.py`` use it; nothing in here is replaced.
+Nothing in here is replaced.
 """
 
 import json
@@ -118,17 +118,6 @@ class Site:
     def state_file(self) -> Path:
         """Where `up` tells what is up."""
         return self.folder / ".prefect" / "up.json"
-
-    def wait_for_worker(self) -> None:
-        """Until there is one that runs, after it was killed."""
-
-        def runs() -> bool:
-            try:
-                return self.part("worker").status() != psutil.STATUS_ZOMBIE
-            except (psutil.Error, OSError):
-                return False
-
-        wait_until(runs, 120, "a worker")
 
     def part(self, name: str) -> psutil.Process:
         """The server or the worker."""

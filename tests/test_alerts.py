@@ -9,7 +9,7 @@ from typing import ClassVar
 import pytest
 from prefect import flow
 
-from neural_classifiers.engine import alerts, runs
+from neural_classifiers.engine import alerts, run_files
 from neural_classifiers.engine.runs import FLOW
 
 
@@ -143,6 +143,6 @@ def test_a_run_tells_its_failure_and_its_recovery_and_never_fails_by_it(
     assert told["run_id"] == str(failed.state_details.flow_run_id)
     assert "got a bicycle" in told["text"]
     assert undelivered["event"] == "failed"
-    first, second = (runs.read(f)["alerts"] for f in sorted((home / "artifacts/runs").iterdir()))
+    second, first = (run_files.read(f)["alerts"] for f in run_files.newest_first())
     faults = sorted([first[0]["fault"] or "", second[0]["fault"] or ""])
     assert faults == ["", "expected status 2xx, got 500"]

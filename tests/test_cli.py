@@ -66,14 +66,13 @@ def said(capsys, *arguments: str, status: int = 0):
 
 
 def test_every_flow_that_makes_a_run_folder_can_be_rerun():
-    for name, home_of_flow in cli.HOMES.items():
-        module, _, function = home_of_flow.partition(":")
-        __import__(module)
-        assert getattr(sys.modules[module], function).name == name
+    for dotted_name in cli.FLOWS.values():
+        function = dotted_name.rpartition(".")[2]
+        assert cli._flow(dotted_name).name == function.replace("_", "-")
 
 
 def test_a_killed_run_goes_on_where_it_was(home, prefect_server, monkeypatch, capsys):
-    monkeypatch.setitem(cli.HOMES, "waits", "test_cli:waits")
+    monkeypatch.setitem(cli.FLOWS, "waits", "test_cli.waits")
     (home / "wait").touch()
     environment = os.environ | {
         "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}",
@@ -130,10 +129,8 @@ def test_a_run_that_prefect_does_not_know_is_refused(home, prefect_server, monke
 
 def test_an_unknown_run_is_a_misspelt_command(capsys):
     run_folder("owl", 1)
-    with pytest.raises(SystemExit) as end:
-        cli.main(["show", "fox"])
 
-    assert end.value.code == 2
+    assert cli.main(["show", "fox"]) == 2
     assert "expected one run by the name 'fox', got none" in capsys.readouterr().err
 
 
@@ -184,7 +181,7 @@ def test_prune_wants_to_know_how_many_runs_to_keep(count, capsys):
 )
 def test_everything_can_be_taken_without_counting_it(what, told, expected):
     asked = cli.parser().parse_args(["run", what, "--sample", told])
-    assert cli._asked(asked)[1]["sample"] == expected
+    assert cli.parameters_of(asked) == {"sample": expected}
     with pytest.raises(SystemExit):
         cli.parser().parse_args(["run", what, "--sample", "every"])
 
@@ -199,9 +196,27 @@ def test_everything_can_be_taken_without_counting_it(what, told, expected):
         ("digits", "--categories sports"),
     ],
 )
-def test_an_option_that_the_flow_would_not_hear_is_refused(what, option, capsys):
+def test_an_option_that_the_flow_does_not_have_is_refused(what, option, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["run", what, *option.split()])
     assert ended.value.code == 2
-    told = capsys.readouterr().err
-    assert f"run {what}: expected options that it knows, got {option.split()[0]}" in told
+    assert f"unrecognized arguments: {option}" in capsys.readouterr().err
+
+
+def test_seed_0_is_a_seed_and_an_option_is_called_as_the_parameter_that_it_sets():
+    asked = cli.parser().parse_args(["run", "digits", "--seeds", "0", "1"])
+    assert cli.parameters_of(asked) == {"seeds": [0, 1]}
+    for what, dotted_name in cli.FLOWS.items():
+        run = cli.parser()._subparsers._group_actions[0].choices["run"]
+        options = run._subparsers._group_actions[0].choices[what]._actions
+        named = {option.dest for option in options} - {"help", "json"}
+        assert named <= set(cli._flow(dotted_name).parameters.properties)
+
+
+def test_run_alone_means_all(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        cli, "_run", lambda parsed: asked.append((parsed.what, cli.parameters_of(parsed))) or 0
+    )
+    assert (cli.main(["run"]), cli.main(["run", "--sample", "9"])) == (0, 0)
+    assert asked == [("all", {}), ("all", {"sample": 9})]

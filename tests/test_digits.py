@@ -397,7 +397,7 @@ def test_no_images_give_no_predictions():
 
 def test_tensorflow_stays_out_until_it_is_needed():
     program = (
-        "import sys, neural_classifiers.digits_training; sys.exit('tensorflow' in sys.modules)"
+        "import sys, neural_classifiers.digits.training; sys.exit('tensorflow' in sys.modules)"
     )
 
     subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parent.parent, check=True)

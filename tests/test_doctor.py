@@ -40,7 +40,7 @@ def test_a_version_that_is_not_the_locked_one_is_named(rows, monkeypatch, tmp_pa
         "prefect==1.0 \\\n    --hash=sha256:0\nno-such-package==2 ; python_version < '3' \\\n"
         "absent-package==3 \\\npsutil>=1\n"
     )
-    monkeypatch.setattr(doctor.site, "PROJECT", tmp_path)
+    monkeypatch.setattr(doctor.supervisor, "PROJECT", tmp_path)
     row = rows()["versions"]
     assert (row.state, row.do) == (doctor.ILL, "make install")
     assert row.found.startswith("2 differ: prefect ")

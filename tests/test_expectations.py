@@ -368,7 +368,7 @@ def test_checking_writes_no_file_opens_no_connection_and_prints_nothing(tmp_path
 import json, sys
 from io import BytesIO
 from neural_classifiers.comments import Layout, Part, read_comments
-from neural_classifiers.expectations import Validator, comment_suite
+from neural_classifiers.comments.expectations import Validator, comment_suite
 comments = [{"cat": c, "txt": f"x {i}"} for c in ("games", "sports") for i in range(50)] + [{}]
 content = b"\\n".join(json.dumps(c).encode() for c in comments)
 [rows] = read_comments([Part("posts.jsonl", lambda: BytesIO(content))], Layout())

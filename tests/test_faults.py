@@ -4,40 +4,49 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import flow_kills
 import pytest
 import small_flow
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+TESTS = Path(__file__).parent
 
 
-def tried(*arguments: str, before: str = "pass") -> dict:
-    """The counts of benchmarks/faults.py, in a process of its own; `before` runs first in it."""
-    script = f"import sys; sys.path[0] = {str(BENCHMARKS)!r}; import faults; {before}; "
-    script += f"sys.argv = ['faults', *{list(arguments)!r}, '--json']; sys.exit(faults.main())"
-    command = [sys.executable, "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stdout, done.stderr
-    counts = json.loads(done.stdout)
-    assert done.returncode == any(tally["divergences"] for tally in counts.values())
-    return counts
+def counts(
+    every: int, scenarios: Sequence[str] | None = None, sabotage: str = ""
+) -> dict[str, Any]:
+    """The record layer's counts, in a process of its own, which the sabotage can spoil."""
+    script = f"""
+import json, sys
+sys.path.insert(0, {str(TESTS)!r})
+import record_faults
+{sabotage}
+print(json.dumps(vars(record_faults.try_records({every}, {scenarios}))))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def test_a_record_survives_death_and_fault_at_any_file_operation():
-    layer = tried("records", "--every", "3")["records"]
+    layer = counts(every=3)
 
     assert layer["divergences"] == []
     assert layer["deaths"] + layer["faults"] >= 1000
-    assert layer["told"] + layer["absorbed"] == layer["faults"]
-    assert layer["told"] > layer["absorbed"]
+    assert layer["raised"] + layer["absorbed"] == layer["faults"]
+    assert layer["raised"] > layer["absorbed"]
 
 
 @pytest.mark.parametrize(
     ("sabotage", "scenarios"),
     [
         (
-            "faults.records.faults_of = lambda home: None",
+            "record_faults.records.faults_of = lambda home: None",
             ["compute and record", "find an output damaged"],
         ),
         (
@@ -46,24 +55,20 @@ def test_a_record_survives_death_and_fault_at_any_file_operation():
             ["keep new fits"],
         ),
         (
-            "from types import SimpleNamespace; "
-            "faults.records.shutil = SimpleNamespace(rmtree=lambda path, ignore_errors: None)",
+            "from types import SimpleNamespace as Careless; "
+            "record_faults.records.shutil = Careless(rmtree=lambda path, ignore_errors: None)",
             ["the same after a death"],
         ),
     ],
     ids=["damage is believed", "values are written in place", "nothing is swept"],
 )
 def test_a_record_layer_that_is_careless_is_seen(sabotage, scenarios):
-    every = "1" if scenarios == ["keep new fits"] else "29"
-    told = tried("records", "--every", every, "--scenarios", *scenarios, before=sabotage)
-    assert told["records"]["divergences"]
+    every = 1 if scenarios == ["keep new fits"] else 29
+    assert counts(every, scenarios, sabotage)["divergences"]
 
 
-def test_a_flow_that_was_killed_ends_as_if_it_had_not_been(api_url, tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    import faults
-
-    tally = faults.try_flow(tmp_path, kills=2, seed=1, api_url=api_url)
+def test_a_flow_that_was_killed_ends_as_if_it_had_not_been(api_url, tmp_path):
+    tally = flow_kills.try_flow(tmp_path, kills=2, seed=1, api_url=api_url)
 
     assert [kill.whom for kill in tally.kills] == ["process group", "main process"]
     for kill in tally.kills:

@@ -15,12 +15,12 @@ from flows.comments import classify_comments
 from flows.digits import classify_digits
 from flows.predict import predict_comments
 from neural_classifiers.digits.networks import FAST, NOTEBOOK
-from neural_classifiers.engine import history, runs
+from neural_classifiers.engine import history, run_files
 from neural_classifiers.operation import cli
 from neural_classifiers.serving import registry
 from neural_classifiers.serving.predict import read_images
+from tasks.downloads import to_idx
 from tasks.promote import promote as promote_model
-from tasks.sources import to_idx
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -60,7 +60,7 @@ def good(tmp_path_factory, prefect_server):
         source.write_text("\n".join([*lines, *DIRTY, lines[0]]) + "\n")
         asked = {**SMALL, "improved_grids": IMPROVED}
         states = [classify_comments(str(source), **asked, return_state=True) for _ in range(2)]
-        folders = [runs.folder_of(str(state.state_details.flow_run_id)) for state in states]
+        folders = [run_files.find_folder(str(state.state_details.flow_run_id)) for state in states]
         yield home, states, folders
 
 
@@ -238,7 +238,7 @@ def promoted_run(good):
             str(home / "comments.jsonl"), **SMALL, promote=promote, return_state=True
         )
         states.append(state)
-        folders.append(runs.folder_of(str(state.state_details.flow_run_id)))
+        folders.append(run_files.find_folder(str(state.state_details.flow_run_id)))
     return states, folders
 
 
@@ -470,11 +470,12 @@ def test_one_half_that_fails_leaves_the_other_its_report(home, capsys, monkeypat
 
     source = digits_folder(home / "digits")
     small = {"fast": FAST.model_copy(update={"batch_size": 50, "epochs": 1})}
-    monkeypatch.setattr(
-        classifiers,
-        "classify_digits",
-        lambda *_, **told: classify_digits(str(source), presets=small, **told),
-    )
+
+    def classify_few(**asked):
+        return classify_digits(**asked | {"source": str(source), "presets": small})
+
+    classify_few.name = classify_digits.name
+    monkeypatch.setattr(classifiers, "classify_digits", classify_few)
     status = cli.main(["run", "all", "--source", str(home / "nowhere.jsonl"), "--json"])
 
     told = json.loads(capsys.readouterr().out)
@@ -483,3 +484,12 @@ def test_one_half_that_fails_leaves_the_other_its_report(home, capsys, monkeypat
     assert "nowhere.jsonl" in told["error"]
     assert set(told["metrics"]) == {"digits"}
     assert "classify-comments" in (Path(told["folder"]) / "report.html").read_text()
+
+
+def test_an_improved_network_that_there_is_not_is_refused_before_anything_begins(home):
+    state = classify_comments("nowhere", improved_grids={"forest": {}}, return_state=True)
+
+    assert state.is_failed()
+    assert "improved_grids.forest" in state.message
+    assert "'scikit' or 'keras'" in state.message
+    assert not (home / "artifacts" / "runs").exists()

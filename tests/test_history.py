@@ -9,9 +9,9 @@ import pytest
 from prefect import flow
 from prefect.states import State
 
-from neural_classifiers.engine import history, paths, runs
+from neural_classifiers.engine import history, locks, paths
 from neural_classifiers.engine.history import UnknownRunError, compare, describe, find_run, overview
-from neural_classifiers.engine.records import File, Key, Reference, folder_of, recall
+from neural_classifiers.engine.records import File, Key, Reference, recall, record_folder
 from neural_classifiers.engine.runs import FLOW
 from neural_classifiers.engine.step import step
 from neural_classifiers.operation.resume import resume
@@ -38,7 +38,7 @@ def draw_number(seed: int, folder: Path) -> Written:
 def double_number(drawn: Written, folder: Path) -> Written:
     if (paths.root() / "broken").exists():
         raise ValueError("expected no file broken, got one")
-    return write_number(folder, 2 * int(drawn.number.verified().read_text()))
+    return write_number(folder, 2 * int(drawn.number.path.read_text()))
 
 
 @flow(name="numbers", **FLOW)
@@ -55,7 +55,7 @@ def steps_of(attempt: int = 1) -> list[tuple[str, str]]:
     """Steps of the newest run, and what became of them."""
     return [
         (s["step"], "cached" if s["hit"] else "refreshed" if s["refreshed"] else "computed")
-        for s in find_run("last").told["steps"]
+        for s in find_run("last").json["steps"]
         if s["attempt"] == attempt and "error" not in s
     ]
 
@@ -125,7 +125,7 @@ KEY = Key("clean", {"seed": 34, "fold": 0}, {}, {"text.clean": "1"}, {"nltk": "3
 def record(key: Key, hour: float = 1) -> Path:
     """A record, made at an hour of the day."""
     recall(paths.cache(), key, Written, lambda folder: write_number(folder, 1))
-    home = folder_of(paths.cache(), key)
+    home = record_folder(paths.cache(), key)
     os.utime(home / "record.json", (at(hour).timestamp(),) * 2)
     return home
 
@@ -277,7 +277,7 @@ def test_a_run_whose_process_is_gone_was_killed(home):
     folder = run_folder("owl", 1, status="running")
     assert find_run("owl").status == "killed"
 
-    lock = runs.locks.hold(folder / runs.locks.RUNNING)
+    lock = locks.hold(folder / locks.RUNNING)
     assert find_run("owl").status == "running"
     lock.close()
     assert find_run("owl").status == "killed"

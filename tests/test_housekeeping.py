@@ -12,7 +12,7 @@ from test_history import KEY, at, entry, record, run_folder, with_
 from neural_classifiers.engine import locks, paths
 from neural_classifiers.engine.history import find_run
 from neural_classifiers.engine.housekeeping import InUseError, export, prune, verify
-from neural_classifiers.engine.records import Key, folder_of
+from neural_classifiers.engine.records import Key, record_folder
 
 OTHER = with_(KEY, parameters={"seed": 35})
 
@@ -129,7 +129,7 @@ def test_prune_removes_leftovers_that_no_kept_run_can_want(home):
 
 def test_the_store_of_a_searchs_fits_is_found_from_its_record(home, monkeypatch):
     from neural_classifiers.engine.housekeeping import _namespaces
-    from neural_classifiers.engine.records import File
+    from neural_classifiers.engine.records import File, Reference
     from neural_classifiers.engine.step import body_of, key_of
     from tasks import searches
     from tasks.search_scikit import fit_scikit
@@ -143,7 +143,7 @@ def test_the_store_of_a_searchs_fits_is_found_from_its_record(home, monkeypatch)
         made.append(folder)
         raise AskedError
 
-    class Split(searches.Reference):
+    class Split(Reference):
         train: File
 
     (home / "train").write_text("rows")
@@ -163,7 +163,7 @@ def test_the_store_of_a_searchs_fits_is_found_from_its_record(home, monkeypatch)
     whole = Split(train=File.of(home / "all"))
     key = key_of(body_of(fit_scikit), {"split": whole, "sample": split})
     record(key)
-    assert list(_namespaces([("fit_scikit", key.digest)])) == [made[0].name]
+    assert made[0].name in _namespaces([("fit_scikit", key.digest)])
 
 
 def test_prune_waits_for_no_run_and_takes_nothing_from_one(home):
@@ -215,7 +215,7 @@ def test_export_packs_the_runs_folder_and_its_records_under_relative_names(home,
     }
     moved = tmp_path / "elsewhere" / "artifacts" / record_name
     assert json.loads((moved / "record.json").read_bytes()) == json.loads(
-        (folder_of(paths.cache(), KEY) / "record.json").read_bytes()
+        (record_folder(paths.cache(), KEY) / "record.json").read_bytes()
     )
     assert (moved / "number.txt").read_bytes() == (folder / "number.txt").read_bytes()
     assert [p.name for p in tmp_path.glob(".owl*")] == []

@@ -180,7 +180,7 @@ def test_trainings_that_look_ahead_or_back_are_not_shared():
 FRESH = """
 import sys
 sys.path[:0] = sys.argv[1:]
-from neural_classifiers.threads import set_tensorflow_threads
+from neural_classifiers.arrays.threads import set_tensorflow_threads
 set_tensorflow_threads(1)
 from test_keras_classifier import X, Y, tiny_classifier
 print(tiny_classifier().fit(X, Y).predict_proba(X).tobytes().hex())

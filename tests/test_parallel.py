@@ -180,7 +180,7 @@ def test_a_kill_leaves_no_worker_behind(tmp_path):
     script.write_text(
         "import time\n"
         "from sklearn.base import BaseEstimator, ClassifierMixin\n"
-        "from neural_classifiers import parallel, search\n"
+        "from neural_classifiers.search import parallel, search\n"
         "class Slow(ClassifierMixin, BaseEstimator):\n"
         "    def __init__(self, n=0): self.n = n\n"
         "    def fit(self, X, y):\n"

@@ -1,4 +1,4 @@
-"""How far a long step is: told in a worker process, shown by the task that waits."""
+"""Progress of a long step: reported in a worker process, shown by the task that waits."""
 
 import pytest
 from prefect import flow, task
@@ -6,52 +6,52 @@ from prefect import flow, task
 from neural_classifiers.engine import progress, workers
 
 
-def tell_thrice(file) -> None:
-    with progress.telling(file):
+def report_thrice(file) -> None:
+    with progress.reporting_to(file):
         for done in (1, 2, 3):
-            progress.tell(done, 3, "fits", best=0.1 * done)
+            progress.report(done, 3, "fits", best=0.1 * done)
 
 
-def test_what_a_body_tells_in_its_process_is_seen_in_the_parent():
+def test_a_report_from_a_worker_is_shown_in_the_parent():
     published = []
-    watch = progress.Watch("fit", "fit-0", lambda *told: published.append(told))
+    watch = progress.Watch("fit", "fit-0", lambda *shown: published.append(shown))
     with watch:
-        workers.run(tell_thrice, watch.file, meanwhile=watch.look)
+        workers.run(report_thrice, watch.file, meanwhile=watch.look)
 
     assert published[-1] == (100.0, "3 of 3 fits, best 0.3000")
     assert not watch.file.exists()
 
 
-def test_a_body_that_tells_nothing_shows_nothing():
+def test_a_body_that_reports_nothing_shows_nothing():
     published = []
-    with progress.Watch("fit", "fit-0", lambda *told: published.append(told)) as watch:
+    with progress.Watch("fit", "fit-0", lambda *shown: published.append(shown)) as watch:
         watch.look()
 
     assert published == []
 
 
-def test_telling_without_anyone_who_looks_is_no_error():
-    progress.tell(1, 2, "fits")
+def test_a_report_that_nobody_looks_at_is_no_error():
+    progress.report(1, 2, "fits")
 
 
-def test_rows_are_told_as_they_are_batches_are_not_of_one_size(home, monkeypatch):
-    monkeypatch.setattr(progress, "TELL_S", 0)
-    told = []
-    with progress.telling(home / "told", lambda: told.append(progress._read(home / "told").done)):
-        tell = progress.tell_rows(50, passes=2)
+def test_rows_are_counted_over_batches_of_any_size_and_all_passes(home, monkeypatch):
+    monkeypatch.setattr(progress, "WRITE_S", 0)
+    file, done = home / "report", []
+    with progress.reporting_to(file, lambda: done.append(progress.read_report(file).done)):
+        report = progress.reporter_for_rows(50, passes=2)
         for n in (30, 20, 1, 49):
-            tell(n)
-    assert told == [30, 50, 51, 100]
+            report(n)
+    assert done == [30, 50, 51, 100]
 
 
 def test_the_api_is_called_no_more_often_than_it_should(monkeypatch):
     now, published = [100.0], []
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    watch = progress.Watch("fit", "fit-0", lambda *told: published.append(told))
-    with watch, progress.telling(watch.file):
+    watch = progress.Watch("fit", "fit-0", lambda *shown: published.append(shown))
+    with watch, progress.reporting_to(watch.file):
         for second in range(20):
             now[0] = 100.0 + second
-            progress.tell(second, 100, "fits")
+            progress.report(second, 100, "fits")
             watch.look()
 
     # at 0, 5, 10 and 15 s, and once more at the end
@@ -59,43 +59,43 @@ def test_the_api_is_called_no_more_often_than_it_should(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("done", "first", "seconds", "expected"),
+    ("done", "first", "left"),
     [
-        (50, 0, 60, 60),  # half done in a minute
-        (60, 20, 60, 60),  # 40 of 80 made here in a minute, 40 to go
-        (20, 20, 60, None),  # all found, nothing made: no speed yet
-        (4, 0, 60, None),  # less than a twentieth: too early to tell
-        (100, 0, 60, 0),
+        (50, 0, ", about 60 s left"),  # half done in a minute
+        (60, 20, ", about 60 s left"),  # 40 of 80 made here in a minute, 40 to go
+        (20, 20, ""),  # all found, nothing made: no speed yet
+        (4, 0, ""),  # less than a twentieth: too early to tell
+        (100, 0, ""),
     ],
 )
-def test_the_time_left_counts_only_what_was_really_made(done, first, seconds, expected):
-    told = progress.Told(done, 100, "fits")
+def test_the_time_left_counts_only_what_was_really_made(done, first, left):
+    report = progress.ProgressReport(done, 100, "fits")
 
-    assert progress.seconds_left(told, first, seconds) == expected
+    assert progress.in_words(report, first, seconds=60) == f"{done} of 100 fits{left}"
 
 
-def test_parts_that_have_not_begun_count_in_what_is_to_do():
-    line = progress._Line(task=None)
-    line.note("fold 0", progress.Told(30, 60, "fits", best=0.7, parts=5))
-    line.note("fold 1", progress.Told(10, 60, "fits", best=0.8, parts=5))
+def test_folds_that_have_not_begun_count_in_the_total():
+    pace = progress.Pace()
+    pace.add("fold 0", progress.ProgressReport(30, 60, "fits", best=0.7, parts=5))
+    pace.add("fold 1", progress.ProgressReport(10, 60, "fits", best=0.8, parts=5))
 
-    together, words = line.together()
+    together = pace.together()
 
-    assert (together.done, together.of) == (40, 300)  # 5 folds of 60
-    assert words.startswith("40 of 300 fits, best 0.8000")
+    assert (together.done, together.total) == (40, 300)  # 5 folds of 60
+    assert pace.words() == "40 of 300 fits, best 0.8000"
 
 
 def test_another_unit_begins_a_new_count(monkeypatch, home):
     now = [100.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    watch = progress.Watch("fit", "fit-0", lambda *told: None)
+    watch = progress.Watch("fit", "fit-0", lambda *shown: None)
     story = [(0, 5, 10, "fits"), (60, 10, 10, "fits")]
     story += [(60.1, 0, 4, "fits on all rows"), (180.1, 1, 4, "fits on all rows")]
     words = []
-    with watch, progress.telling(watch.file):
-        for seconds, *told in story:
+    with watch, progress.reporting_to(watch.file):
+        for seconds, *report in story:
             now[0] = 100 + seconds
-            progress.tell(*told)
+            progress.report(*report)
             watch.look()
             words.append(watch.words())
 
@@ -109,11 +109,11 @@ def test_another_unit_begins_a_new_count(monkeypatch, home):
 @task(task_run_name="fit-{fold}")
 def watched(fold: int) -> None:
     with progress.Watch("fit", f"fit-{fold}") as watch:
-        with progress.telling(watch.file):
-            progress.tell(1, 4, "fits", best=0.5)
+        with progress.reporting_to(watch.file):
+            progress.report(1, 4, "fits", best=0.5)
         watch.look()
-        with progress.telling(watch.file):
-            progress.tell(4, 4, "fits", best=0.75)
+        with progress.reporting_to(watch.file):
+            progress.report(4, 4, "fits", best=0.75)
 
 
 def test_the_progress_shows_in_prefect_under_its_task(prefect_server):
@@ -137,9 +137,9 @@ def test_on_a_terminal_each_step_has_a_line(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("COLUMNS", "120")
-    with progress.Watch("fit_scikit", "fit_scikit-0", lambda *told: None) as watch:
-        with progress.telling(watch.file):
-            progress.tell(3, 60, "fits", parts=5)
+    with progress.Watch("fit_scikit", "fit_scikit-0", lambda *shown: None) as watch:
+        with progress.reporting_to(watch.file):
+            progress.report(3, 60, "fits", parts=5)
         watch.look()
 
     shown = capsys.readouterr().err
@@ -147,9 +147,17 @@ def test_on_a_terminal_each_step_has_a_line(monkeypatch, capsys):
     assert "3 of 300 fits" in shown
 
 
-def test_a_training_tells_its_accuracy_and_loss_and_what_is_left():
-    told = progress.Told(110, 430, "steps", scores={"accuracy": 0.91234, "loss": 0.28})
+def test_a_training_reports_its_accuracy_and_loss():
+    report = progress.ProgressReport(110, 430, "steps", scores={"accuracy": 0.91234, "loss": 0.28})
 
-    words = progress.in_words(told, left_s=14.6)
+    words = progress.in_words(report, first=0, seconds=5)
 
     assert words == "110 of 430 steps, accuracy 0.9123, loss 0.2800, about 15 s left"
+
+
+def test_rows_have_a_rate():
+    report = progress.ProgressReport(3_000, 10_000, "rows")
+
+    assert progress.in_words(report, first=1_000, seconds=4) == (
+        "3,000 of 10,000 rows, 500 a second, about 14 s left"
+    )

@@ -89,14 +89,14 @@ def test_every_make_target_of_the_readme_exists():
 
 
 def test_every_command_of_the_readme_is_understood():
-    from neural_classifiers.operation.cli import parser
+    from neural_classifiers.operation.cli import parse
 
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"^(?:\.venv/bin/)?neural-classifiers (.+)$", readme, flags=re.MULTILINE)
 
     assert commands
     for command in commands:
-        parser().parse_args(command.split("#")[0].split())
+        parse(command.split("#")[0].split())
 
 
 def test_no_file_speaks_of_a_machine():

@@ -19,9 +19,9 @@ from neural_classifiers.engine.records import (
     Reference,
     digest_of,
     faults_of,
-    folder_of,
     identity,
     recall,
+    record_folder,
 )
 
 BEFORE = f"""
@@ -65,7 +65,7 @@ def test_a_finished_step_is_found_and_not_done_again(tmp_path):
 
     assert (first.hit, second.hit, len(calls)) == (False, True, 1)
     assert second.result == first.result
-    assert second.result.table.path == folder_of(tmp_path, KEY) / "table.txt"
+    assert second.result.table.path == record_folder(tmp_path, KEY) / "table.txt"
     assert second.result.table.path.read_text() == "abc"
 
 
@@ -73,7 +73,7 @@ def test_the_record_tells_key_rows_and_outputs_and_keeps_the_time_apart(tmp_path
     source = Counted(table=File(path=Path("/x"), sha256="0" * 64, size=1), rows=7)
     key = Key(step="count_words", parameters={"seed": 34}, inputs={"source": source})
     recall(tmp_path, key, Counted, writes("abc"), timing=lambda: {"seconds": 1.5})
-    home = folder_of(tmp_path, key)
+    home = record_folder(tmp_path, key)
     record = json.loads((home / "record.json").read_text())
 
     assert record["inputs"] == {"source": {"table": "0" * 64, "rows": 7}}  # no path
@@ -119,7 +119,7 @@ def test_an_argument_that_is_neither_plain_nor_a_reference_is_refused():
 )
 def test_a_damaged_record_is_set_aside_and_computed_again(tmp_path, damage):
     recall(tmp_path, KEY, Counted, writes("abc"))
-    home = folder_of(tmp_path, KEY)
+    home = record_folder(tmp_path, KEY)
     table, record = home / "table.txt", home / "record.json"
     if damage == "change":
         table.write_text("abd")
@@ -152,7 +152,7 @@ def test_work_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(OSError, match="No space left"):
         recall(tmp_path, KEY, Counted, work)
 
-    assert not folder_of(tmp_path, KEY).exists()
+    assert not record_folder(tmp_path, KEY).exists()
     assert list((tmp_path / ".writing").iterdir()) == []
     assert not recall(tmp_path, KEY, Counted, writes("abc")).hit
 
@@ -290,7 +290,7 @@ def test_a_record_is_on_disk_before_it_is_in_its_place(tmp_path, monkeypatch):
     monkeypatch.setattr("os.rename", note_rename)
     recall(tmp_path, KEY, Counted, work)
 
-    home = folder_of(tmp_path, KEY)
+    home = record_folder(tmp_path, KEY)
     [(to, before)] = placed
     assert to == home
     assert before == {p.relative_to(home) for p in (home, *home.rglob("*"))}
@@ -305,7 +305,7 @@ def test_two_that_want_the_same_record_compute_it_once(tmp_path):
         time.sleep(0.2)
         return writes("abc")(folder)
 
-    outcomes: list[records.Outcome[Counted]] = []
+    outcomes: list[records.Recalled[Counted]] = []
     threads = [
         threading.Thread(target=lambda: outcomes.append(recall(tmp_path, KEY, Counted, slow)))
         for _ in range(4)
@@ -321,12 +321,12 @@ def test_two_that_want_the_same_record_compute_it_once(tmp_path):
 
 def test_refresh_keeps_the_record_when_the_output_is_equal(tmp_path):
     recall(tmp_path, KEY, Counted, writes("abc"))
-    inode = folder_of(tmp_path, KEY).stat().st_ino
+    inode = record_folder(tmp_path, KEY).stat().st_ino
     calls: list[int] = []
     again = recall(tmp_path, KEY, Counted, writes("abc", calls), refresh=True)
 
     assert (again.hit, again.warning, len(calls)) == (False, None, 1)
-    assert folder_of(tmp_path, KEY).stat().st_ino == inode
+    assert record_folder(tmp_path, KEY).stat().st_ino == inode
 
 
 def test_refresh_that_gives_another_output_says_not_reproducible(tmp_path):

@@ -154,13 +154,15 @@ def test_too_few_for_the_folds_end_before_any_fit(split, home, rows):
 )
 def test_what_the_sample_chose_is_fitted_on_all_training_comments(name, split, sample, home):
     told = []
-    with progress.telling(home / "told", lambda: told.append(progress._read(home / "told"))):
+    with progress.reporting_to(
+        home / "told", lambda: told.append(progress.read_report(home / "told"))
+    ):
         model = searched(name, split, sample, home)
     alone = searched(name, split.model_copy(update={**dict(sample)}), None, home)
 
     if name != "constant":  # no search: it has no parameters
         assert told[-1].unit == "fits on all 120 training comments"
-        assert told[-1].done == told[-1].of == (2 if model.held_out else 1)
+        assert told[-1].done == told[-1].total == (2 if model.held_out else 1)
 
     for value in ("best_params", "best_cv_score"):
         assert getattr(model, value) == getattr(alone, value)

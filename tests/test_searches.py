@@ -104,11 +104,11 @@ def test_dask_workers_make_the_fits_where_a_scheduler_is_named(split, home, monk
 
 def test_a_fold_tells_how_far_it_is(split, home):
     told = home / "told.json"
-    with progress.telling(told):
+    with progress.reporting_to(told):
         fold_fits(split, home)
 
-    last = progress._read(told)
-    assert (last.done, last.of, last.unit, last.parts) == (4, 4, "fits", FOLDS)
+    last = progress.read_report(told)
+    assert (last.done, last.total, last.unit, last.parts) == (4, 4, "fits", FOLDS)
     assert 0 < last.best <= 1
 
 

@@ -13,7 +13,7 @@ from neural_classifiers.operation import temporary_server
 
 ASK = """
 import os, time, urllib.request
-from tasks import server
+from neural_classifiers.operation import temporary_server as server
 
 server.start()()
 assert server.is_temporary()

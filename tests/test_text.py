@@ -125,7 +125,7 @@ def test_a_word_without_porters_endings_is_its_own_stem(word, ending, is_upper):
 
 
 def test_importing_the_module_does_not_import_nltk():
-    code = "import sys, neural_classifiers.text; sys.exit('nltk' in sys.modules)"
+    code = "import sys, neural_classifiers.comments.text; sys.exit('nltk' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

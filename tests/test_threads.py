@@ -13,7 +13,7 @@ def test_no_thread_at_all_is_refused():
 
 
 SCRIPT = """
-from neural_classifiers.threads import set_tensorflow_threads
+from neural_classifiers.arrays.threads import set_tensorflow_threads
 set_tensorflow_threads(1)
 import tensorflow as tf
 tf.constant(1.0) + 1.0  # the first operation fixes the threads

@@ -1,5 +1,6 @@
 """Worker processes: apart, limited to their cores, ended when late, gone with their parent."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -36,6 +38,34 @@ def test_the_body_runs_in_another_process_with_its_own_threads():
     (pid, threads), *_ = workers.run(pid_and_threads, threads=1)
     assert pid != os.getpid()
     assert threads == "1"
+
+
+def train_a_network(threads: int) -> tuple[str, list[str]]:
+    """Digest of its weights, and the threads of TensorFlow; `threads` 0: those of the worker."""
+    import keras
+
+    if threads:
+        from neural_classifiers.arrays.threads import set_tensorflow_threads
+
+        set_tensorflow_threads(threads)
+    keras.utils.set_random_seed(1)
+    network = keras.Sequential([keras.layers.Dense(300), keras.layers.Dense(1)])
+    network.compile("adam", "mse")
+    x = np.random.default_rng(1).normal(size=(1000, 500)).astype(np.float32)
+    network.fit(x, x[:, :1], batch_size=500, verbose=0)
+    weights = b"".join(w.tobytes() for w in network.get_weights())
+    tasks = Path("/proc/self/task").glob("*/comm")
+    ours = sorted(name for name in (t.read_text().strip() for t in tasks) if name.startswith("tf_"))
+    return hashlib.sha256(weights).hexdigest(), ours
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
+def test_tensorflow_in_a_worker_has_the_workers_threads_and_computes_the_same_bits():
+    by_the_worker = workers.run(train_a_network, 0).value
+    workers.stop_idle()  # TensorFlow keeps its threads
+    by_call = workers.run(train_a_network, 1).value
+    workers.stop_idle()
+    assert by_the_worker == by_call
 
 
 def test_a_worker_is_used_again():
@@ -77,7 +107,7 @@ def test_an_error_comes_back_as_it_was():
 
 
 def test_a_worker_that_dies_is_told_and_the_next_body_gets_a_new_one():
-    with pytest.raises(workers.WorkerDiedError, match=r"(?s)death .* said: .*a last word"):
+    with pytest.raises(workers.WorkerDiedError, match=r"(?s)death .* wrote: .*a last word"):
         workers.run(die)
     assert workers.run(pid_and_threads)[0][0] != os.getpid()
 
@@ -142,9 +172,10 @@ def test_peak_memory_is_the_workers():
 
 
 def test_workers_end_with_a_parent_that_is_killed():
-    script = "import time; from tasks import workers; print(workers.run(time.monotonic_ns)[0]); "
-    script += (
-        "import psutil; print(psutil.Process().children()[-1].pid, flush=True); time.sleep(60)"
+    script = (
+        "import psutil, time; from neural_classifiers.engine import workers; "
+        "print(workers.run(time.monotonic_ns)[0]); "
+        "print(psutil.Process().children()[-1].pid, flush=True); time.sleep(60)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True

@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from neural_classifiers.comments.strict_json import BYTE_ORDER_MARK, OBJECT, read_json
+from neural_classifiers.errors import RefusedError
 
 MAX_ROW_BYTES = 16 * 2**20  # a longer row is set aside unread
 KEPT_BYTES = 64 * 2**10  # of a row that is too long
@@ -46,7 +47,7 @@ _DAMAGE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, pa.ArrowException)
 csv.field_size_limit(MAX_ROW_BYTES)  # the module's only setting is global; its default is 128 KiB
 
 
-class CommentFileError(ValueError):
+class CommentFileError(RefusedError, ValueError):
     """A file that cannot be read as comments: what was expected, what came, and where."""
 
 

@@ -49,10 +49,12 @@ QUARANTINE = pa.schema(
 )
 
 
-CLEANED = ACCEPTED.append(pa.field("clean", pa.string()))
+CLEANED = pa.schema([*ACCEPTED, ("clean", pa.string())])
 
 
 DROPPED = pa.schema(
-    [(name, CLEANED.field(name).type) for name in ("file", "line", "cat", "txt")]
-    + [("reason", pa.string())]
+    [
+        *(field for field in ACCEPTED if field.name in ("file", "line", "cat", "txt")),
+        ("reason", pa.string()),
+    ]
 )

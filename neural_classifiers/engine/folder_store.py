@@ -1,4 +1,4 @@
-"""Work in progress, kept as it comes: a mapping of names to bytes in a folder of small files.
+"""Work in progress, durable as it comes: a mapping of names to bytes in a folder of small files.
 
 A search keeps every finished fit in one, a training its last epoch, so that a kill costs no more
 than what was under way. Values are whole or absent. Batches of rows (`engine.rows.batches`) lie
@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from neural_classifiers.engine import paths
-from neural_classifiers.engine.records import UNFINISHED, Key, locked, make_folder, write_durably
-
-FITS = ".fits"  # below the cache: a folder of single fits for each namespace
+from neural_classifiers.engine.files import make_folder, write_durably
+from neural_classifiers.engine.locks import locked
+from neural_classifiers.engine.records import FITS, UNFINISHED, Key  # noqa: F401
 
 
 def unfinished(folder: Path) -> Path:
-    """Where a step keeps what it has finished until its record, made in `folder`, stands."""
+    """The folder for what a step has finished before its record, made in `folder`, stands."""
     return paths.cache() / UNFINISHED / folder.name
 
 
 def fits_namespace(key: Key, train: Any) -> str:
-    """Where the single fits lie that a step with this code makes of these training rows.
+    """Name below `FITS` for the single fits that a step with this code makes of these rows.
 
     Like the key of the step's record, without what the fits themselves name: their
     candidate, and their rows.

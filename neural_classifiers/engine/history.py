@@ -1,4 +1,4 @@
-"""What the run folders and the records tell of past runs, as plain values for people and JSON.
+"""Past runs, read out of run folders and records, as plain values for people and JSON.
 
 Nothing is kept for this: ``run.json`` names each step's key, and the record of a key holds the
 parts that the key was made of. What was removed since (by ``prune``, by hand) is said to be gone.
@@ -7,22 +7,33 @@ parts that the key was made of. What was removed since (by ``prune``, by hand) i
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from neural_classifiers.engine import paths, runs
+from neural_classifiers.engine import paths, run_files
+from neural_classifiers.engine.records import (
+    RECORD,
+    Key,
+    read_record,
+    record_folders,
+    set_aside_of,
+)
+from neural_classifiers.errors import RefusedError
 
 LAST = "last"
-PARTS = ("parameters", "inputs", "code", "libraries")
+PARTS = [part.name for part in fields(Key) if part.name != "step"]
 HEADLINES = ("accuracy", "f1_macro", "test_accuracy")
-_Made = dict[tuple[str, str], str]  # (step, name) to digest or version
+_Made = dict[tuple[str, str, str], str]  # (part of the key, name, step) to digest or version
+_Name = TypeVar("_Name")
 
 
-class UnknownRunError(LookupError):
+class UnknownRunError(RefusedError):
     """No run, or more than one, goes by the name that was given."""
+
+    status = 2  # as for any misspelt command
 
 
 @dataclass(frozen=True)
@@ -30,35 +41,38 @@ class Run:
     """A run's folder, and what its ``run.json`` says."""
 
     folder: Path
-    told: Mapping[str, Any]
+    json: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, folder: Path) -> "Run":
+        """The run of a folder, as it is now."""
+        return cls(folder, run_files.read(folder))
 
     @cached_property
     def status(self) -> str:
         """As in ``run.json``; ``killed`` where it says running and no process holds the run."""
-        status = str(self.told["status"])
-        return "killed" if status == "running" and not runs.is_alive(self.folder) else status
+        status = str(self.json["status"])
+        return "killed" if status == "running" and not run_files.is_alive(self.folder) else status
 
     @property
     def began(self) -> datetime:
         """When the first attempt began."""
-        # runs of the first release tell the second only
-        return datetime.fromisoformat(self.told.get("began", [self.told["started"]])[0])
+        return datetime.fromisoformat(self.json["began"][0])
 
     @property
     def computed(self) -> set[tuple[str, str]]:
         """Step and key of each record that the run made."""
-        return {(s["step"], s["key"]) for s in self.told["steps"] if not s["hit"] and _ended(s)}
+        return {(s["step"], s["key"]) for s in self.json["steps"] if not s["hit"] and _ended(s)}
 
     @property
     def used(self) -> set[tuple[str, str]]:
         """Step and key of each record that the run made or found."""
-        return {(s["step"], s["key"]) for s in self.told["steps"] if _ended(s)}
+        return {(s["step"], s["key"]) for s in self.json["steps"] if _ended(s)}
 
     @cached_property
     def metrics(self) -> dict[str, dict[str, dict[str, Any]]]:
         """``metrics.json``: half, model, score; empty where the run came to none."""
-        path = self.folder / "metrics.json"
-        return json.loads(path.read_bytes()) if path.exists() else {}
+        return run_files.read_metrics(self.folder)
 
 
 def all_runs() -> list[Run]:
@@ -71,13 +85,13 @@ def all_runs() -> list[Run]:
     """
     found = []
     for folder in paths.runs().glob("*/"):
-        if not (folder / runs.RUN).exists():  # killed before its first word
+        if not (folder / run_files.RUN).exists():  # killed before it was written
             continue
         try:
-            run = Run(folder, runs.read(folder))
+            run = Run.of(folder)
             found.append((run.began, folder.name, run))
         except (ValueError, KeyError) as error:
-            raise ValueError(f"{folder / runs.RUN}: expected a run, got {error!r}") from error
+            raise ValueError(f"{folder / run_files.RUN}: expected a run, got {error!r}") from error
     return [run for *_, run in sorted(found, key=lambda entry: entry[:2], reverse=True)]
 
 
@@ -93,26 +107,26 @@ def find_run(name: str) -> Run:
         raise UnknownRunError(f"{paths.runs()}: expected the run {name!r}, got no runs")
     if name == LAST:
         return known[0]
-    exact = [run for run in known if name in (run.folder.name, run.told["name"])]
-    found = exact or [
-        run for run in known if name and _starts(name, (run.folder.name, run.told["name"]))
-    ]
-    if len(found) == 1:
-        return found[0]
-    which = ", ".join(run.folder.name for run in found) if found else "none"
+    named = [(run, (run.folder.name, run.json["name"])) for run in known]
+    fitting = [run for run, names in named if name in names]
+    if not fitting and name:
+        fitting = [run for run, names in named if any(n.startswith(name) for n in names)]
+    if len(fitting) == 1:
+        return fitting[0]
+    which = ", ".join(run.folder.name for run in fitting) or "none"
     raise UnknownRunError(f"{paths.runs()}: expected one run by the name {name!r}, got {which}")
 
 
 def overview(run: Run) -> dict[str, Any]:
     """A run in a line: folder, flow, status, times, steps computed and cached, headline scores."""
-    steps = run.told["steps"]
+    steps = run.json["steps"]
     return {
         "folder": run.folder.name,
-        "flow": run.told["flow"],
+        "flow": run.json["flow"],
         "status": run.status,
-        "attempts": run.told["attempts"],
-        "started": run.told["started"],
-        "seconds": run.told.get("seconds"),
+        "attempts": run.json["attempts"],
+        "started": run.json["started"],
+        "seconds": run.json["seconds"],
         "computed": sum(not s["hit"] and _ended(s) for s in steps),
         "cached": sum(bool(s["hit"]) for s in steps),
         "failed": sum(not _ended(s) for s in steps),
@@ -134,16 +148,16 @@ def describe(run: Run) -> dict[str, Any]:
     dict
         As `overview`, with ``error``, ``parameters``, ``sources`` and ``steps``: of ``run.json``,
         each with ``why``: None for a step that was cached or failed; else a list of lines, such as
-        ``parameters.seed: 34 -> 35``, which tell in what its key differs from that of the nearest
-        earlier record.
+        ``parameters.seed: 34 -> 35``: in what its key differs from that of the nearest earlier
+        record.
     """
     earlier = [r for r in all_runs() if r.began < run.began]
     steps = [
         {**step, "why": _why(step, run, earlier) if not step["hit"] and _ended(step) else None}
-        for step in run.told["steps"]
+        for step in run.json["steps"]
     ]
-    about = {name: run.told[name] for name in ("run_id", "name", "error", "parameters")}
-    return overview(run) | about | {"sources": run.told.get("sources") or {}, "steps": steps}
+    about = {name: run.json[name] for name in ("run_id", "name", "error", "parameters")}
+    return overview(run) | about | {"sources": run.json.get("sources") or {}, "steps": steps}
 
 
 def compare(one: Run, other: Run) -> dict[str, Any]:
@@ -157,41 +171,39 @@ def compare(one: Run, other: Run) -> dict[str, Any]:
         run used and whose records are gone. ``scores``: ``half.model.score`` to [`one`, `other`,
         difference], None where a run has no such score.
     """
-    (code, libraries, gone), (code_other, libraries_other, gone_other) = map(_made_of, (one, other))
-    changed_libraries = {}
-    for (_, name), versions in _changed_in_both(libraries, libraries_other).items():
-        changed_libraries[name] = versions
+    (made, gone), (made_other, gone_other) = map(_made_of, (one, other))
+    libraries: dict[str, list[Any]] = {}
     reached: dict[str, list[str]] = {}
-    for step, part in _changed_in_both(code, code_other):
-        reached.setdefault(part, []).append(step)
+    for (part, name, step), versions in _changed_in_both(made, made_other).items():
+        if part == "libraries":
+            libraries[name] = versions
+        else:
+            reached.setdefault(name, []).append(step)
     return {
         "runs": [one.folder.name, other.folder.name],
-        "parameters": _changed(one.told["parameters"], other.told["parameters"]),
-        "data": _changed(one.told.get("sources") or {}, other.told.get("sources") or {}),
-        "code": dict(sorted(reached.items())),
-        "libraries": changed_libraries,
+        "parameters": _changed(one.json["parameters"], other.json["parameters"]),
+        "data": _changed(one.json.get("sources") or {}, other.json.get("sources") or {}),
+        "code": reached,
+        "libraries": libraries,
         "unknown": sorted(gone | gone_other),
-        "scores": _scores(one, other),
+        "scores": {
+            name: [a, b, b - a if a is not None and b is not None else None]
+            for name, a, b in _pairs(_numbers(one), _numbers(other))
+        },
     }
 
 
-def in_lines(told: Mapping[str, Any]) -> list[str]:
+def in_lines(differences: Mapping[str, Any]) -> list[str]:
     """The differences that `compare` found, the scores' left out, one a line."""
     lines = []
     for part in ("parameters", "data", "libraries"):
-        for name, (a, b) in told[part].items():
-            lines.append(f"{part}.{name}: {_short(a)} -> {_short(b)}")
-    lines += [f"code.{part}: reached by {', '.join(s)}" for part, s in told["code"].items()]
-    if told["unknown"]:
-        lines.append(f"records gone, so code and libraries unknown: {', '.join(told['unknown'])}")
+        lines += [_line(part, name, *pair) for name, pair in differences[part].items()]
+    lines += [
+        f"code.{part}: reached by {', '.join(steps)}" for part, steps in differences["code"].items()
+    ]
+    if unknown := differences["unknown"]:
+        lines.append(f"records gone, so code and libraries unknown: {', '.join(unknown)}")
     return lines
-
-
-def read_record(step: str, key: str) -> dict[str, Any] | None:
-    """What ``record.json`` says of a key; None where the record is gone or damaged."""
-    with contextlib.suppress(OSError, ValueError):
-        return json.loads((paths.cache() / step / key / "record.json").read_bytes())
-    return None
 
 
 def flat(value: Any, name: str = "") -> dict[str, Any]:
@@ -210,13 +222,13 @@ def flat(value: Any, name: str = "") -> dict[str, Any]:
 
 def _why(step: Mapping[str, Any], run: Run, earlier: Sequence[Run]) -> list[str]:
     """Why a step was computed, by what stood when the run began."""
-    name, key = step["step"], step["key"]
+    name, digest = step["step"], step["key"]
     if step["refreshed"]:
         return ["refreshed on purpose"]
-    if any((name, key) in r.used for r in earlier):
-        aside = sorted((paths.cache() / ".aside").glob(f"{name}-{key[:16]}-*"))
+    if any((name, digest) in r.used for r in earlier):
+        aside = set_aside_of(paths.cache(), name, digest)
         return [f"record damaged, set aside as {aside[-1].name}" if aside else "record was removed"]
-    record = read_record(name, key)
+    record = read_record(paths.cache() / name / digest)
     if record is None:
         return ["unknown: its record is gone"]
     differences = [_differences(old, record) for old in _older(step, run)]
@@ -227,76 +239,66 @@ def _why(step: Mapping[str, Any], run: Run, earlier: Sequence[Run]) -> list[str]
 
 def _older(step: Mapping[str, Any], run: Run) -> Iterator[dict[str, Any]]:
     """Records of a step that stood before its own, newest first; those of the same run left out."""
-    home = paths.cache() / step["step"]
-    own = (home / step["key"] / "record.json").stat().st_mtime
+    cache, name = paths.cache(), step["step"]
+    own = (cache / name / step["key"] / RECORD).stat().st_mtime
     # its record may have been made again since
     ended = datetime.fromisoformat(step["started"]) + timedelta(seconds=step["seconds"] + 1)
     before = min(own, ended.timestamp())
-    found = []
-    for path in home.glob("*/record.json"):
-        made = path.stat().st_mtime
-        if made < before and (step["step"], path.parent.name) not in run.computed:
-            found.append((made, path.parent.name))
-    for _, key in sorted(found, reverse=True):
-        if record := read_record(step["step"], key):
+    older = []
+    for folder in record_folders(cache, name):
+        with contextlib.suppress(OSError):  # no record, or set aside meanwhile
+            made = (folder / RECORD).stat().st_mtime
+            if made < before and (name, folder.name) not in run.computed:
+                older.append((made, folder))
+    for _, folder in sorted(older, reverse=True):
+        if record := read_record(folder):
             yield record
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Lines that tell where the parts of two keys differ."""
+    """Where the parts of two keys differ, one a line."""
     lines = []
     for part in PARTS:
         for name, (before, after) in _changed(old[part], new[part]).items():
             if part in ("parameters", "libraries"):
-                lines.append(f"{part}.{name}: {_short(before)} -> {_short(after)}")
+                lines.append(_line(part, name, before, after))
             else:  # digests: that they differ is all they say
                 how = "new" if before is None else "gone" if after is None else "changed"
                 lines.append(f"{part}.{name} {how}")
     return lines
 
 
-def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, list[Any]]:
-    before, after = flat(old), flat(new)
-    names = [*before, *(name for name in after if name not in before)]
-    return {
-        name: [before.get(name), after.get(name)]
-        for name in names
-        if before.get(name) != after.get(name)
-    }
-
-
-def _made_of(run: Run) -> tuple[_Made, _Made, set[str]]:
-    """Digests of code, versions of libraries, and the steps whose records are gone."""
-    code: _Made = {}
-    libraries: _Made = {}
+def _made_of(run: Run) -> tuple[_Made, set[str]]:
+    """Digests of code and versions of libraries, and the steps whose records are gone."""
+    made: _Made = {}
     gone = set()
-    for step, key in sorted(run.used):
-        record = read_record(step, key)
+    for step, digest in sorted(run.used):
+        record = read_record(paths.cache() / step / digest)
         if record is None:
             gone.add(step)
             continue
-        code |= {(step, part): digest for part, digest in record["code"].items()}
-        libraries |= {(step, name): version for name, version in record["libraries"].items()}
-    return code, libraries, gone
+        for part in ("code", "libraries"):
+            made |= {(part, name, step): value for name, value in record[part].items()}
+    return made, gone
 
 
-def _changed_in_both(one: _Made, other: _Made) -> dict[tuple[str, str], list[str | None]]:
+def _changed_in_both(one: _Made, other: _Made) -> dict[tuple[str, str, str], list[Any]]:
     """What differs in steps that both came to: a step of one run alone says nothing of changes."""
-    steps = {step for step, _ in one} & {step for step, _ in other}
-    return {
-        what: [one.get(what), other.get(what)]
-        for what in sorted(one.keys() | other.keys())
-        if what[0] in steps and one.get(what) != other.get(what)
-    }
+    steps = {step for *_, step in one} & {step for *_, step in other}
+    pairs = sorted(_pairs(one, other))
+    return {what: [a, b] for what, a, b in pairs if what[2] in steps and a != b}
 
 
-def _scores(one: Run, other: Run) -> dict[str, list[float | None]]:
-    before, after = _numbers(one), _numbers(other)
-    found: dict[str, list[float | None]] = {}
-    for name in [*before, *(name for name in after if name not in before)]:
-        a, b = before.get(name), after.get(name)
-        found[name] = [a, b, b - a if a is not None and b is not None else None]
-    return found
+def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, list[Any]]:
+    return {name: [a, b] for name, a, b in _pairs(flat(old), flat(new)) if a != b}
+
+
+def _pairs(
+    one: Mapping[_Name, Any], other: Mapping[_Name, Any]
+) -> Iterator[tuple[_Name, Any, Any]]:
+    """Each name of either mapping, with both values; None where one has no such name."""
+    for name in {**one, **other}:
+        yield name, one.get(name), other.get(name)
 
 
 def _numbers(run: Run) -> dict[str, float]:
@@ -314,8 +316,8 @@ def _ended(step: Mapping[str, Any]) -> bool:
     return "error" not in step
 
 
-def _starts(prefix: str, names: Sequence[str]) -> bool:
-    return any(name.startswith(prefix) for name in names)
+def _line(part: str, name: str, before: Any, after: Any) -> str:
+    return f"{part}.{name}: {_short(before)} -> {_short(after)}"
 
 
 def _short(value: Any) -> str:

@@ -4,36 +4,47 @@ Run folders are never removed: they are made for people, and weigh kilobytes.
 """
 
 import contextlib
-import json
-import os
 import shutil
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from neural_classifiers.engine import locks, paths
-from neural_classifiers.engine.folder_store import FITS, fits_namespace
-from neural_classifiers.engine.history import Run, all_runs, read_record
-from neural_classifiers.engine.records import UNFINISHED, Key, faults_of
+from neural_classifiers.engine.files import replacing
+from neural_classifiers.engine.folder_store import fits_namespace
+from neural_classifiers.engine.history import Run, all_runs
+from neural_classifiers.engine.records import (
+    ASIDE,
+    FITS,
+    FORMAT,
+    LOCKS,
+    RECORD,
+    UNFINISHED,
+    WRITING,
+    Key,
+    faults_of,
+    read_record,
+    record_folders,
+    set_aside_of,
+)
+from neural_classifiers.errors import RefusedError
 
-ASIDE, WRITING, LOCKS = ".aside", ".writing", ".locks"
 
-
-class InUseError(RuntimeError):
+class InUseError(RefusedError):
     """A run is going on (or a check, an export): nothing may be removed."""
 
 
 # --------------------------------------------------------------------------- verify
 
 
-def verify(told: Callable[[str], None] = lambda fault: None) -> dict[str, Any]:
+def verify(on_fault: Callable[[str], None] = lambda fault: None) -> dict[str, Any]:
     """Every record against its digests: ``records``, ``bytes`` and ``faults``.
 
     Parameters
     ----------
-    told : callable, optional
+    on_fault : callable, optional
         Takes each fault as soon as it is found.
 
     Notes
@@ -42,30 +53,30 @@ def verify(told: Callable[[str], None] = lambda fault: None) -> dict[str, Any]:
     """
     records, size, faults = 0, 0, []
     with _in_use():
-        for home in _records():
-            fault = _fault_of(home)
-            if fault and not home.exists():  # set aside meanwhile, by a run that found it damaged
+        for folder in record_folders(paths.cache()):
+            fault = _fault_of(folder)
+            if fault and not folder.exists():  # set aside meanwhile, by a run that found it damaged
                 continue
-            records, size = records + 1, size + _size(home)
+            records, size = records + 1, size + _size(folder)
             if fault:
                 faults.append(fault)
-                told(fault)
+                on_fault(fault)
     return {"records": records, "bytes": size, "faults": faults}
 
 
-def _fault_of(home: Path) -> str | None:
+def _fault_of(folder: Path) -> str | None:
     """What is wrong with a record: its files, or a key that is not that of its parts."""
-    if not home.is_dir():
-        return f"{home}: expected the folder of a record, got a file"
-    if fault := faults_of(home):
+    if not folder.is_dir():
+        return f"{folder}: expected the folder of a record, got a file"
+    if fault := faults_of(folder):
         return fault
-    record = json.loads((home / "record.json").read_bytes())
-    parts = ("format", "step", "parameters", "inputs", "code", "libraries")
-    if absent := [part for part in parts if part not in record]:
-        return f"{home}/record.json: expected a record, got none of {absent}"
-    key = Key(**{part: record[part] for part in parts[1:]})
-    if (got := key.digest) != home.name or record["format"] != key.parts()["format"]:
-        return f"{home}/record.json: expected the parts of key {home.name}, got those of {got}"
+    record = read_record(folder) or {}
+    try:
+        found = Key.of(record).digest
+    except KeyError as error:
+        return f"{folder / RECORD}: expected a record, got one without {error}"
+    if found != folder.name or record.get("format") != FORMAT:
+        return f"{folder / RECORD}: expected the parts of key {folder.name}, got those of {found}"
     return None
 
 
@@ -80,13 +91,13 @@ def prune(keep_runs: int, dry_run: bool = False) -> dict[str, Any]:
     keep_runs : int
         So many of the newest run folders keep everything that they name.
     dry_run : bool
-        Only tell.
+        Count only.
 
     Returns
     -------
     dict
         ``runs`` (those kept), ``kept`` (records), ``removed`` (kind to number: ``records``,
-        ``aside``, ``writing``, ``locks``, ``fits``, ``unfinished``) and ``bytes``.
+        ``aside``, ``writing``, ``locks``, ``fits``, ``unfinished``), ``bytes`` and ``dry_run``.
 
     Raises
     ------
@@ -101,61 +112,59 @@ def prune(keep_runs: int, dry_run: bool = False) -> dict[str, Any]:
     batches of rows stay when a kept record was made of them, or when they were touched since
     the oldest kept run began, which may be continued.
     """
-    lock = None if dry_run else _alone()
-    try:
-        kept = all_runs()[:keep_runs]
+    with contextlib.nullcontext() if dry_run else _alone():
+        runs = all_runs()[:keep_runs]
         removed: Counter[str] = Counter()
         freed = 0
-        for kind, path in _superfluous(kept):
+        records = sum(1 for _ in record_folders(paths.cache()))
+        for kind, path in list(_superfluous(runs)):
             removed[kind] += 1
             freed += _size(path)
             if not dry_run:
                 _remove(path)
         if not dry_run:
             _remove_locks()
-        records = sum(1 for _ in _records())
-        records -= removed["records"] if dry_run else 0
-        told = {"runs": len(kept), "kept": records, "removed": dict(removed), "bytes": freed}
-        return told | {"dry_run": dry_run}
-    finally:
-        if lock is not None:
-            lock.close()
+    return {
+        "runs": len(runs),
+        "kept": records - removed["records"],
+        "removed": dict(removed),
+        "bytes": freed,
+        "dry_run": dry_run,
+    }
 
 
-def _superfluous(kept: list[Run]) -> Iterator[tuple[str, Path]]:
+def _superfluous(runs: list[Run]) -> Iterator[tuple[str, Path]]:
     """Kind and path of what none of the kept runs needs."""
     cache = paths.cache()
-    named = {(s["step"], s["key"]) for run in kept for s in run.told["steps"]}
-    since = min((run.began.timestamp() for run in kept), default=0)
-    for home in _records():
-        if home.is_dir() and (home.parent.name, home.name) not in named:
-            yield "records", home
-    short = {f"{step}-{key[:16]}" for step, key in named}
-    for path in _in(cache / ASIDE):
-        if path.name.rpartition("-")[0] not in short:
+    named = {(step["step"], step["key"]) for run in runs for step in run.json["steps"]}
+    since = min((run.began.timestamp() for run in runs), default=0)
+    for folder in record_folders(cache):
+        if folder.is_dir() and (folder.parent.name, folder.name) not in named:
+            yield "records", folder
+    aside = {path for step, digest in named for path in set_aside_of(cache, step, digest)}
+    for path in _below(cache / ASIDE):
+        if path not in aside:
             yield "aside", path
-    for path in _in(cache / WRITING):
-        if not _is_locked(path.name):
+    for path in _below(cache / WRITING):
+        if not locks.is_held(cache / LOCKS / path.name):
             yield "writing", path
     namespaces = set(_namespaces(named))
-    for path in _in(cache / FITS):
+    for path in _below(cache / FITS):
         if path.name not in namespaces and _touched(path) < since:
             yield "fits", path
-    unfinished = {f"{step}-{key}" for step, key in named}
-    for path in _in(cache / UNFINISHED):
+    unfinished = {f"{step}-{digest}" for step, digest in named}
+    for path in _below(cache / UNFINISHED):
         if path.name not in unfinished and _touched(path) < since:
             yield "unfinished", path
 
 
 def _namespaces(named: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Names of the stores of single fits from which the records of a search were made."""
-    for step, key in named:
-        record = read_record(step, key)
-        inputs = (record or {}).get("inputs", {})
-        train = (inputs.get("sample") or inputs.get("split") or {}).get("train")
-        if record and train:
-            made = Key(step, {}, {}, record["code"], record["libraries"])
-            yield fits_namespace(made, train)
+    """Names of the stores of single fits of which records were made: of each training set."""
+    for step, digest in named:
+        record = read_record(paths.cache() / step / digest) or {"inputs": {}}
+        for given in record["inputs"].values():
+            if isinstance(given, Mapping) and "train" in given:
+                yield fits_namespace(Key.of(record), given["train"])
 
 
 def _remove(path: Path) -> None:
@@ -173,7 +182,7 @@ def _remove(path: Path) -> None:
 
 def _remove_locks() -> None:
     """Remove the lock files that nobody holds: empty, so no bytes."""
-    for path in _in(paths.cache() / LOCKS):
+    for path in _below(paths.cache() / LOCKS):
         held = locks.hold(path, wait=False)
         if held is not None:
             path.unlink(missing_ok=True)
@@ -200,24 +209,24 @@ def export(run: Run, to: Path | None = None) -> dict[str, Any]:
     Notes
     -----
     Names in the zip are relative to ``artifacts/``: unpacked there, in another checkout, the run
-    is found by ``show`` and its records by the next run. The zip is written beside and renamed.
+    is found by ``show`` and its records by the next run.
     """
     to = (to or Path(f"{run.folder.name}.zip")).absolute()
-    beside = to.with_name(f".{to.name}.writing-{os.getpid()}")
     gone, packed = [], 0
-    try:
-        with _in_use(), zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive:
-            _pack(archive, run.folder)
-            for step, key in sorted(run.used):
-                home = paths.cache() / step / key
-                if (home / "record.json").exists():
-                    _pack(archive, home)
-                    packed += 1
-                else:
-                    gone.append(f"{step}/{key}")
-        beside.replace(to)
-    finally:
-        beside.unlink(missing_ok=True)
+    with (
+        _in_use(),
+        locks.locked(to.parent),
+        replacing(to) as unfinished,
+        zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        _pack(archive, run.folder)
+        for step, digest in sorted(run.used):
+            folder = paths.cache() / step / digest
+            if (folder / RECORD).exists():
+                _pack(archive, folder)
+                packed += 1
+            else:
+                gone.append(f"{step}/{digest}")
     return {"file": str(to), "bytes": to.stat().st_size, "records": packed, "gone": gone}
 
 
@@ -234,40 +243,25 @@ def _pack(archive: zipfile.ZipFile, folder: Path) -> None:
 def _in_use() -> Iterator[None]:
     """Keep others from removing anything."""
     lock = locks.hold(paths.cache() / locks.IN_USE, shared=True)
-    try:
+    assert lock is not None  # it waited
+    with lock:
         yield
-    finally:
-        if lock is not None:
-            lock.close()
 
 
-def _alone() -> Any:
-    """The lock that says that no run is going on."""
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Hold the lock that says that no run is going on."""
     lock = locks.hold(paths.cache() / locks.IN_USE, wait=False)
     if lock is None:
         running = [run.folder.name for run in all_runs() if run.status == "running"]
-        told = ", ".join(running) or "a check or an export"
-        raise InUseError(f"{paths.cache()}: expected no run to be going on, got {told}")
-    return lock
+        who = ", ".join(running) or "a check or an export"
+        raise InUseError(f"{paths.cache()}: expected no run to be going on, got {who}")
+    with lock:
+        yield
 
 
-def _records() -> Iterator[Path]:
-    """The folder of each record; and what lies where one should."""
-    for step in _in(paths.cache()):
-        if step.name.startswith("."):
-            continue
-        if step.is_dir():
-            yield from _in(step)
-        else:
-            yield step
-
-
-def _in(folder: Path) -> list[Path]:
+def _below(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
-
-
-def _is_locked(name: str) -> bool:
-    return locks.is_held(paths.cache() / LOCKS / name)
 
 
 def _touched(path: Path) -> float:

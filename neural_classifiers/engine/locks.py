@@ -1,11 +1,14 @@
-"""Who is at work: locks that the kernel frees when their process ends, however it ends.
+"""Locks that the kernel frees when their process ends, however it ends.
 
 A run holds two while it goes on: its folder's ``.running`` for itself, so that a killed run can be
 told from a running one, and the cache's ``.in-use`` together with other runs, so that nothing is
 removed from under them.
 """
 
+import contextlib
 import fcntl
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -26,10 +29,21 @@ def hold(path: Path, *, shared: bool = False, wait: bool = True) -> IO[bytes] | 
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("ab")
-    if _lock(file, shared, wait):
+    if _lock(file.fileno(), shared, wait):
         return file
     file.close()
     return None
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock on a file or folder that is there, alone, while the block runs."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        _lock(handle, shared=False, wait=True)
+        yield
+    finally:
+        os.close(handle)
 
 
 def is_held(path: Path) -> bool:
@@ -39,13 +53,13 @@ def is_held(path: Path) -> bool:
     except FileNotFoundError:
         return False
     with file:  # shared, so that two who look at once do not take each other for the holder
-        return not _lock(file, shared=True, wait=False)
+        return not _lock(file.fileno(), shared=True, wait=False)
 
 
-def _lock(file: IO[bytes], shared: bool, wait: bool) -> bool:
+def _lock(handle: int, shared: bool, wait: bool) -> bool:
     how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
-        fcntl.flock(file, how if wait else how | fcntl.LOCK_NB)
+        fcntl.flock(handle, how if wait else how | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

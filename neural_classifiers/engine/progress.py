@@ -1,9 +1,9 @@
-"""How far a long step is: told by its body, shown on the terminal and in the Prefect UI.
+"""Progress of a long step: reported by its body, shown on the terminal and in the Prefect UI.
 
 A body in a worker process knows how far it is and can reach neither terminal nor Prefect; its
-task in the parent process can reach both and waits. So the body tells, as often as it likes, and
-the last it told lies in a small file; the task looks while it waits, or, where the body runs in
-the task itself, whenever it tells. A body that tells nothing shows nothing, and costs nothing.
+task in the parent process can reach both and waits. So the body reports as often as it likes, and
+its last report lies in a small file; the task looks while it waits, or, where the body runs in
+the task itself, after each report. A body that reports nothing shows nothing, and costs nothing.
 """
 
 import contextlib
@@ -18,32 +18,21 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from prefect import runtime
 
-TELL_S = 0.2  # a body writes its file no more often
+WRITE_S = 0.2  # a body writes its file no more often
 PUBLISH_S = 5.0  # a call of the Prefect API each, so no more often
 
 
-class _Telling(NamedTuple):
-    """Where what is told in this context goes."""
-
-    file: Path
-    on_tell: Callable[[], None]
-
-
-_telling: ContextVar[_Telling | None] = ContextVar("telling", default=None)
-_told: dict[Path, tuple[float, str]] = {}  # when, and in which unit, the last was written
-
-
 @dataclass(frozen=True)
-class Told:
-    """What a body told.
+class ProgressReport:
+    """How far a body is.
 
     Attributes
     ----------
-    done, of : float
+    done, total : float
         In `unit`; `done` counts what was found finished at the start, too.
     unit : str
         What is counted, in the plural: ``"fits"``, ``"epochs"``. Another one begins a new count.
@@ -56,7 +45,7 @@ class Told:
     """
 
     done: float
-    of: float
+    total: float
     unit: str
     best: float | None = None
     parts: int = 1
@@ -66,62 +55,150 @@ class Told:
 # --- in the process of the body ---------------------------------------------------------------
 
 
-def tell(
+class _Writer:
+    """Writes the reports of a body into a file."""
+
+    def __init__(self, file: Path, on_report: Callable[[], None]) -> None:
+        self._file, self._on_report = file, on_report
+        self._written_s, self._unit = 0.0, ""
+
+    def write(self, report: ProgressReport) -> None:
+        now = time.monotonic()
+        is_last = report.done >= report.total
+        if now - self._written_s < WRITE_S and not is_last and report.unit == self._unit:
+            return
+        self._written_s, self._unit = now, report.unit
+        unfinished = self._file.with_suffix(".new")
+        unfinished.write_text(json.dumps(asdict(report)))
+        unfinished.replace(self._file)
+        self._on_report()
+
+
+_writer: ContextVar[_Writer | None] = ContextVar("writer", default=None)
+
+
+def report(
     done: float,
-    of: float,
+    total: float,
     unit: str,
     best: float | None = None,
     parts: int = 1,
     scores: Mapping[str, float] = MappingProxyType({}),
 ) -> None:
-    """Say how far this step is (see `Told`); cheap, and without effect where nobody looks."""
-    told = Told(done, of, unit, best, parts, dict(scores))
-    telling, now = _telling.get(), time.monotonic()
-    if telling is None:
-        return
-    at, last_unit = _told[telling.file]
-    if now - at < TELL_S and done < of and unit == last_unit:
-        return
-    _told[telling.file] = now, unit
-    beside = telling.file.with_suffix(".new")
-    beside.write_text(json.dumps(asdict(told)))
-    beside.replace(telling.file)
-    telling.on_tell()
+    """Report how far this step is; cheap, and without effect where nobody looks.
+
+    Parameters
+    ----------
+    done, total, unit, best, parts, scores
+        See `ProgressReport`.
+    """
+    if writer := _writer.get():
+        writer.write(ProgressReport(done, total, unit, best, parts, dict(scores)))
 
 
-def tell_rows(rows: int, passes: int = 1) -> Callable[[int], None]:
-    """For `engine.rows.batches.work_batches`: says how far a step of so many rows and passes is.
+def reporter_for_rows(rows: int, passes: int = 1) -> Callable[[int], None]:
+    """A function that takes the rows of each batch that is done, and reports them.
 
-    What it gives is called with the rows of each batch that is done.
+    Parameters
+    ----------
+    rows : int
+        Of the step.
+    passes : int
+        How often the step goes over them.
     """
     unit = "rows" if passes == 1 else f"rows in {passes} passes"
     done = 0
 
-    def tell_next(n: int) -> None:
+    def report_batch(n: int) -> None:
         nonlocal done
         done += n
-        tell(done, rows * passes, unit)
+        report(done, rows * passes, unit)
 
-    return tell_next
+    return report_batch
 
 
 @contextlib.contextmanager
-def telling(file: Path, on_tell: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """What is told inside goes to this file; a watch in the same process is called each time."""
-    _told[file] = 0.0, ""
-    token = _telling.set(_Telling(file, on_tell))
+def reporting_to(file: Path, on_report: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Reports made inside go to this file; `on_report` is called after each that was written."""
+    token = _writer.set(_Writer(file, on_report))
     try:
         yield
     finally:
-        _telling.reset(token)
-        del _told[file]
+        _writer.reset(token)
 
 
 # --- in the process of the task ---------------------------------------------------------------
 
 
+class Pace:
+    """The reports of one body, or of those that share a step: how far, how fast, how long still."""
+
+    def __init__(self) -> None:
+        self._began_s = time.monotonic()
+        self._first: dict[object, float] = {}  # done when a body first reported: found finished
+        self._last: dict[object, ProgressReport] = {}
+
+    def add(self, body: object, report: ProgressReport) -> None:
+        """Take the last report of a body; another unit begins a new count."""
+        last = self._last.get(body)
+        if last is None or last.unit != report.unit:
+            if last is not None or not self._last:
+                self._began_s = time.monotonic()
+            self._first[body] = report.done
+        self._last[body] = report
+
+    def together(self) -> ProgressReport:
+        """All bodies as one; those that have not begun count as an average one."""
+        reports = list(self._last.values())
+        total, newest = sum(one.total for one in reports), reports[-1]
+        return ProgressReport(
+            done=sum(one.done for one in reports),
+            total=round(max(total, total / len(reports) * newest.parts)),
+            unit=newest.unit,
+            best=max((one.best for one in reports if one.best is not None), default=None),
+            scores=newest.scores,
+        )
+
+    def words(self) -> str:
+        """``134 of 300 fits, best 0.7771, about 2 min left``; "" before the first report."""
+        if not self._last:
+            return ""
+        seconds, first = time.monotonic() - self._began_s, sum(self._first.values())
+        return in_words(self.together(), first, seconds)
+
+
+def in_words(report: ProgressReport, first: float, seconds: float) -> str:
+    """One line: how far, how fast (of rows, in `unit` a second), how good, how long still.
+
+    Parameters
+    ----------
+    report : ProgressReport
+    first : float
+        What was done at the first report: found finished, mostly.
+    seconds : float
+        Since then.
+    """
+    parts = [f"{report.done:,.10g} of {report.total:,.10g} {report.unit}"]
+    if report.unit.startswith("rows") and seconds > 0:
+        parts.append(f"{(report.done - first) / seconds:,.0f} a second")
+    if report.best is not None:
+        parts.append(f"best {report.best:.4f}")
+    parts += [f"{name} {value:.4f}" for name, value in report.scores.items()]
+    made, to_do = report.done - first, report.total - first
+    # no speed before a twentieth of what was to do
+    if 0 < made < to_do and made >= to_do / 20:
+        parts.append(f"about {_duration(seconds * (to_do - made) / made)} left")
+    return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 class Watch:
-    """What a running body has told so far, shown whenever it is looked at.
+    """The progress of a running body, shown whenever it is looked at.
 
     Parameters
     ----------
@@ -135,14 +212,14 @@ class Watch:
         self, step: str, task_run: str, publish: Callable[[float, str], None] | None = None
     ) -> None:
         self.step = step
+        self.flow_run = str(runtime.flow_run.id)
         self._publish = publish or _Artifact(task_run)
         handle, name = tempfile.mkstemp(prefix="progress-", suffix=".json")
         os.close(handle)
         self.file = Path(name)
-        self._begun: float | None = None
-        self._first = 0.0
-        self._last: Told | None = None
-        self._published = 0.0
+        self._last: ProgressReport | None = None
+        self._pace = Pace()
+        self._published_s = 0.0
 
     def __enter__(self) -> "Watch":
         _terminal.begin(self)
@@ -156,68 +233,28 @@ class Watch:
 
     def look(self, is_last: bool = False) -> None:
         """Show what is new; called every now and then while the body runs."""
-        told = _read(self.file)
-        if told is None or (told == self._last and not is_last):
+        report = read_report(self.file)
+        if report is None or (report == self._last and not is_last):
             return
+        self._last = report
+        self._pace.add(self, report)
+        _terminal.show(self, report)
         now = time.monotonic()
-        if self._begun is None or self._last is None or told.unit != self._last.unit:
-            self._begun, self._first = now, told.done
-        self._last = told
-        _terminal.show(self, told)
-        if is_last or now - self._published >= PUBLISH_S:
-            self._published = now
-            self._publish(100 * told.done / told.of, self.words())
+        if is_last or now - self._published_s >= PUBLISH_S:
+            self._published_s = now
+            self._publish(100 * report.done / report.total, self.words())
 
     def words(self) -> str:
-        """``134 of 300 fits, best 0.7771, about 2 min left``."""
-        if self._last is None or self._begun is None:
-            return ""
-        seconds = time.monotonic() - self._begun
-        rate = (self._last.done - self._first) / seconds if seconds > 0 else None
-        return in_words(self._last, seconds_left(self._last, self._first, seconds), rate)
+        """The last report in words."""
+        return self._pace.words()
 
 
-def in_words(told: Told, left_s: float | None, rate: float | None = None) -> str:
-    """One line: how far, how fast (of rows, in `unit` a second), how good, how long still."""
-    parts = [f"{told.done:,.10g} of {told.of:,.10g} {told.unit}"]
-    if rate is not None and told.unit.startswith("rows"):
-        parts.append(f"{rate:,.0f} a second")
-    if told.best is not None:
-        parts.append(f"best {told.best:.4f}")
-    parts += [f"{name} {value:.4f}" for name, value in told.scores.items()]
-    if left_s is not None and told.done < told.of:
-        parts.append(f"about {_duration(left_s)} left")
-    return ", ".join(parts)
-
-
-def seconds_left(told: Told, first: float, seconds: float) -> float | None:
-    """At the speed so far; None before there is one (a twentieth of what was to do).
-
-    Parameters
-    ----------
-    told : Told
-    first : float
-        What was done when the body first told: found finished, mostly.
-    seconds : float
-        Since then.
-    """
-    made, to_do = told.done - first, told.of - first
-    if made <= 0 or made < to_do / 20:
-        return None
-    return seconds * (told.of - told.done) / made
-
-
-def _read(file: Path) -> Told | None:
+def read_report(file: Path) -> ProgressReport | None:
+    """The last report in a file; None before the first."""
     try:
-        return Told(**json.loads(file.read_text()))
-    except (FileNotFoundError, ValueError):  # nothing told yet: the file is empty
+        return ProgressReport(**json.loads(file.read_text()))
+    except (FileNotFoundError, ValueError):  # made empty
         return None
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 class _Artifact:
@@ -242,31 +279,33 @@ class _Terminal:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._display: Any = None
-        self._lines: dict[tuple[str, str], _Line] = {}
-        self._watches: dict[Watch, tuple[str, str]] = {}
+        self._lines: dict[tuple[str, str], tuple[Any, Pace]] = {}  # of flow run and step
+        self._watches: set[Watch] = set()
 
     def begin(self, watch: Watch) -> None:
         """A part of a step begins."""
         with self._lock:
-            self._watches[watch] = (str(runtime.flow_run.id), watch.step)
+            self._watches.add(watch)
 
-    def show(self, watch: Watch, told: Told) -> None:
-        """A part has told something new."""
+    def show(self, watch: Watch, report: ProgressReport) -> None:
+        """A part has reported something new."""
         with self._lock:
             if self._display is None and not self._open():
                 return
-            place = self._watches[watch]
-            if place not in self._lines:
-                self._lines[place] = _Line(self._display.add_task(watch.step, total=None, words=""))
-            line = self._lines[place]
-            line.note(watch, told)
-            together, words = line.together()
-            self._display.update(line.task, completed=together.done, total=together.of, words=words)
+            line = (watch.flow_run, watch.step)
+            if line not in self._lines:
+                self._lines[line] = self._display.add_task(watch.step, words=""), Pace()
+            task, pace = self._lines[line]
+            pace.add(watch, report)
+            together = pace.together()
+            self._display.update(
+                task, completed=together.done, total=together.total, words=pace.words()
+            )
 
     def end(self, watch: Watch) -> None:
         """A part has ended; the display goes with the last."""
         with self._lock:
-            del self._watches[watch]
+            self._watches.discard(watch)
             if not self._watches and self._display is not None:
                 self._display.stop()
                 self._display = None
@@ -274,49 +313,15 @@ class _Terminal:
 
     def _open(self) -> bool:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.progress import BarColumn, Progress
 
         console = Console(stderr=True)
         if not console.is_terminal:
             return False
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(20),
-            TextColumn("{task.fields[words]}"),
-        )
+        columns = ("{task.description}", BarColumn(20), "{task.fields[words]}")
         self._display = Progress(*columns, console=console, transient=True)
         self._display.start()
         return True
-
-
-class _Line:
-    """What the parts of one step have told."""
-
-    def __init__(self, task: Any) -> None:
-        self.task = task
-        self._begun = time.monotonic()
-        self._first: dict[Watch, float] = {}
-        self._last: dict[Watch, Told] = {}
-
-    def note(self, watch: Watch, told: Told) -> None:
-        if watch not in self._last:
-            self._first[watch] = told.done
-        elif told.unit != self._last[watch].unit:
-            self._begun, self._first[watch] = time.monotonic(), told.done
-        self._last[watch] = told
-
-    def together(self) -> tuple[Told, str]:
-        """All parts as one; those that have not begun count as an average one."""
-        told = list(self._last.values())
-        of = sum(one.of for one in told)
-        whole = max(of, of / len(told) * told[-1].parts)
-        best = max((one.best for one in told if one.best is not None), default=None)
-        done, scores = sum(one.done for one in told), told[-1].scores
-        together = Told(done, round(whole), told[-1].unit, best, scores=scores)
-        seconds = time.monotonic() - self._begun
-        first = sum(self._first.values())
-        rate = (done - first) / seconds if seconds > 0 else None
-        return together, in_words(together, seconds_left(together, first, seconds), rate)
 
 
 _terminal = _Terminal()

@@ -11,13 +11,12 @@ This module knows files only; ``engine.step`` lays it around Prefect tasks.
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
@@ -30,10 +29,15 @@ from pydantic import (
     field_validator,
 )
 
+from neural_classifiers.engine.files import make_folder, sync, write_durably
+from neural_classifiers.engine.locks import locked
+
 FORMAT = 1
-TIMING = "timing."
-UNFINISHED = ".unfinished"  # below the cache: what a step keeps until its record stands
-_RECORD = "record.json"
+RECORD, TIMING = "record.json", "timing."
+# Below the cache, beside the folders of steps. All but `FITS` name a record: `Key.name`.
+UNFINISHED = ".unfinished"  # batches and epochs of steps whose record does not stand yet
+FITS = ".fits"  # single fits, a folder for each namespace of `engine.folder_store`
+WRITING, LOCKS, ASIDE = ".writing", ".locks", ".aside"
 _DAMAGE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EIO}
 
 
@@ -141,15 +145,25 @@ class Key:
             "libraries": dict(sorted(self.libraries.items())),
         }
 
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Self:
+        """The key of a record, out of what its ``record.json`` says."""
+        return cls(**{part.name: record[part.name] for part in fields(cls)})
+
     @property
     def digest(self) -> str:
         """The key itself: 64 hex digits."""
         return hashlib.sha256(canonical(self.parts())).hexdigest()
 
+    @property
+    def name(self) -> str:
+        """Step and digest, as lock and unfinished work of a record are named."""
+        return f"{self.step}-{self.digest}"
+
 
 @dataclass(frozen=True)
-class Outcome(Generic[R]):
-    """What became of a step: its result, and how it came by it.
+class Recalled(Generic[R]):
+    """The result of a step, and how it came by it.
 
     Attributes
     ----------
@@ -191,9 +205,42 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def folder_of(cache: Path, key: Key) -> Path:
+def files_among(value: Any) -> Iterator[File]:
+    """Every file that a value refers to."""
+    if isinstance(value, File):
+        yield value
+        return
+    if isinstance(value, BaseModel):
+        value = [getattr(value, name) for name in type(value).model_fields]
+    elif isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from files_among(item)
+
+
+def record_folder(cache: Path, key: Key) -> Path:
     """Where the record of a key lies, or will lie."""
     return cache / key.step / key.digest
+
+
+def record_folders(cache: Path, step: str = "[!.]*") -> Iterator[Path]:
+    """The folder of each record of a step, or of all; and what lies where one should."""
+    for folder in sorted(cache.glob(step)):
+        yield from sorted(folder.iterdir()) if folder.is_dir() else [folder]
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """What a record says; None where it is gone or damaged."""
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads((folder / RECORD).read_bytes())
+    return None
+
+
+def set_aside_of(cache: Path, step: str, digest: str) -> list[Path]:
+    """What was set aside of the records of a key, oldest first."""
+    found = (cache / ASIDE).glob(f"{_aside_name(step, digest)}-*")
+    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
 
 
 def recall(
@@ -203,7 +250,7 @@ def recall(
     work: Callable[[Path], R],
     timing: Callable[[], Mapping[str, Any]] = dict,
     refresh: bool = False,
-) -> Outcome[R]:
+) -> Recalled[R]:
     """The recorded result of a key; computed and recorded first where it is missing.
 
     Parameters
@@ -232,42 +279,43 @@ def recall(
     the kernel's (flock) and ends with its process, however that ends.
     """
     with _turn(cache, key):
-        home = folder_of(cache, key)
-        found, warning = _find(home, key, result_type)
-        if found is not None or refresh:
-            _forget(cache, key)
-        if found is not None and not refresh:
-            return Outcome(found, hit=True)
+        folder = record_folder(cache, key)
+        recorded, warning = _find(folder, key, result_type)
+        if recorded is not None or refresh:
+            _remove_unfinished(cache, key)
+        if recorded is not None and not refresh:
+            return Recalled(recorded, hit=True)
         if warning:
-            warning = f"{warning}; set aside as {_set_aside(cache, home).name}, computed again"
-        make_folder(home.parent)  # before the work: what stands in its way is told at once
-        with _beside(cache, key) as beside:
-            result = work(beside)
-            _seal(beside, key, result)
-            write_durably(beside / f"{TIMING}json", _pretty(dict(timing())))
-            if found is not None and identity(result) == identity(found):
-                _forget(cache, key)
-                return Outcome(found, hit=False)
-            if found is not None:
+            aside = _set_aside(cache, folder).name
+            warning = f"{warning}; set aside as {aside}, computed again"
+        make_folder(folder.parent)  # before the work: what stands in its way is told at once
+        with _in_the_making(cache, key) as made:
+            result = work(made)
+            _seal(made, key, result)
+            write_durably(made / f"{TIMING}json", _pretty(dict(timing())))
+            if recorded is not None and identity(result) == identity(recorded):
+                _remove_unfinished(cache, key)
+                return Recalled(recorded, hit=False)
+            if recorded is not None:
                 warning = (
                     f"{key.step} is not reproducible: computed again from the same inputs it gave "
-                    f"another output; the old record is {_set_aside(cache, home).name}"
+                    f"another output; the old record is {_set_aside(cache, folder).name}"
                 )
-            beside.rename(home)
-            _sync(home.parent)
-            _forget(cache, key)
+            made.rename(folder)
+            sync(folder.parent)
+            _remove_unfinished(cache, key)
         result = result_type.model_validate(
-            result.model_dump(mode="json", context={"folder": beside}), context={"folder": home}
+            result.model_dump(mode="json", context={"folder": made}), context={"folder": folder}
         )
-        return Outcome(result, hit=False, warning=warning)
+        return Recalled(result, hit=False, warning=warning)
 
 
-def _forget(cache: Path, key: Key) -> None:
-    """Remove what the step kept on its way, against a kill (`engine.folder_store.unfinished`)."""
-    shutil.rmtree(cache / UNFINISHED / f"{key.step}-{key.digest}", ignore_errors=True)
+def _remove_unfinished(cache: Path, key: Key) -> None:
+    """Remove what the step wrote on its way, against a kill (`engine.folder_store.unfinished`)."""
+    shutil.rmtree(cache / UNFINISHED / key.name, ignore_errors=True)
 
 
-def faults_of(home: Path) -> str | None:
+def faults_of(folder: Path) -> str | None:
     """What is wrong with the record in a folder, or None: every file against its digest.
 
     Raises
@@ -277,12 +325,12 @@ def faults_of(home: Path) -> str | None:
         many open files): a record is not set aside for that.
     """
     try:
-        record = json.loads((home / _RECORD).read_bytes())
+        record = json.loads((folder / RECORD).read_bytes())
         expected = record.pop("sha256")
         if (got := _digest_of_record(record)) != expected:
-            return f"{home / _RECORD}: expected sha256 {expected} of its content, got {got}"
+            return f"{folder / RECORD}: expected sha256 {expected} of its content, got {got}"
         for output in record["outputs"]:
-            path = home / output["file"]
+            path = folder / output["file"]
             if not path.is_file():
                 return f"{path}: expected {output['size']} bytes, got no such file"
             if (got := digest_of(path)) != output["sha256"]:
@@ -290,68 +338,31 @@ def faults_of(home: Path) -> str | None:
     except OSError as error:
         if error.errno not in _DAMAGE:
             raise
-        return f"{home}: expected a record, got {type(error).__name__}: {error}"
+        return f"{folder}: expected a record, got {type(error).__name__}: {error}"
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return f"{home / _RECORD}: expected a record, got {type(error).__name__}: {error}"
+        return f"{folder / RECORD}: expected a record, got {type(error).__name__}: {error}"
     return None
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a file so that it is whole on disk, or not there at all.
-
-    Two that write the same file must take turns (`locked`). What a kill leaves has one name, a
-    hidden one, and the next write takes it.
-    """
-    beside = path.with_name(f".{path.name}.writing")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-    _sync(path.parent)
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it where they are missing, so that power loss keeps them."""
-    if not folder.is_dir():
-        make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the kernel's lock on a file or folder; it ends with its process, however that ends."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _find(home: Path, key: Key, result_type: type[R]) -> tuple[R | None, str | None]:
-    if not home.exists():
+def _find(folder: Path, key: Key, result_type: type[R]) -> tuple[R | None, str | None]:
+    if not folder.exists():
         return None, None
-    if fault := faults_of(home):
+    if fault := faults_of(folder):
         return None, fault
     try:
-        record = json.loads((home / _RECORD).read_bytes())
+        record = json.loads((folder / RECORD).read_bytes())
         if any(record.get(name) != value for name, value in key.parts().items()):
-            return None, f"{home}: expected the record of its key, got another's"
-        return result_type.model_validate(record["result"], context={"folder": home}), None
+            return None, f"{folder}: expected the record of its key, got another's"
+        return result_type.model_validate(record["result"], context={"folder": folder}), None
     except (ValueError, KeyError) as error:
-        return None, f"{home / _RECORD}: {error}"
+        return None, f"{folder / RECORD}: {error}"
 
 
 def _seal(folder: Path, key: Key, result: Reference) -> None:
     """Flush what the work wrote, and write ``record.json`` with the digests of it all."""
     outputs = []
     for path in sorted(_below(folder)):
-        _sync(path)  # a folder too: its list of names
+        sync(path)  # a folder too: its list of names
         if path.is_dir() or path.name.startswith(TIMING):
             continue
         size = path.stat().st_size
@@ -366,7 +377,7 @@ def _seal(folder: Path, key: Key, result: Reference) -> None:
         "outputs": outputs,
     }
     record["sha256"] = _digest_of_record(record)  # numbers of the result stand nowhere else
-    write_durably(folder / _RECORD, _pretty(record))
+    write_durably(folder / RECORD, _pretty(record))
 
 
 def _below(folder: Path) -> Iterator[Path]:
@@ -378,8 +389,8 @@ def _below(folder: Path) -> Iterator[Path]:
     def rise(error: OSError) -> None:
         raise error
 
-    for place, folders, files in os.walk(folder, onerror=rise):
-        yield from (Path(place, name) for name in [*folders, *files])
+    for parent, folders, files in os.walk(folder, onerror=rise):
+        yield from (Path(parent, name) for name in [*folders, *files])
 
 
 def _digest_of_record(record: Mapping[str, Any]) -> str:
@@ -396,48 +407,40 @@ def _pretty(value: Any) -> bytes:
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
 
 
-def _set_aside(cache: Path, home: Path) -> Path:
-    aside = cache / ".aside"
-    make_folder(aside)
-    name = f"{home.parent.name}-{home.name[:16]}"
-    number = 1
-    while (aside / f"{name}-{number}").exists():
+def _set_aside(cache: Path, folder: Path) -> Path:
+    make_folder(cache / ASIDE)
+    name, number = _aside_name(folder.parent.name, folder.name), 1
+    while (cache / ASIDE / f"{name}-{number}").exists():
         number += 1
-    return home.rename(aside / f"{name}-{number}")
+    return folder.rename(cache / ASIDE / f"{name}-{number}")
 
 
-def _sync(path: Path) -> None:
-    """Ask the kernel to put a file, or a folder's list of names, on disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _aside_name(step: str, digest: str) -> str:
+    return f"{step}-{digest[:16]}"
 
 
 @contextlib.contextmanager
 def _turn(cache: Path, key: Key) -> Iterator[None]:
     """One at a time for each key; what a kill left half-written is swept first."""
-    lock = cache / ".locks" / f"{key.step}-{key.digest}"
+    lock = cache / LOCKS / key.name
     lock.parent.mkdir(parents=True, exist_ok=True)
     lock.touch()
     with locked(lock):
-        shutil.rmtree(cache / ".writing" / lock.name, ignore_errors=True)
+        shutil.rmtree(cache / WRITING / key.name, ignore_errors=True)
         yield
 
 
 @contextlib.contextmanager
-def _beside(cache: Path, key: Key) -> Iterator[Path]:
+def _in_the_making(cache: Path, key: Key) -> Iterator[Path]:
     """An empty folder for a record in the making; gone in the end, however it ends.
 
     Each process has its own, so that a worker that outlives its killed run by a moment never
     writes into the record of the next. The folder's name is the same in all of them.
     """
-    name = f"{key.step}-{key.digest}"
-    attempts = cache / ".writing" / name
-    beside = attempts / str(os.getpid()) / name
+    attempts = cache / WRITING / key.name
+    made = attempts / str(os.getpid()) / key.name
     try:
-        beside.mkdir(parents=True)
-        yield beside
+        made.mkdir(parents=True)
+        yield made
     finally:
         shutil.rmtree(attempts, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""A run's folder: one for each root flow run, made for people, filled while the run goes on.
+"""Runs: each root flow run has a folder, made for people, filled while the run goes on.
 
 ``run.json`` is rewritten whole after each step, so that a killed run tells how far it came. A
 retry of the same flow run finds its folder by the run's id and adds to ``attempts``. Tables and
@@ -9,13 +9,12 @@ goes on beyond the setting ``run_limit_s`` is ended, so that no hang blocks thos
 
 import contextlib
 import importlib.metadata
-import json
 import os
 import platform
 import signal
 import sys
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -28,11 +27,19 @@ from prefect.states import State
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.callables import get_parameter_defaults
 
-from neural_classifiers.engine import alerts, locks, paths, runs
-from neural_classifiers.engine.records import locked, write_durably
-from neural_classifiers.engine.settings import SettingsError, read_settings
+from neural_classifiers.engine import alerts, locks, paths
+from neural_classifiers.engine.files import write_durably
+from neural_classifiers.engine.run_files import (
+    RUN,
+    as_json,
+    find_folder,
+    newest_first,
+    read,
+    read_metrics,
+    updating,
+)
+from neural_classifiers.engine.settings import read_settings
 
-RUN = "run.json"
 LIBRARIES = tuple(
     "prefect pandas pyarrow numpy nltk scikit-learn tensorflow keras scikeras great-expectations "
     "skops".split()
@@ -46,41 +53,27 @@ _limits: dict[str, threading.Timer] = {}
 def current() -> Path | None:
     """The folder of the root run that the caller belongs to; None outside a run."""
     flow_run_id = prefect.runtime.flow_run.id
-    return folder_of(_root_of(flow_run_id)) if flow_run_id else None
+    return find_folder(_root_of(flow_run_id)) if flow_run_id else None
+
+
+def run_folder() -> Path:
+    """The folder of the root run that the caller belongs to.
+
+    Raises
+    ------
+    RuntimeError
+        If the caller belongs to no run that has a folder.
+    """
+    folder = current()
+    if folder is None:
+        raise RuntimeError("expected to be called in a flow run that has a folder, found none")
+    return folder
 
 
 @lru_cache(maxsize=64)
 def _root_of(flow_run_id: str) -> str:
     """Root run of a flow run; asks the server, so once for each flow run."""
     return str(prefect.runtime.flow_run.root_flow_run_id or flow_run_id)
-
-
-def folder_of(run_id: str) -> Path | None:
-    """The folder of a root run by its id, or None."""
-    for folder in sorted(paths.runs().glob("*/"), reverse=True):
-        with contextlib.suppress(OSError, ValueError):
-            if read(folder)["run_id"] == run_id:
-                return folder
-    return None
-
-
-def read(folder: Path) -> dict[str, Any]:
-    """What ``run.json`` says."""
-    return json.loads((folder / RUN).read_bytes())
-
-
-@contextlib.contextmanager
-def updating(folder: Path) -> Iterator[dict[str, Any]]:
-    """``run.json`` to be changed in place; steps side by side take turns."""
-    with locked(folder):
-        run = read(folder)
-        yield run
-        write_durably(folder / RUN, as_json(run))
-
-
-def as_json(value: Any) -> bytes:
-    """JSON for people: indented, one newline at its end."""
-    return (json.dumps(value, indent=2, allow_nan=False, default=str) + "\n").encode()
 
 
 def note_step(entry: dict[str, Any]) -> None:
@@ -108,10 +101,19 @@ def wants_fresh(step: str, key: str, known: Collection[str]) -> bool:
     return not any(s["key"] == key and s.get("refreshed") and "error" not in s for s in done)
 
 
+def steps_in_words(run: Mapping[str, Any]) -> str:
+    """How many steps the last attempt of a run computed, and how many came from the cache."""
+    steps = [step for step in run["steps"] if step["attempt"] == run["attempts"]]
+    computed = sum(not step["hit"] for step in steps)
+    if not computed:
+        return f"nothing new: all {len(steps)} steps came from the cache"
+    return f"{computed} of {len(steps)} steps computed, {len(steps) - computed} from the cache"
+
+
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that a reader of the report would ask for."""
-    told = {library: importlib.metadata.version(library) for library in LIBRARIES}
-    return {"python": platform.python_version(), **told}
+    libraries = {library: importlib.metadata.version(library) for library in LIBRARIES}
+    return {"python": platform.python_version(), **libraries}
 
 
 def open_run(flow: Flow, flow_run: FlowRun, state: State) -> None:
@@ -126,13 +128,13 @@ def open_run(flow: Flow, flow_run: FlowRun, state: State) -> None:
 
 
 def _begin(flow: Flow, flow_run: FlowRun, run_id: str, began: datetime) -> None:
-    if folder := folder_of(run_id):
+    if folder := find_folder(run_id):
         _hold_running(run_id, folder)
         with updating(folder) as run:
-            run["earlier"] = [*run.get("earlier", []), run["status"]]
+            run["earlier"] = [*run["earlier"], run["status"]]
             run.update(status="running", attempts=run["attempts"] + 1, finished=None)
             run.update(error=None, failed=[], seconds=None)
-            run.update(began=[*run.get("began", []), _exactly(began)])
+            run.update(began=[*run["began"], _exactly(began)])
         return
     folder = paths.runs() / f"{began:%Y%m%dT%H%M%SZ}-{flow_run.name}"
     folder.mkdir(parents=True)
@@ -166,7 +168,7 @@ def close_run(flow: Flow, flow_run: FlowRun, state: State) -> None:
 
 def end_run(run_id: str, state: State) -> None:
     """As `close_run`, for a root run by its id; also where its process is gone."""
-    ended, folder = datetime.now(UTC), folder_of(run_id)
+    ended, folder = datetime.now(UTC), find_folder(run_id)
     if folder:
         with updating(folder) as run:
             took = ended - datetime.fromisoformat(run["began"][-1])
@@ -197,33 +199,21 @@ def _status(state: State) -> str:
 
 
 def _alert(folder: Path) -> None:
-    """Send what a run has to tell, and note in its ``run.json`` what came of it."""
-    try:
-        webhook = read_settings().webhook
-    except SettingsError as error:
-        sys.stderr.write(f"no alerts: {error}\n")
-        return
-    if webhook is None:
-        return
-    for event, sentence in alerts.events(read(folder), _metrics(folder), _before(folder)):
-        fault = alerts.send(str(webhook), alerts.message(event, sentence, read(folder)))
-        with updating(folder) as run:
-            sent = {"event": event, "attempt": run["attempts"], "fault": fault}
-            run["alerts"] = [*run.get("alerts", []), sent]
-        sys.stderr.write(f"alert, {event}: {fault or 'delivered'}\n")
+    """Send the alerts of a run that ended, and note in its ``run.json`` what came of them."""
+    run = read(folder)
+    for event, sentence in alerts.events(run, read_metrics(folder), _before(folder)):
+        if sent := alerts.deliver(event, sentence, run):
+            with updating(folder) as run:
+                sent["attempt"] = run["attempts"]
+                run["alerts"] = [*run.get("alerts", []), sent]
 
 
 def _before(folder: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """What the runs before this one tell, and their metrics, the newest first."""
-    names = sorted((f.name for f in paths.runs().glob("*/") if f.name < folder.name), reverse=True)
-    for name in names[:LOOK_BACK]:
+    """``run.json`` and metrics of the runs before this one, the newest first."""
+    earlier = [other for other in newest_first() if other.name < folder.name]
+    for other in earlier[:LOOK_BACK]:
         with contextlib.suppress(OSError, ValueError):
-            yield read(paths.runs() / name), _metrics(paths.runs() / name)
-
-
-def _metrics(folder: Path) -> dict[str, Any]:
-    path = folder / "metrics.json"
-    return json.loads(path.read_bytes()) if path.exists() else {}
+            yield read(other), read_metrics(other)
 
 
 def _limit(run_id: str) -> None:
@@ -242,11 +232,6 @@ def _limit(run_id: str) -> None:
     _limits[run_id] = threading.Timer(limit_s, end)
     _limits[run_id].daemon = True
     _limits[run_id].start()
-
-
-def is_alive(folder: Path) -> bool:
-    """Whether the process of a run lives: false for a run that ended, and for one killed."""
-    return locks.is_held(folder / locks.RUNNING)
 
 
 def _hold_running(run_id: str, folder: Path) -> None:
@@ -269,10 +254,3 @@ FLOW: dict[str, Any] = {
     "on_cancellation": [close_run],
 }
 """Options of every flow: ``@flow(**FLOW)``. Only root runs have a folder."""
-
-
-def _folder() -> Path:
-    folder = runs.current()
-    if folder is None:
-        raise RuntimeError("expected to be called in a flow run that has a folder, found none")
-    return folder

@@ -1,14 +1,17 @@
-"""What whoever operates this may set: in the environment or, one a line, in ``.env`` at the root.
+"""Settings of whoever operates this: in the environment or, one a line, in ``.env`` at the root.
 
-``NEURAL_CLASSIFIERS_WEBHOOK=https://chat.example.org/hook`` is such a line. The environment wins.
+``NEURAL_CLASSIFIERS_WEBHOOK=https://chat.example.org/hook`` is such a line. The environment wins. A
+line in ``.env`` that names none of them is refused. The root itself can only be set in the
+environment (`engine.paths`).
 """
 
 from typing import Annotated
 
 from pydantic import Field, HttpUrl, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
 
 from neural_classifiers.engine import paths
+from neural_classifiers.errors import RefusedError
 
 PREFIX = "NEURAL_CLASSIFIERS_"
 
@@ -28,6 +31,8 @@ class Settings(BaseSettings):
         Longest that a step may compute in its worker process, in seconds: two hours.
     run_limit_s : float
         Longest that a run may take in all, in seconds: twelve hours.
+    dask : str or None
+        Address of the scheduler of the Dask cluster that makes the fits of searches.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", env_ignore_empty=True)
@@ -37,6 +42,7 @@ class Settings(BaseSettings):
     webhook: HttpUrl | None = None
     step_limit_s: Annotated[float, Field(gt=0)] = 2 * 3600
     run_limit_s: Annotated[float, Field(gt=0)] = 12 * 3600
+    dask: str | None = None
 
     @field_validator("auth")
     @classmethod
@@ -46,7 +52,7 @@ class Settings(BaseSettings):
         return auth
 
 
-class SettingsError(ValueError):
+class SettingsError(RefusedError):
     """A setting cannot be used: says which, what was expected and what came."""
 
 
@@ -59,14 +65,12 @@ def read_settings() -> Settings:
     """
     file = paths.root() / ".env"
     try:
-        return Settings(_env_file=file)
-    except ValueError as error:
-        raise SettingsError(f"environment or {file}: {_in_words(error)}") from None
-
-
-def _in_words(error: ValueError) -> str:
-    told = error.errors() if isinstance(error, ValidationError) else []
-    faults = [
-        f"{PREFIX}{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in told if fault["loc"]
-    ]
-    return "; ".join(faults) or str(error)
+        settings = Settings(_env_file=file)
+    except ValidationError as error:
+        faults = [f"{PREFIX}{str(f['loc'][0]).upper()}: {f['msg']}" for f in error.errors()]
+        raise SettingsError(f"environment or {file}: {'; '.join(faults)}") from None
+    known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    lines = [name.upper() for name in DotEnvSettingsSource(Settings, file).env_vars]
+    if unknown := [name for name in lines if name.startswith(PREFIX) and name not in known]:
+        raise SettingsError(f"{file}: expected {', '.join(known)}, got {', '.join(unknown)}")
+    return settings

@@ -11,11 +11,10 @@ import inspect
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_type_hints
-from uuid import UUID
 
 import psutil
 from prefect import Task, get_run_logger, runtime, task
@@ -24,12 +23,11 @@ from prefect.states import Completed, State
 
 from neural_classifiers.engine import paths, progress, runs, workers
 from neural_classifiers.engine.code.fingerprint import edited, fingerprint
-from neural_classifiers.engine.records import Key, Outcome, Reference, recall
+from neural_classifiers.engine.records import Key, Recalled, Reference, files_among, recall
 from neural_classifiers.engine.settings import read_settings
 
 R = TypeVar("R", bound=Reference)
 
-_names: dict[str, str] = {}  # of the task runs in this process, by id
 _known: set[str] = set()  # every step that this process has imported
 
 UNRECORDED: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
@@ -61,7 +59,8 @@ def step(
     -----
     The body's last parameter is ``folder``: an empty folder for its files, filled in by the
     layer. It returns a Reference, whose class its annotation names. Every other argument is
-    plain or a Reference and counts in the record's key.
+    plain or a Reference and counts in the record's key. The files that arguments refer to have
+    been verified when the body begins, so it opens their ``path``.
     """
 
     def decorate(body: Callable[..., R]) -> Task[..., R]:
@@ -97,7 +96,6 @@ def _run(
     key = key_of(body, arguments)
     meter = Meter()
     refresh = runs.wants_fresh(name, key.digest, _known)
-    _names[str(runtime.task_run.id)] = runtime.task_run.name or name
     entry: dict[str, Any] = {
         "step": name,
         "task_run": runtime.task_run.name or name,
@@ -109,8 +107,8 @@ def _run(
     def work(folder: Path) -> Reference:
         with progress.Watch(name, runtime.task_run.name or name) as watch:
             if threads == 0:
-                with progress.telling(watch.file, watch.look):
-                    return body(**arguments, folder=folder)
+                with progress.reporting_to(watch.file, watch.look):
+                    return _call(body, arguments, folder)
             meter.answer = workers.run(
                 call_body,
                 body.__module__,
@@ -129,27 +127,17 @@ def _run(
 
     try:
         with meter:
-            outcome: Outcome[Any] = recall(
+            recalled: Recalled[Any] = recall(
                 paths.cache(), key, result_type, work, meter.reading, refresh
             )
     except BaseException as error:
         runs.note_step({**entry, "hit": False, **meter.reading(), "error": _in_words(error)})
         raise
-    runs.note_step({**entry, "hit": outcome.hit, **meter.reading()})
-    if outcome.warning:
-        logger.warning("%s", outcome.warning)
-    logger.info("%s%s", "cached: " if outcome.hit else "", outcome.result.in_words())
-    return Completed(name="Cached" if outcome.hit else "Completed", data=outcome.result)
-
-
-def remember_name() -> None:
-    """Let `name_of` know the task run that this is called in, for a task that is no step."""
-    _names[str(runtime.task_run.id)] = runtime.task_run.name or ""
-
-
-def name_of(task_run_id: UUID) -> str | None:
-    """Name of a task run that began in this process: of each step, and of who asked for it."""
-    return _names.get(str(task_run_id))
+    runs.note_step({**entry, "hit": recalled.hit, **meter.reading()})
+    if recalled.warning:
+        logger.warning("%s", recalled.warning)
+    logger.info("%s%s", "cached: " if recalled.hit else "", recalled.result.in_words())
+    return Completed(name="Cached" if recalled.hit else "Completed", data=recalled.result)
 
 
 def key_of(body: Callable[..., Any], arguments: dict[str, Any]) -> Key:
@@ -169,13 +157,34 @@ def key_of(body: Callable[..., Any], arguments: dict[str, Any]) -> Key:
 
 
 def call_body(
-    module: str, name: str, arguments: dict[str, Any], folder: Path, root: Path, told: Path
+    module: str, name: str, arguments: dict[str, Any], folder: Path, root: Path, progress_file: Path
 ) -> Reference:
-    """Run the body of a step by name; in a worker process, where the Prefect task is of no use."""
-    paths.use(root)  # a worker may have served another root before
+    """Run the body of a step by name; in a worker process, where the Prefect task is of no use.
+
+    Parameters
+    ----------
+    module, name : str
+        Of the step.
+    arguments : dict
+        Of the body, without its folder.
+    folder : Path
+        Empty, for what the body writes.
+    root : Path
+        As of `engine.paths.root`: a worker may have served another one before.
+    progress_file : Path
+        For the reports of `engine.progress`.
+    """
+    paths.use(root)
     step_task = getattr(importlib.import_module(module), name)
-    with progress.telling(told):
-        return body_of(step_task)(**arguments, folder=folder)
+    with progress.reporting_to(progress_file):
+        return _call(body_of(step_task), arguments, folder)
+
+
+def _call(body: Callable[..., Any], arguments: Mapping[str, Any], folder: Path) -> Reference:
+    """Run a body once its input files are seen to be those that were recorded."""
+    for file in dict.fromkeys(files_among(arguments)):
+        file.verified()
+    return body(**arguments, folder=folder)
 
 
 def body_of(step_task: Task[..., Any]) -> Callable[..., Any]:
@@ -184,8 +193,8 @@ def body_of(step_task: Task[..., Any]) -> Callable[..., Any]:
 
 
 def _refers(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return any(_refers(item) for item in value)
+    if isinstance(value, list | tuple | Mapping):
+        return any(map(_refers, value.values() if isinstance(value, Mapping) else value))
     return isinstance(value, Reference)
 
 

@@ -5,7 +5,7 @@ own (two Keras trainings in one process lose their seeds' reproducibility silent
 worked in Python, on one core a process. So tasks run in threads and what is heavy in here. Workers
 are spawned, kept for the next step, die with the process that started them (even by kill -9), and
 can be killed alone when a step passes its time limit. What they write to standard error (TensorFlow
-alone writes a dozen lines when it starts) goes to a file, whose end is told when a worker dies.
+alone writes a dozen lines when it starts) goes to a log, whose end is in the error if it dies.
 """
 
 import atexit
@@ -27,7 +27,12 @@ from typing import Any, NamedTuple
 import psutil
 
 POLL_S = 0.1
-_THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_THREAD_SETTINGS = (  # each read once, when its library loads
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+)
 
 
 class StepTimeoutError(TimeoutError):
@@ -107,7 +112,7 @@ def _run(
     on_start: Callable[[], None],
     meanwhile: Callable[[], None],
 ) -> Answer:
-    with _cores_taken(threads), _worker(threads) as (executor, process, said):
+    with _cores_taken(threads), _worker(threads) as (executor, process, log):
         on_start()
         started, peak = time.monotonic(), 0
         try:
@@ -122,12 +127,12 @@ def _run(
         except BrokenProcessPool:
             raise WorkerDiedError(
                 "expected an answer from a worker process, got its death (killed, out of memory "
-                f"or a crash in a library); the last it said: {_end_of(said)}"
+                f"or a crash in a library); the last it wrote: {_end_of(log)}"
             ) from None
 
 
 def _answer(function: Callable[..., Any], *args: Any) -> Any:
-    """In the worker: what a function returns. An error that cannot be read elsewhere is worded."""
+    """In the worker: what a function returns; an error that cannot be pickled rises in words."""
     try:
         return function(*args)
     except Exception as error:
@@ -157,7 +162,7 @@ class _Worker(NamedTuple):
 
     executor: ProcessPoolExecutor
     process: psutil.Process
-    said: Path
+    log: Path
 
 
 _free_cores = cores()
@@ -169,7 +174,7 @@ _idle_lock = threading.Lock()  # of both lists
 
 @contextlib.contextmanager
 def _cores_taken(n: int) -> Iterator[None]:
-    global _free_cores
+    global _free_cores  # noqa: PLW0603 (machinery: decides no result)
     with _cores_changed:
         _cores_changed.wait_for(lambda: _free_cores >= n)
         _free_cores -= n
@@ -183,7 +188,7 @@ def _cores_taken(n: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _worker(threads: int) -> Iterator[_Worker]:
-    """A worker that is kept when all went well, and killed otherwise."""
+    """A worker that serves again, unless it is late or died."""
     worker = _take_idle(threads) or _start(threads)
     with _idle_lock:
         _busy.append(worker)
@@ -193,9 +198,9 @@ def _worker(threads: int) -> Iterator[_Worker]:
         _end(worker)
         raise
     except BaseException:
-        _keep(threads, worker)
+        _put_back(threads, worker)
         raise
-    _keep(threads, worker)
+    _put_back(threads, worker)
 
 
 def _take_idle(threads: int) -> _Worker | None:
@@ -219,7 +224,7 @@ def _start(threads: int) -> _Worker:
     return _Worker(executor, psutil.Process(executor.submit(os.getpid).result()), Path(path))
 
 
-def _keep(threads: int, worker: _Worker) -> None:
+def _put_back(threads: int, worker: _Worker) -> None:
     with _idle_lock:
         _busy.remove(worker)
         _idle[threads].append(worker)
@@ -235,11 +240,11 @@ def _end(worker: _Worker) -> None:
 
 def _clear(worker: _Worker) -> None:
     worker.executor.shutdown(wait=False, cancel_futures=True)
-    worker.said.unlink(missing_ok=True)
+    worker.log.unlink(missing_ok=True)
 
 
-def _end_of(said: Path) -> str:
-    lines = said.read_text(errors="replace").strip().splitlines()
+def _end_of(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
     return " | ".join(lines[-5:]) or "nothing"
 
 
@@ -250,24 +255,25 @@ def stop_idle() -> None:
         for workers in _idle.values():
             for worker in workers:
                 worker.executor.shutdown()
-                worker.said.unlink(missing_ok=True)
+                worker.log.unlink(missing_ok=True)
             workers.clear()
 
 
-def _begin(threads: int, said: str) -> None:
-    """In a new worker, before any library loads: its threads, its words, its end."""
+def _begin(threads: int, log: str) -> None:
+    """In a new worker, before any library loads: its threads, its log, its end."""
     os.environ.update(dict.fromkeys(_THREAD_SETTINGS, str(threads)))
+    os.environ["TF_NUM_INTEROP_THREADS"] = "1"  # one operation after another: `arrays.threads`
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # the default one holds 40 to 80 MB more
-    handle = os.open(said, os.O_WRONLY | os.O_APPEND)
+    handle = os.open(log, os.O_WRONLY | os.O_APPEND)
     os.dup2(handle, 2)
     os.close(handle)
-    threading.Thread(target=_end_with_parent, args=(said,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(log,), daemon=True).start()
 
 
-def _end_with_parent(said: str) -> None:
+def _end_with_parent(log: str) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
-        Path(said).unlink(missing_ok=True)
+        Path(log).unlink(missing_ok=True)
         os._exit(1)

@@ -7,17 +7,19 @@ import sys
 from typing import Any
 
 from neural_classifiers.operation import supervisor
+from neural_classifiers.operation.output import answer
 
 
-def add_commands(commands: Any) -> None:
+def add_commands(commands: Any, json_option: argparse.ArgumentParser) -> None:
     """Add the commands to those of the console script."""
-    up = commands.add_parser("up", help="Prefect server with UI, deployments and worker; stays")
+    options = {"parents": [json_option]}
+    up = commands.add_parser("up", **options, help="server with UI, schedules and worker; stays")
     up.add_argument("--port", type=int, help="of the UI (default: 4200)")
     up.add_argument("--server", metavar="URL", help="only a worker, for a server elsewhere")
     up.set_defaults(does=_up)
-    down = commands.add_parser("down", help="stop what up started")
+    down = commands.add_parser("down", **options, help="stop what up started")
     down.set_defaults(does=_down)
-    doctor = commands.add_parser("doctor", help="whether all is well, and what to do where not")
+    doctor = commands.add_parser("doctor", **options, help="is all well, and what to do where not")
     doctor.set_defaults(does=_doctor)
 
 
@@ -34,26 +36,17 @@ def join_what_is_up() -> None:
 
 
 def _up(parsed: argparse.Namespace) -> int:
-    from neural_classifiers.engine.settings import SettingsError, read_settings
+    from neural_classifiers.engine.settings import read_settings
 
-    try:
-        settings = read_settings()
-        auth = settings.auth.get_secret_value() if settings.auth else None
-        return supervisor.up(parsed.port or settings.port, auth, parsed.server)
-    except (supervisor.SiteError, SettingsError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
+    settings = read_settings()
+    auth = settings.auth.get_secret_value() if settings.auth else None
+    return supervisor.up(parsed.port or settings.port, auth, parsed.server)
 
 
 def _down(parsed: argparse.Namespace) -> int:
-    try:
-        state = supervisor.down()
-    except supervisor.SiteError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    told = {"stopped": state}
+    state = supervisor.down()
     words = "nothing was up" if state is None else f"stopped {', '.join(state['processes'])}"
-    sys.stdout.write(json.dumps(told) + "\n" if parsed.json else f"{words}\n")
+    answer(parsed, {"stopped": state}, words)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Tell a Prefect server what there is to run: work pool, deployments, and who has died.
+"""Set up a Prefect server: work pool, deployments, and rules about runs that died.
 
     python -m neural_classifiers.operation.deployments
 
@@ -30,7 +30,7 @@ from neural_classifiers.operation.supervisor import POOL, PROJECT
 
 HEARTBEAT_S = 60  # of operation.supervisor
 SILENT_S = 5 * HEARTBEAT_S  # a healthy run would have to lose four heartbeats in a row
-UNSTARTED_S = 900  # between the worker's word and the flow's first; 5 to 15 s on a busy machine
+UNSTARTED_S = 900  # between the worker's first word and the flow's; 5 to 15 s on a busy machine
 MISSED_S = 120.0
 ENDS = ["Completed", "Failed", "Cancelled", "Crashed", "TimedOut", "Paused", "Suspended"]
 
@@ -50,14 +50,14 @@ def deploy() -> list[str]:
             raise RuntimeError(f"prefect deploy --all: {done.stdout}{done.stderr}")
         for automation in automations():
             _install(automation)
-        told = []
+        lines = []
         for deployment in client.read_deployments():
             flow = client.read_flow(deployment.flow_id)
             when = [_when(s.schedule) for s in deployment.schedules if s.active]
-            told.append(
+            lines.append(
                 f"deployed {flow.name}/{deployment.name}: {', '.join(when) or 'when you start it'}"
             )
-        return sorted(told)
+        return sorted(lines)
 
 
 def skip_missed(client: SyncPrefectClient, now: datetime) -> list[FlowRun]:
@@ -158,8 +158,8 @@ def _install(automation: Automation) -> None:
     except ValueError:
         automation.create()
         return
-    told = AutomationCore.model_fields
-    if any(getattr(there, name) != getattr(automation, name) for name in told):
+    fields = AutomationCore.model_fields
+    if any(getattr(there, name) != getattr(automation, name) for name in fields):
         automation.id = there.id
         automation.update()
 

@@ -1,11 +1,11 @@
-"""Whether all is well where this runs, a row for each thing, and what to do where it is not.
+"""Checks of all that a run here stands on, a row for each, and what to do where one fails.
 
 Nothing is changed by looking. A row is ``well``, ``look`` (it works, and something wants attention)
 or ``ill`` (it does not work).
 """
 
+import contextlib
 import importlib.metadata
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from packaging.requirements import Requirement
 
-from neural_classifiers.engine import paths
+from neural_classifiers.engine import paths, run_files
+from neural_classifiers.engine.records import ASIDE, RECORD, record_folders
 from neural_classifiers.engine.settings import SettingsError, read_settings
 from neural_classifiers.operation import supervisor
 
@@ -33,7 +34,7 @@ class Row(NamedTuple):
 
 
 class _Server:
-    """What the Prefect server says, asked once; nothing where none answers."""
+    """Answers of the Prefect server, each asked for once."""
 
     def __init__(self) -> None:
         self.up = supervisor.what_is_up()
@@ -90,15 +91,15 @@ def _versions() -> Row:
     for line in (supervisor.PROJECT / "requirements.lock").read_text(encoding="utf-8").splitlines():
         if not line[:1].isalnum():
             continue
-        told = Requirement(line.rstrip(" \\"))
-        if told.marker and not told.marker.evaluate():
+        locked = Requirement(line.rstrip(" \\"))
+        if locked.marker and not locked.marker.evaluate():
             continue
         try:
-            got = importlib.metadata.version(told.name)
+            got = importlib.metadata.version(locked.name)
         except importlib.metadata.PackageNotFoundError:
             got = "none"
-        if not told.specifier.contains(got if got != "none" else "0", prereleases=True):
-            wrong.append(f"{told.name} {got} (locked{told.specifier})")
+        if not locked.specifier.contains(got if got != "none" else "0", prereleases=True):
+            wrong.append(f"{locked.name} {got} (locked{locked.specifier})")
     if wrong:
         return Row("versions", ILL, f"{len(wrong)} differ: {', '.join(wrong[:5])}", "make install")
     return Row("versions", WELL, "every package is the one of requirements.lock")
@@ -109,9 +110,9 @@ def _settings() -> Row:
         settings = read_settings()
     except SettingsError as error:
         return Row("settings", ILL, str(error), "mend the line, or take it out")
-    told = [f"port {settings.port}", "a password" if settings.auth else "no password"]
-    told.append("alerts to a webhook" if settings.webhook else "no alerts")
-    return Row("settings", WELL, ", ".join(told))
+    password = "a password" if settings.auth else "no password"
+    alerts = "alerts to a webhook" if settings.webhook else "no alerts"
+    return Row("settings", WELL, f"port {settings.port}, {password}, {alerts}")
 
 
 def _server(server: _Server) -> Row:
@@ -140,9 +141,10 @@ def _schedules(server: _Server) -> Row:
     if not server.answers:
         return Row("schedules", LOOK, "no server to ask", "as for the server")
     ids = {
-        told["id"]: told["name"]
-        for told in server.deployments
-        if any(schedule["active"] for schedule in told["schedules"]) and not told["paused"]
+        deployment["id"]: deployment["name"]
+        for deployment in server.deployments
+        if any(schedule["active"] for schedule in deployment["schedules"])
+        and not deployment["paused"]
     }
     if not ids:
         do = "make down, make up; or switch a schedule on in the UI"
@@ -183,21 +185,21 @@ def _last_run() -> Row:
     if run.status in ("completed", "running"):
         return Row("last run", WELL, found)
     do = f"neural-classifiers show {run.folder.name}; once mended, Retry or rerun"
-    return Row("last run", LOOK, f"{found}, {run.told['error']}", do)
+    return Row("last run", LOOK, f"{found}, {run.json['error']}", do)
 
 
 def _alerts() -> Row:
-    told = []
-    for file in sorted(paths.runs().glob("*/run.json"), reverse=True)[:20]:
-        try:
-            told += json.loads(file.read_bytes()).get("alerts", [])
-        except ValueError:
-            continue
-    lost = [alert for alert in told if alert["fault"]]
+    alerts = []
+    for folder in run_files.newest_first()[:20]:
+        with contextlib.suppress(OSError, ValueError):
+            alerts += run_files.read(folder).get("alerts", [])
+    lost = [alert for alert in alerts if alert["fault"]]
     if lost:
-        found = f"{len(lost)} of {len(told)} not delivered in the last 20 runs: {lost[0]['fault']}"
+        found = (
+            f"{len(lost)} of {len(alerts)} not delivered in the last 20 runs: {lost[0]['fault']}"
+        )
         return Row("alerts", LOOK, found, "is NEURAL_CLASSIFIERS_WEBHOOK the right address?")
-    return Row("alerts", WELL, f"{len(told)} delivered in the last 20 runs")
+    return Row("alerts", WELL, f"{len(alerts)} delivered in the last 20 runs")
 
 
 def _data() -> Row:
@@ -208,9 +210,9 @@ def _data() -> Row:
     for name, entry in read_catalogue(paths.catalogue()).items():
         folder = paths.raw_data() / name
         (here if all((folder / file).is_file() for file in entry.files) else away).append(name)
-    told = [f"at hand: {', '.join(here)}"] if here else []
-    told += [f"got when first asked for: {', '.join(away)}"] if away else []
-    return Row("data", WELL, "; ".join(told))
+    found = [f"at hand: {', '.join(here)}"] if here else []
+    found += [f"got when first asked for: {', '.join(away)}"] if away else []
+    return Row("data", WELL, "; ".join(found))
 
 
 def _model() -> Row:
@@ -222,16 +224,16 @@ def _model() -> Row:
     if faults:
         do = "neural-classifiers rollback; or put its folder back from a backup"
         return Row("model", ILL, "; ".join(faults), do)
-    told = f"serving, whole: {', '.join(serving)}" if serving else "none serves"
-    return Row("model", WELL, told)
+    found = f"serving, whole: {', '.join(serving)}" if serving else "none serves"
+    return Row("model", WELL, found)
 
 
 def _cache() -> Row:
     files = [p for p in paths.cache().rglob("*") if p.is_file()] if paths.cache().is_dir() else []
     size = sum(path.stat().st_size for path in files)
-    records = sum(path.name == "record.json" and ".aside" not in path.parts for path in files)
+    records = sum((folder / RECORD).is_file() for folder in record_folders(paths.cache()))
     found = f"{records:,} records, {size / 1e6:,.0f} MB"
-    aside = list((paths.cache() / ".aside").glob("*/"))
+    aside = list((paths.cache() / ASIDE).glob("*/"))
     if aside:
         do = f"look at {aside[0].parent}, then remove it; neural-classifiers verify tells more"
         return Row("cache", LOOK, f"{found}; {len(aside)} set aside as damaged", do)

@@ -4,7 +4,7 @@ Steps look for their records, so what is there is Cached, and what failed or is 
 
     python -m neural_classifiers.operation.resume RUN_ID
 
-tells Prefect that a run's process is gone; the watcher of `operation.supervisor` does so.
+closes a run whose process is gone; the watcher of `operation.supervisor` does so.
 """
 
 import sys
@@ -21,15 +21,16 @@ from prefect.flow_engine import run_flow
 from prefect.flows import Flow
 from prefect.states import Crashed, Scheduled, State
 
-from neural_classifiers.engine import runs
+from neural_classifiers.engine import run_files, runs
+from neural_classifiers.errors import RefusedError
 from neural_classifiers.operation import temporary_server
 
 POLL_S, ALONE_S = 1.0, 60.0
 HOOKS = timedelta(seconds=60)
 
 
-class NotResumableError(RuntimeError):
-    """A run cannot be continued: says why."""
+class NotResumableError(RefusedError):
+    """A run that cannot be continued."""
 
 
 def resume(
@@ -44,8 +45,8 @@ def resume(
     flow : Flow
         The run's flow, as it is now.
     waiting : callable, optional
-        Told what is waited for, if a worker is to do it: the run belongs to a deployment. Else it
-        is done in this process.
+        Called with the state that is waited for, where a worker is to do it: the run belongs to a
+        deployment. Else it is done in this process.
 
     Raises
     ------
@@ -74,7 +75,7 @@ def resume(
 
 
 def _scheduled(client: SyncPrefectClient, flow_run: FlowRun) -> FlowRun:
-    """The run, ready to start; one that a kill left Running is told to have crashed first."""
+    """The run, ready to start; one that a kill left Running is closed as crashed first."""
     if flow_run.state is None or not flow_run.state.is_final():
         crashed: State[Any] = Crashed(message="The process of this run was killed.")
         client.set_flow_run_state(flow_run.id, crashed, force=True)
@@ -86,16 +87,16 @@ def _awaited(
     client: SyncPrefectClient, flow_run: FlowRun, waiting: Callable[[str], None]
 ) -> State[Any]:
     """The final state; while there is no worker, waited for a minute only."""
-    said, alone_since = "", time.monotonic()
+    reported, alone_since = "", time.monotonic()
     while True:
         state = client.read_flow_run(flow_run.id).state
         if state is not None and state.is_final():
             _wait_for_hooks(str(flow_run.id))
             return state
         name = str(state.name) if state else "without a state"
-        if name != said:
+        if name != reported:
             waiting(f"{flow_run.name}: {name}")
-            said = name
+            reported = name
         if state is None or not state.is_scheduled() or _has_worker(client, flow_run):
             alone_since = time.monotonic()
         elif time.monotonic() - alone_since > ALONE_S:
@@ -110,8 +111,8 @@ def _wait_for_hooks(run_id: str) -> None:
     """Until the run's folder, if it is here, says its end: written after Prefect knows of it."""
     end = time.monotonic() + HOOKS.total_seconds()
     while time.monotonic() < end:
-        folder = runs.folder_of(run_id)
-        if folder is None or runs.read(folder)["finished"] is not None:
+        folder = run_files.find_folder(run_id)
+        if folder is None or run_files.read(folder)["finished"] is not None:
             return
         time.sleep(POLL_S / 10)
 
@@ -127,11 +128,11 @@ def _has_worker(client: SyncPrefectClient, flow_run: FlowRun) -> bool:
     return any(worker["status"] == "ONLINE" for worker in answer.json())
 
 
-def tell_lost(run_id: str) -> str | None:
+def close_lost(run_id: str) -> str | None:
     """Close a run whose process is gone, as crashed; a line for the log, None if it was too early.
 
-    The worker that lost the process of a deployment's run tells so itself, within seconds, and its
-    hooks take some more: such a run is left to it for a while.
+    The worker that lost the process of a deployment's run reports so itself, within seconds, and
+    its hooks take some more: such a run is left to it for a while.
     """
     crashed: State[Any] = Crashed(message="The process of this run is gone. Retry takes it.")
     with get_client(sync_client=True) as client:
@@ -149,4 +150,4 @@ def tell_lost(run_id: str) -> str | None:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{tell_lost(sys.argv[1]) or ''}\n")
+    sys.stdout.write(f"{close_lost(sys.argv[1]) or ''}\n")

@@ -2,7 +2,7 @@
 
 ``up`` starts the server, deploys ``prefect.yaml`` (`operation.deployments`), starts the worker and
 then watches: a part that ends or a server that no longer answers is started again, after a wait
-that doubles up to a minute; a run whose process is gone is told to have crashed, so that Retry
+that doubles up to a minute; a run whose process is gone is closed as crashed, so that Retry
 takes it. It stops what it started, by process group and by descent, and nothing else. Each part
 writes to a pipe; all lines come out as one log, with the time and the part in front.
 
@@ -31,7 +31,8 @@ from typing import Any, TextIO
 
 import psutil
 
-from neural_classifiers.engine import locks, paths
+from neural_classifiers.engine import locks, paths, run_files
+from neural_classifiers.errors import RefusedError
 
 POOL = "classifiers"
 HOST = "127.0.0.1"
@@ -45,8 +46,8 @@ START_S = 300.0  # the first start makes the database: 16 s on an idle machine
 STOP_S = 30.0
 
 
-class SiteError(RuntimeError):
-    """It cannot be brought up: says what was expected and what came."""
+class SupervisorError(RefusedError):
+    """The server and the worker cannot be brought up, or down."""
 
 
 def home() -> Path:
@@ -65,7 +66,7 @@ def was_killed() -> bool:
 
 
 def environment(port: int, auth: str | None = None, server: str | None = None) -> dict[str, str]:
-    """What server, worker and commands need to find each other, and to let nobody else in.
+    """Variables by which server, worker and commands find each other, and let nobody else in.
 
     Parameters
     ----------
@@ -77,7 +78,7 @@ def environment(port: int, auth: str | None = None, server: str | None = None) -
         Address of the API of a server elsewhere, to be used instead.
     """
     api = server or f"http://{HOST}:{port}/api"
-    told = {
+    variables = {
         "PREFECT_HOME": str(home()),
         "PREFECT_API_URL": api,
         "PREFECT_UI_API_URL": api,  # else the UI asks the server at 4200, whatever the port
@@ -98,8 +99,8 @@ def environment(port: int, auth: str | None = None, server: str | None = None) -
         "PYTHONUNBUFFERED": "1",
     }
     if auth:
-        told |= {"PREFECT_SERVER_API_AUTH_STRING": auth, "PREFECT_API_AUTH_STRING": auth}
-    return told
+        variables |= {"PREFECT_SERVER_API_AUTH_STRING": auth, "PREFECT_API_AUTH_STRING": auth}
+    return variables
 
 
 def up(port: int, auth: str | None = None, server: str | None = None) -> int:
@@ -112,7 +113,7 @@ def up(port: int, auth: str | None = None, server: str | None = None) -> int:
 
     Raises
     ------
-    SiteError
+    SupervisorError
         If it is up already, or the port is taken.
     """
     with _only_one():
@@ -127,7 +128,7 @@ def down() -> dict[str, Any] | None:
 
     Raises
     ------
-    SiteError
+    SupervisorError
         If it does not end.
     """
     state = what_is_up()
@@ -139,7 +140,7 @@ def down() -> dict[str, Any] | None:
     end = time.monotonic() + 3 * STOP_S
     while locks.is_held(home() / "up.lock"):
         if time.monotonic() > end:
-            raise SiteError(f"expected process {state['pid']} to end, it goes on: {state}")
+            raise SupervisorError(f"expected process {state['pid']} to end, it goes on: {state}")
         time.sleep(0.1)
     return state
 
@@ -147,12 +148,12 @@ def down() -> dict[str, Any] | None:
 def stop_leftovers() -> dict[str, Any]:
     """Stop the processes of an `up` that was itself killed; their names and ids."""
     left = {}
-    for name, told in reversed((_read_state() or {}).get("processes", {}).items()):
+    for name, noted in reversed((_read_state() or {}).get("processes", {}).items()):
         with contextlib.suppress(psutil.NoSuchProcess):
-            process = psutil.Process(told["pid"])
-            if process.create_time() == told["created"]:  # else its number was given to another
+            process = psutil.Process(noted["pid"])
+            if process.create_time() == noted["created"]:  # else its number was given to another
                 stop_process(process)
-                left[name] = told
+                left[name] = noted
     stop_orphans()
     (home() / "up.json").unlink(missing_ok=True)
     return left
@@ -167,8 +168,8 @@ def stop_orphans() -> int:
     left = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            told = process.environ()
-            if "PREFECT__FLOW_RUN_ID" in told and told.get("PREFECT_HOME") == str(home()):
+            variables = process.environ()
+            if "PREFECT__FLOW_RUN_ID" in variables and variables.get("PREFECT_HOME") == str(home()):
                 left.append(process)
     for process in left:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -206,7 +207,7 @@ def _expect_free(port: int) -> None:
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            raise SiteError(
+            raise SupervisorError(
                 f"{HOST}:{port}: expected a free port, got {error.strerror}; another one goes by "
                 "--port, for good by NEURAL_CLASSIFIERS_PORT"
             ) from None
@@ -217,7 +218,7 @@ def _only_one() -> Any:
     lock = locks.hold(home() / "up.lock", wait=False)
     if lock is None:
         state = _read_state() or {}
-        raise SiteError(
+        raise SupervisorError(
             f"it is up already: {state.get('address', 'starting')} (process {state.get('pid')}); "
             "`neural-classifiers down` stops it"
         )
@@ -239,7 +240,7 @@ class _Log:
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._lock = stream, threading.Lock()
 
-    def tell(self, part: str, line: str) -> None:
+    def write(self, part: str, line: str) -> None:
         line = self._PREFECTS_TIME.sub("", line.rstrip())
         if line:  # a reader that went away must not stop the work
             with self._lock, contextlib.suppress(OSError, ValueError):
@@ -256,7 +257,7 @@ class _Part:
         self.created = self.started = 0.0
         self.muted = False  # Prefect's banner
         self._wait_s, self._again_at = 1.0, 0.0
-        self._last: list[str] = []
+        self.last_lines: list[str] = []
 
     def start(self) -> None:
         self.process = subprocess.Popen(
@@ -284,22 +285,22 @@ class _Part:
         return self.process is not None and self.process.poll() is None
 
     def has_just_ended(self) -> bool:
-        """Whether it ended since the last look, before `is_due` tells so."""
+        """Whether it ended since the last look, before `is_due` logs it."""
         return not self.is_running() and not self._again_at
 
     def is_due(self) -> bool:
-        """Whether a part that ended is to be started now; the first look tells its end."""
+        """Whether a part that ended is to be started now; the first look logs its end."""
         now = time.monotonic()
         if not self._again_at:
             if now - self.started > HEALTHY_S:
                 self._wait_s = 1.0
             self._again_at = now + self._wait_s
             status = self.process.returncode if self.process else None
-            said = " | ".join(self._last[-3:]) if self.muted else ""
-            self._log.tell(
+            last = " | ".join(self.last_lines[-3:]) if self.muted else ""
+            self._log.write(
                 "up",
                 f"the {self.name} ended with status {status}; it is started again in "
-                f"{self._wait_s:g} s{': ' + said if said else ''}",
+                f"{self._wait_s:g} s{': ' + last if last else ''}",
             )
             self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
         if now < self._again_at:
@@ -310,9 +311,9 @@ class _Part:
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
         for line in process.stdout:
-            self._last = [*self._last[-9:], line.strip()]
+            self.last_lines = [*self.last_lines[-9:], line.strip()]
             if not self.muted:
-                self._log.tell(self.name, line)
+                self._log.write(self.name, line)
 
 
 class _Watcher:
@@ -328,37 +329,37 @@ class _Watcher:
         # one run at a time on a machine: each uses all its cores
         worker = ["worker", "start", "--pool", POOL, "--name", name, "--limit", "1"]
         self._worker = _Part("worker", worker, self._env, self._log)
-        self._told_to_stop = threading.Event()
+        self._stopping = threading.Event()
         self._lost: set[Path] = set()
         self._again_at: dict[Path, float] = {}
         self._deaf = 0
 
     def watch(self) -> int:
         def stop(*_: object) -> None:
-            self._told_to_stop.set()
+            self._stopping.set()
 
         for signal_ in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(signal_, stop)
         try:
             if not self._started():
-                return 0 if self._told_to_stop.is_set() else 1
-            self._log.tell("up", f"ready: {self._address} (Ctrl-C stops it)")
+                return 0 if self._stopping.is_set() else 1
+            self._log.write("up", f"ready: {self._address} (Ctrl-C stops it)")
             self._go_on()
             return 0
         finally:
-            self._log.tell("up", "stopping")
+            self._log.write("up", "stopping")
             self._worker.stop()
             stop_orphans()
             self._crash_lost_runs(at_once=True)  # so that Retry takes them when all is up again
             if self._server:
                 self._server.stop()
             (home() / "up.json").unlink(missing_ok=True)
-            self._log.tell("up", "stopped")
+            self._log.write("up", "stopped")
 
     def _started(self) -> bool:
         if self._server:
-            self._log.tell("up", "starting the server")
-        if not (self._server_started() and self._deployed()) or self._told_to_stop.is_set():
+            self._log.write("up", "starting the server")
+        if not (self._server_started() and self._deployed()) or self._stopping.is_set():
             return False
         return self._worker_started()
 
@@ -370,12 +371,12 @@ class _Watcher:
         self._write_state()
         end = time.monotonic() + START_S
         while not is_answering(self._api, self._auth):
-            if self._told_to_stop.wait(0.2):
+            if self._stopping.wait(0.2):
                 return False
             if not self._server.is_running() or time.monotonic() > end:
-                for line in self._server._last:
-                    self._log.tell("server", line)
-                self._log.tell("up", f"expected a server at {self._api}, got none")
+                for line in self._server.last_lines:
+                    self._log.write("server", line)
+                self._log.write("up", f"expected a server at {self._api}, got none")
                 return False
         self._server.muted = False
         self._deaf = 0
@@ -395,7 +396,7 @@ class _Watcher:
 
     def _go_on(self) -> None:
         looked = healthy = time.monotonic()
-        while not self._told_to_stop.wait(LOOK_S):
+        while not self._stopping.wait(LOOK_S):
             now = time.monotonic()
             if self._server and not self._server.is_running():
                 if self._server.is_due():
@@ -405,11 +406,11 @@ class _Watcher:
                 healthy = now
                 self._deaf = 0 if is_answering(self._api, self._auth) else self._deaf + 1
                 if self._deaf == DEAF:
-                    self._log.tell("up", f"the server does not answer at {self._api}")
+                    self._log.write("up", f"the server does not answer at {self._api}")
                     self._server.stop()
                     continue
             if self._worker.has_just_ended() and (orphans := stop_orphans()):
-                self._log.tell("up", f"stopped {orphans} processes of the dead worker's run")
+                self._log.write("up", f"stopped {orphans} processes of the dead worker's run")
             if not self._worker.is_running() and self._worker.is_due():
                 self._run("-m", "neural_classifiers.operation.deployments", "--only-missed")
                 self._worker_started()
@@ -418,7 +419,7 @@ class _Watcher:
                 self._crash_lost_runs()
 
     def _crash_lost_runs(self, at_once: bool = False) -> None:
-        """Tell Prefect of the runs whose process is gone, when it was gone at the last look too."""
+        """Close the runs whose process is gone, when it was gone at the last look too."""
         lost = {
             mark.parent
             for mark in paths.runs().glob(f"*/{locks.RUNNING}")
@@ -430,13 +431,13 @@ class _Watcher:
                 continue
             self._again_at[folder] = now + LOST_AGAIN_S
             with contextlib.suppress(OSError, ValueError, KeyError):
-                run_id = json.loads((folder / "run.json").read_bytes())["run_id"]
+                run_id = run_files.read(folder)["run_id"]
                 if is_answering(self._api, self._auth):
                     self._run("-m", "neural_classifiers.operation.resume", run_id)
         self._lost = lost
 
     def _run(self, *command: str) -> bool:
-        """Whether a short command of the project succeeded; what it says goes to the log."""
+        """Run a short command of the project, its output into the log; False if it failed."""
         with subprocess.Popen(
             [sys.executable, *command],
             cwd=PROJECT,
@@ -451,7 +452,7 @@ class _Watcher:
             watch.start()
             assert process.stdout is not None
             for line in process.stdout:
-                self._log.tell("up", line)
+                self._log.write("up", line)
             watch.cancel()
         return process.returncode == 0
 

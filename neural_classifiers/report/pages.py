@@ -116,7 +116,7 @@ def render_summary(
     run : mapping
         As ``run.json``; the steps of its last attempt count.
     outcome : str
-        A sentence; whether the run failed, its status tells.
+        Markdown: how the run ended.
     since_last : SinceLast
         Its scores are those of this run, the last run's beside them.
     files : mapping of str to str
@@ -128,7 +128,7 @@ def render_summary(
     return _render(
         "summary.md",
         run=run,
-        outcome=printable(outcome),
+        outcome=Markup(printable(outcome)),
         computed=computed,
         n_cached=len(steps) - len(computed),
         since_last=since_last,
@@ -177,7 +177,7 @@ def render_card(
     )
 
 
-def plain(text: object) -> str:
+def plain(text: object, length: int = PLAIN_LENGTH) -> str:
     """Text that neither HTML nor Markdown will take for anything else: one line, cut if long.
 
     Only what would be read as markup is escaped, by backslashes where there is a choice, since
@@ -190,8 +190,8 @@ def plain(text: object) -> str:
     '2026-11-25T13:10, science_and_technology: 3 \\\\* 4 &lt;b>'
     """
     line = re.sub(r"[^\S\N{NO-BREAK SPACE}]+", " ", str(text)).strip()
-    if len(line) > PLAIN_LENGTH:
-        line = line[: PLAIN_LENGTH - 1] + "…"
+    if len(line) > length:
+        line = line[: length - 1] + "…"
     line = re.sub(r"([\\`*\[|~$])", r"\\\1", line)
     line = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", line)  # inside a word it is none
     line = re.sub(r"&(?=#?\w+;)", "&amp;", line)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neural_classifiers.comments.text import Cleaning, clean_comments, porter_stemmer
+from neural_classifiers.errors import RefusedError
 
 FORMAT = 1
 COMMENTS, DIGITS = "comments", "digits"
@@ -33,7 +34,7 @@ TOLERANCE = 1e-6
 Read = Callable[[str], bytes]
 
 
-class NotPromotedError(ValueError):
+class NotPromotedError(RefusedError):
     """What was to be loaded is no promoted model, or is not as it was when it was promoted."""
 
 

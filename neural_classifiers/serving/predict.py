@@ -28,8 +28,9 @@ import psutil
 from neural_classifiers import load
 from neural_classifiers.comments.rules import EMPTIED, faults, row_rules
 from neural_classifiers.engine import paths
-from neural_classifiers.engine.records import make_folder, write_durably
+from neural_classifiers.engine.files import make_folder, write_durably
 from neural_classifiers.engine.rows.batches import useful_workers
+from neural_classifiers.errors import RefusedError
 from neural_classifiers.serving.model import (
     PROFILE,
     Classifier,
@@ -42,7 +43,7 @@ BATCH_ROWS = 8192
 FORMATS = (".jsonl", ".csv", ".parquet")
 
 
-class PredictionError(ValueError):
+class PredictionError(RefusedError):
     """What cannot be predicted: says what was expected and what came."""
 
 

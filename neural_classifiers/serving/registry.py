@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from neural_classifiers.engine import locks, paths
-from neural_classifiers.engine.records import make_folder, write_durably
+from neural_classifiers.engine.files import make_folder, write_durably
 from neural_classifiers.serving.model import (
     KINDS,
     MANIFEST,
@@ -39,7 +39,7 @@ _CHECK = """
 import json, sys
 import neural_classifiers
 loaded = neural_classifiers.load(sys.argv[1])
-from neural_classifiers.promoted import EXAMPLES, furthest_from_examples
+from neural_classifiers.serving.model import EXAMPLES, furthest_from_examples
 content = open(f"{sys.argv[1]}/{EXAMPLES}", "rb").read()
 print(json.dumps([loaded.version, furthest_from_examples(loaded, content)]))
 """

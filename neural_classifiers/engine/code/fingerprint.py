@@ -1,23 +1,13 @@
 """The code that a step can reach, as one digest: equal digests mean equal behaviour.
 
-Sources are read as syntax trees and never imported, so this costs milliseconds and no heavy
-library. From the step's function names are followed through our own packages: functions,
-whole classes, constants with what they are made of, imports inside functions, re-exports, data
-files by name. Where a name is not certain before the code runs (``getattr`` on a module,
-``globals()``, a computed import, a star import) the whole module counts, and where a value is
-written to (a registry, a ``global``) everything counts that may write to it. Comments,
-docstrings and layout do not count.
+Plain names are followed from the step's function through our own packages (`reach`). Comments,
+docstrings and layout do not count. A step that runs once too often costs time, a result taken
+from other code costs trust: what is in doubt counts. That names can be followed is a rule of our
+sources, which ``tests/test_dialect.py`` keeps.
 
-A step that runs once too often costs time; a result taken from other code costs trust. So what
-is in doubt counts.
-
-Notes
------
-What is beyond it, so that nobody relies on it: functions that come in as arguments; settings of
-the interpreter or of a library made on import by a module that the step does not import; a
-value of our modules changed through another name for it (``table = module.TABLE;
-table["x"] = 1``) by a function that the step does not reach; a data file with a computed name
-in a function that names another file.
+Beyond it, so that nobody relies on it: functions that come in as arguments; settings of the
+interpreter or of a library made by code that the step does not reach; a value of our modules
+changed there through another name for it (``table = module.TABLE; table["x"] = 1``).
 """
 
 import functools
@@ -25,68 +15,38 @@ import hashlib
 import importlib.metadata
 import json
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from neural_classifiers.engine.code.reach import Codebase, Reach, files_of, folder_of
+from neural_classifiers.engine.code.reach import Codebase, files_of
 
 OWN = ("neural_classifiers", "tasks")
 """The packages whose code counts."""
 
-MACHINERY = (
-    "neural_classifiers.engine",
-    "neural_classifiers.engine.alerts",
-    "neural_classifiers.engine.code",
-    "neural_classifiers.engine.code.fingerprint",
-    "neural_classifiers.engine.code.reach",
-    "neural_classifiers.engine.code.statements",
-    "neural_classifiers.engine.decline",
-    "neural_classifiers.engine.form",
-    "neural_classifiers.engine.history",
-    "neural_classifiers.engine.housekeeping",
-    "neural_classifiers.engine.locks",
-    "neural_classifiers.engine.paths",
-    "neural_classifiers.engine.progress",
-    "neural_classifiers.engine.records",
-    "neural_classifiers.engine.runs",
-    "neural_classifiers.engine.settings",
-    "neural_classifiers.engine.step",
-    "neural_classifiers.engine.workers",
-    "tasks.sources",
-)
-"""Modules around the steps: they start, record and show work and decide no result."""
-
-# Who decides the results of whom, by import name: a library that is not here decides its own,
-# one with an empty tuple starts or watches work only. numpy and scipy count where they do the
-# arithmetic, pyarrow where it holds the strings of pandas.
+# Who decides the results of whom, by import name: one with an empty tuple starts or watches work
+# only. numpy and scipy count where they do the arithmetic, pyarrow where it holds pandas' strings.
 _KERAS = ("keras", "tensorflow", "numpy")
 _DECIDED_BY: dict[str, tuple[str, ...]] = {
+    **{name: (name,) for name in ("cleanlab", "ftfy", "nltk", "numpy", "pyarrow", "pydantic")},
+    **dict.fromkeys(("distributed", "prefect", "psutil", "threadpoolctl"), ()),
+    **dict.fromkeys(("keras", "tensorflow"), _KERAS),
     "PIL": ("pillow",),
-    "distributed": (),
     "great_expectations": ("great-expectations", "pandas", "numpy"),
     "jinja2": ("jinja2", "markupsafe"),
-    "keras": _KERAS,
     "matplotlib": ("matplotlib", "numpy", "pillow"),
-    "nltk": ("nltk",),
-    "numpy": ("numpy",),
     "pandas": ("pandas", "numpy", "pyarrow"),
-    "prefect": (),
-    "psutil": (),
-    "pyarrow": ("pyarrow",),
-    "pydantic": ("pydantic",),
     "scikeras": ("scikeras", "scikit-learn", "scipy", *_KERAS),
     "scipy": ("scipy", "numpy"),
     "sklearn": ("scikit-learn", "scipy", "numpy"),
     "skops": ("skops", "scikit-learn"),
-    "tensorflow": _KERAS,
-    "threadpoolctl": (),
     "yaml": ("pyyaml",),
 }
 
-_ABSENT = "not installed"
 _STARTED_S = time.time()
+_lock = threading.Lock()  # steps run side by side, and each source is read once
 
 
 @dataclass(frozen=True)
@@ -100,7 +60,7 @@ class Fingerprint:
     parts : dict of str to str
         Short digest of each definition, import and data file that the function can reach, by
         its qualified name. ``<on import>`` is what a module does when it is imported, ``<order>``
-        the order of definitions where it matters.
+        the order of what is made then, ``<everything>`` all sources where names do not tell.
     libraries : dict of str to str
         Installed version of each distribution that decides the function's results, and of
         ``python`` (3.11, say).
@@ -111,12 +71,21 @@ class Fingerprint:
     libraries: dict[str, str]
 
 
+def is_machinery(module: str) -> bool:
+    """Whether a module starts, records and shows work, and decides no result."""
+    around = ("neural_classifiers.engine.", "neural_classifiers.operation.")
+    within = ("neural_classifiers.engine.rows", "neural_classifiers.engine.folder_store")
+    return module.startswith(around) and not module.startswith(within)
+
+
 def fingerprint(
     function: Callable[..., Any] | str,
     packages: Iterable[str] = OWN,
-    ignore: Iterable[str] = MACHINERY,
+    is_machinery: Callable[[str], bool] = is_machinery,
 ) -> Fingerprint:
     """The fingerprint of the code that a function can reach.
+
+    Sources are read once a process, since what runs is what was imported. See `edited`.
 
     Parameters
     ----------
@@ -125,8 +94,8 @@ def fingerprint(
         one (``"tasks.clean.clean_comments"``), which need not be imported.
     packages : iterable of str
         Top-level packages whose code counts. That of the function always does.
-    ignore : iterable of str
-        Modules whose names are not followed, unless the function is defined there.
+    is_machinery : callable
+        Of a module's name: whether what it defines leads nowhere.
 
     Raises
     ------
@@ -135,22 +104,18 @@ def fingerprint(
     ValueError
         If our sources do not define it.
     SyntaxError
-        If a source file of the packages is not Python.
-
-    Notes
-    -----
-    Sources are read once a process, since what runs is what was imported. See `edited`.
+        If a source file that it leads to is not Python.
     """
     module, name = _home(function)
     own = tuple(dict.fromkeys((*packages, module.partition(".")[0])))
-    return _fingerprint(module, name, own, frozenset(ignore) - {module})
+    with _lock:
+        return _fingerprint(module, name, own, is_machinery)
 
 
 def forget() -> None:
     """Drop what was read, so that the next fingerprint reads the sources again."""
     _fingerprint.cache_clear()
     _codebase.cache_clear()
-    folder_of.cache_clear()
 
 
 def edited(packages: Iterable[str] = OWN) -> list[str]:
@@ -159,13 +124,9 @@ def edited(packages: Iterable[str] = OWN) -> list[str]:
     Nobody knows which text of such a file is running: a result that comes out while there are
     any belongs to no fingerprint.
     """
-    # Of the inode, not of the content: nothing sets that time back.
-    return [
-        str(path)
-        for package in packages
-        for path in files_of(folder_of(package))
-        if path.stat().st_ctime >= _STARTED_S
-    ]
+    paths = [path for package in packages for path in files_of(package).values()]
+    # of the inode, not of the content: nothing sets that time back
+    return [str(path) for path in paths if path.stat().st_ctime >= _STARTED_S]
 
 
 def _home(function: Callable[..., Any] | str) -> tuple[str, str]:
@@ -182,41 +143,27 @@ def _home(function: Callable[..., Any] | str) -> tuple[str, str]:
     return home, qualified.partition(".")[0]
 
 
+_codebase = functools.cache(Codebase)
+
+
 @functools.cache
 def _fingerprint(
-    module: str, name: str, packages: tuple[str, ...], ignore: frozenset[str]
+    module: str, name: str, packages: tuple[str, ...], is_machinery: Callable[[str], bool]
 ) -> Fingerprint:
-    code = _codebase(packages, ignore)
-    if module not in code.modules or not code.modules[module].binds(name):
-        raise ValueError(f"expected {name!r} to be defined in the source of {module!r}")
-    reach = Reach(code, (module, name))
-    parts = dict(sorted({**reach.definitions(), **reach.data()}.items()))
-    libraries = _versions(reach.libraries)
+    parts, used = _codebase(packages, is_machinery).reach(module, name)
+    parts = dict(sorted(parts.items()))
+    libraries = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
+    for distribution in sorted({name for library in used for name in _distributions(library)}):
+        libraries[distribution] = _version(distribution)
     shown = json.dumps([parts, libraries], sort_keys=True, separators=(",", ":"))
     return Fingerprint(hashlib.sha256(shown.encode()).hexdigest(), parts, libraries)
 
 
 @functools.cache
-def _codebase(packages: tuple[str, ...], ignore: frozenset[str]) -> Codebase:
-    return Codebase(packages, ignore)
-
-
-def _versions(libraries: Iterable[str]) -> dict[str, str]:
-    deciding = {name for top in libraries for name in _distributions(top)}
-    versions = {name: _version(name) for name in sorted(deciding)}
-    return {"python": f"{sys.version_info.major}.{sys.version_info.minor}", **versions}
-
-
-def _distributions(top: str) -> Iterable[str]:
-    if top in _DECIDED_BY:
-        return _DECIDED_BY[top]
-    # Most are called as they are imported; to ask the others takes 0.25 s.
-    return [top] if _version(top) != _ABSENT else _all_distributions().get(top, [top])
-
-
-@functools.cache
-def _all_distributions() -> Mapping[str, list[str]]:
-    return importlib.metadata.packages_distributions()
+def _distributions(library: str) -> Iterable[str]:
+    if library in _DECIDED_BY:
+        return _DECIDED_BY[library]
+    return importlib.metadata.packages_distributions().get(library, [library])  # takes 0.25 s
 
 
 @functools.cache
@@ -224,4 +171,4 @@ def _version(distribution: str) -> str:
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
-        return _ABSENT
+        return "not installed"

@@ -1,413 +1,351 @@
-"""What a name in our sources leads to, through everything it uses.
+"""Everything in our sources that a name leads to, by plain names.
 
-``Codebase`` knows where names lead from any statement, ``Reach`` collects all that counts for one
-name. The rule in doubt is to include: a name that a local variable hides counts all the same.
+What counts or does not count is a top-level statement: an import, a definition (a function, a
+whole class), a constant; or anything else, an action, which counts for all that import its module.
+Nothing is imported or run. What is in doubt counts: a name that a local variable hides, all of a
+module that is used other than by a dotted name, every byte of ours behind words of `UNFOLLOWED`.
 """
 
+import ast
 import functools
+import hashlib
 import importlib.util
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from neural_classifiers.engine.code.statements import (
-    IMPORTS,
-    NAMESPACES,
-    OWN_TEXT,
-    PLACES,
-    SUBCLASSES,
-    Chain,
-    Module,
-    Statement,
-    short_digest,
-)
+Chain = tuple[str, ...]
+"""A name and the attributes asked of it: ``("text", "clean_comment")``."""
 
-Key = tuple[str, str]
-"""A module and a name in it; ``("m", "*")`` is all of m, ``("", "numpy")`` a library."""
+UNFOLLOWED = (
+    "PackageLoader __doc__ __file__ __globals__ __import__ __init_subclass__ __path__ __spec__ "
+    "__subclasses__ eval exec find_spec getdoc getmembers getsource globals import_module locals "
+    "metaclass pkgutil reload runpy singledispatch singledispatchmethod"
+).split()
+"""Words after which plain names do not tell what is used; so do ``sys.modules`` and ``*``."""
 
-
-_TELLING_PATHS = {("importlib", "resources"): PLACES, ("sys", "modules"): IMPORTS}
+_UNFOLLOWED = re.compile(rf"'({'|'.join(UNFOLLOWED)})'|name='\*'|'sys'.{{,40}}'modules'")
+EVERYTHING, RESOURCES = "<everything>", "importlib.resources"
+"""What a statement leads to that has such a word or names no data file; that asks for one."""
 
 
-class Codebase:
-    """The sources of some packages, read once.
+def _digest(text: str | bytes) -> str:
+    return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()[:16]
 
-    Parameters
+
+class Statement:
+    """A top-level statement; an import of several names is several.
+
+    Attributes
     ----------
-    packages : tuple of str
-        Top-level packages, found on the import path.
-    ignore : frozenset of str
-        Modules in them that are not read: their names lead nowhere.
+    module, kind : str
+        The module's name; ``import``, ``definition``, ``constant`` or ``action``.
+    index : int
+        Its number in the module.
+    names : list of str
+        What it binds there; ``<on import>`` if nothing.
     """
 
-    def __init__(self, packages: tuple[str, ...], ignore: frozenset[str]) -> None:
-        self.packages, self.ignore = packages, ignore
-        self.modules: dict[str, Module] = {}
-        self.data_files: dict[str, Path] = {}
-        for package in packages:
-            folder = folder_of(package)
-            for path in files_of(folder):
-                inside = path.relative_to(folder)
-                if path == folder:
-                    self._add_module((package,), path)
-                elif path.suffix == ".py":
-                    self._add_module((package, *inside.with_suffix("").parts), path)
-                else:
-                    self.data_files[f"{package}/{inside.as_posix()}"] = path
-        above = {name.rpartition(".")[0] for name in self.modules}
-        self._known = {*self.modules, *above, *ignore} - {""}
-        self._targets: dict[Statement, dict[Key, None]] = {}
-        self._telling: dict[Statement, set[str]] = {}
-
-    def _add_module(self, parts: Chain, path: Path) -> None:
-        is_package = parts[-1] == "__init__"
-        name = ".".join(parts[:-1] if is_package else parts)
-        if name not in self.ignore:
-            self.modules[name] = _parsed(name, path.read_bytes(), str(path), is_package)
-
-    def statements(self) -> Iterator[Statement]:
-        """All statements of all modules."""
-        for module in self.modules.values():
-            yield from module.statements
-
-    def find(self, module: str, chain: Chain, seen: frozenset[Key] = frozenset()) -> Iterator[Key]:
-        """What a chain leads to in the namespace of a module, and the imports on the way."""
-        key = (module, chain[0])
-        if key in seen or not self.modules[module].binds(chain[0]):
-            return
-        yield key
-        for _, path in self.modules[module].aliases.get(chain[0], ()):
-            yield from self.follow(path + chain[1:], seen | {key})
-
-    def follow(self, path: Chain, seen: frozenset[Key] = frozenset()) -> Iterator[Key]:
-        """What an absolute dotted path leads to."""
-        module, rest = path[0], path[1:]
-        if module not in self.packages:
-            if module not in sys.stdlib_module_names:
-                yield ("", module)
-            return
-        while module not in self.ignore:
-            is_bound = bool(rest) and module in self.modules and self.modules[module].binds(rest[0])
-            below = f"{module}.{rest[0]}" if rest else ""
-            if is_bound:
-                yield from self.find(module, rest, seen)
-            if below not in self._known:
-                if not is_bound:  # the module itself, or a name that only running it gives
-                    yield (module, "*")
-                return
-            module, rest = below, rest[1:]
-
-    def resolve(self, statement: Statement, chain: Chain) -> Iterator[Key]:
-        """What a chain in a statement leads to."""
-        if not chain:
-            return
-        if not chain[0]:
-            yield from self.follow(chain[1:])
-            return
-        for path in statement.reading.aliases.get(chain[0], ()):
-            yield from self.follow(path + chain[1:])
-        yield from self.find(statement.module, chain)
-
-    def telling(self, statement: Statement) -> set[str]:
-        """Names in a statement after which syntax does not tell what is reached."""
-        if statement not in self._telling:
-            reading, module = statement.reading, self.modules[statement.module]
-            told = set(reading.telling)
-            for chain in reading.uses:
-                paths = [path for _, path in module.aliases.get(chain[0], ())]
-                for path in [*paths, *reading.aliases.get(chain[0], ())]:
-                    told |= _TELLING_PATHS.get((*path, *chain[1:])[:2], set())
-                    told |= {path[-1]} - {chain[0]}  # import_module under another name
-            self._telling[statement] = told
-        return self._telling[statement]
-
-    def targets(self, statement: Statement) -> dict[Key, None]:
-        """All that a statement leads to at once."""
-        if statement not in self._targets:
-            self._targets[statement] = dict.fromkeys(self._resolve_all(statement))
-        return self._targets[statement]
-
-    def _resolve_all(self, statement: Statement) -> Iterator[Key]:
-        reading = statement.reading
-        for chain in reading.uses:
-            yield from self.resolve(statement, chain)
-        for star in reading.stars:
-            yield from self.follow(tuple(star.split(".")))
-        if self.telling(statement) & NAMESPACES:
-            yield (statement.module, "*")
-        if self.telling(statement) & IMPORTS:
-            for package in self.packages:
-                yield (package, "*")
-
-    def bound(self, keys: Iterable[Key]) -> Iterator[Statement]:
-        """The statements that bind names; all of a module for its ``*``."""
-        for name, key in keys:
-            if name in self.modules:
-                module = self.modules[name]
-                yield from module.statements if key == "*" else module.bindings.get(key, ())
+    def __init__(self, module: str, package: Chain, index: int, node: ast.stmt) -> None:
+        self.module, self.index, self.node, self._package = module, index, node, package
+        self.kind, names = _kind_and_names(node)
+        self.names = list(dict.fromkeys(names)) or ["<on import>"]
 
     @functools.cached_property
-    def writers(self) -> dict[Key, list[Statement]]:
-        """For each name, the statements that may change its value in place."""
-        writers: dict[Key, list[Statement]] = {}
-        for statement in self.statements():
-            for chain in statement.writes:
-                for module, name in self.resolve(statement, chain):
-                    if module in self.modules and (
-                        name == "*" or name in self.modules[module].bindings
-                    ):
-                        writers.setdefault((module, name), []).append(statement)
-        return writers
+    def text(self) -> str:
+        """Its syntax without comments, docstrings and layout."""
+        for part in self._parts:
+            if isinstance(body := getattr(part, "body", None), list):
+                body[:] = [inner for inner in body if not _is_text(inner)]
+        return ast.dump(self.node)
 
     @functools.cached_property
-    def users(self) -> dict[Statement, list[Statement]]:
-        """For each statement, those that use it."""
-        users: dict[Statement, list[Statement]] = {}
-        for statement in self.statements():
-            for used in self.bound(self.targets(statement)):
-                users.setdefault(used, []).append(statement)
-        return users
+    def digest(self) -> str:
+        """Of its text."""
+        return _digest(self.text)
+
+    @property
+    def unfollowed(self) -> str:
+        """The first word of `UNFOLLOWED` in it, or nothing."""
+        match = _UNFOLLOWED.search(self.text)
+        return match[0].strip("'") if match else ""
 
     @functools.cached_property
-    def run_on_import(self) -> dict[Statement, set[Statement]]:
-        """For each statement that can call something on import, the statements that it names."""
-        return {
-            statement: set(
-                self.bound(
-                    key for chain in statement.on_import for key in self.resolve(statement, chain)
-                )
-            )
-            for statement in self.statements()
-            if statement.is_decorated or not statement.is_function
-        }
+    def _parts(self) -> list[ast.AST]:
+        return list(ast.walk(self.node))
+
+    @functools.cached_property
+    def imports(self) -> list[tuple[str, Chain]]:
+        """Names that imports in it bind, or "", each with the absolute path that it stands for."""
+        imports: list[tuple[str, Chain]] = []
+        for node in self._parts:
+            if isinstance(node, ast.ImportFrom):
+                above = self._package[: len(self._package) + 1 - node.level] if node.level else ()
+                base = (*above, *(node.module.split(".") if node.module else ()))
+                imports += [(a.asname or a.name, (*base, a.name)) for a in node.names]
+            elif isinstance(node, ast.Import):
+                for alias in node.names:
+                    path = tuple(alias.name.split("."))
+                    bound = [] if alias.asname else [(path[0], path[:1])]
+                    imports += [(alias.asname or "", path), *bound]
+        return imports
+
+    @functools.cached_property
+    def uses(self) -> list[Chain]:
+        """Dotted names in it, also those in quoted annotations, which pydantic evaluates."""
+        uses, inner = dict[Chain, None](), set[ast.AST]()
+        for node in self._parts:
+            if annotation := getattr(node, "annotation", getattr(node, "returns", None)):
+                quoted = re.findall(r"value='([^']*)'", ast.dump(annotation))
+                names = re.findall(r"[^\W\d][\w.]*", " ".join(quoted))
+                uses |= dict.fromkeys(tuple(name.split(".")) for name in names)
+            attributes: list[str] = []
+            while isinstance(node, ast.Attribute) and node not in inner:
+                attributes.append(node.attr)
+                inner.add(node)
+                node = node.value
+            if isinstance(node, ast.Name) and node not in inner:
+                inner.add(node)
+                uses[node.id, *reversed(attributes)] = None
+        return list(uses)
 
 
-@functools.lru_cache(maxsize=1024)
-def _parsed(name: str, text: bytes, path: str, is_package: bool) -> Module:
-    return Module(name, text, path, is_package)
+Target = Statement | str
+"""What a name leads to: a statement; a module or data file of ours, a library by import name."""
 
 
-@functools.cache
-def folder_of(package: str) -> Path:
-    """The folder of a top-level package, or the file of a top-level module.
+def _kind_and_names(node: ast.stmt) -> tuple[str, Iterable[str]]:
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            return "definition", [node.name]
+        case ast.Import() | ast.ImportFrom():
+            return "action" if node.names[0].name == "*" else "import", _bound(node)
+        case ast.Assign() | ast.AnnAssign() if not any(map(_changes, ast.walk(node))):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            return "constant", (name for target in targets for name in _bound(target))
+    return "action", _bound(node)
+
+
+def _changes(node: ast.AST) -> bool:
+    is_inside = isinstance(node, ast.Attribute | ast.Subscript)
+    is_read = isinstance(getattr(node, "ctx", None), ast.Load)
+    return isinstance(node, ast.NamedExpr) or (is_inside and not is_read)
+
+
+def _bound(node: ast.AST) -> Iterator[str]:
+    """All names that are bound in a piece of syntax, or more."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name) and not isinstance(part.ctx, ast.Load):
+            yield part.id
+        elif isinstance(part, ast.alias):
+            yield part.asname or part.name.partition(".")[0]
+        elif isinstance(name := getattr(part, "name", getattr(part, "rest", None)), str):
+            yield name  # of a definition or an except under if, of a pattern
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str)
+
+
+def _flat(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """Top-level statements: each import alone, those for type checkers as if they were for all."""
+    for node in body:
+        if isinstance(node, ast.Import):
+            yield from (ast.copy_location(ast.Import([alias]), node) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            alone = (ast.ImportFrom(node.module, [alias], node.level) for alias in node.names)
+            yield from (ast.copy_location(part, node) for part in alone)
+        elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            yield from _flat((*node.body, *node.orelse))
+        elif not isinstance(node, ast.Pass) and not _is_text(node):
+            yield node
+
+
+@functools.lru_cache(maxsize=4096)
+def _parsed(module: str, path: Path, text: bytes) -> dict[str, list[Statement]]:
+    parts = tuple(module.split("."))
+    package = parts if path.name == "__init__.py" else parts[:-1]
+    names: dict[str, list[Statement]] = {}
+    for index, node in enumerate(_flat(ast.parse(text, str(path)).body)):
+        statement = Statement(module, package, index, node)
+        for name in statement.names:
+            names.setdefault(name, []).append(statement)
+    return names
+
+
+def files_of(package: str) -> dict[str, Path]:
+    """Sources and data files of a top-level package or module, by path, in one order everywhere.
 
     Raises
     ------
     ValueError
         If there is none on the import path.
     """
-    spec = None if package == "__main__" else importlib.util.find_spec(package)
-    folders = list(spec.submodule_search_locations or ()) if spec else []
-    file = spec.origin if spec else getattr(sys.modules.get(package), "__file__", None)
-    place = folders[0] if folders else file
-    if place is None or not Path(place).exists():
-        raise ValueError(f"expected the sources of {package!r} on the import path, got {place}")
-    return Path(place)
+    file = getattr(sys.modules.get(package), "__file__", None)
+    file = file or getattr(importlib.util.find_spec(package), "origin", None)
+    if file is None or not Path(file).exists():
+        raise ValueError(f"expected the sources of {package!r} on the import path, got {file}")
+    if Path(file).name != "__init__.py":
+        return {f"{package}.py": Path(file)}
+    folder = Path(file).parent
+    inside = {path.relative_to(folder): path for path in sorted(folder.rglob("*"))}
+    return {
+        f"{package}/{name.as_posix()}": path
+        for name, path in inside.items()
+        if path.is_file() and not any(x[0] == "." or x == "__pycache__" for x in name.parts)
+    }
 
 
-def files_of(folder: Path) -> list[Path]:
-    """Sources and data files of a package, in one order on every machine."""
-    if folder.is_file():
-        return [folder]
-    depth = len(folder.parts)
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file()
-        and not any(part[0] == "." or part == "__pycache__" for part in path.parts[depth:])
-    )
+class Codebase:
+    """The sources and data files of some packages, as they are now.
 
-
-class Reach:
-    """Everything that counts for one name.
-
-    Attributes
+    Parameters
     ----------
-    libraries : set of str
-        Import names of the libraries that are used.
+    packages : iterable of str
+        Top-level packages, found on the import path.
+    is_machinery : callable
+        Of a module's name: whether what is in it leads nowhere.
     """
 
-    def __init__(self, code: Codebase, start: Key) -> None:
-        self.code = code
-        self._keys: dict[Key, None] = {}
-        self._statements: dict[Statement, None] = {}
-        self._loaded: set[str] = set()
-        self._acting: dict[str, None] = {}  # modules that act on import, in their order
-        self._roots: set[Statement] = set()  # what counts although nothing may use it
-        self._pending: list[Statement] = []
-        for key in code.find(start[0], start[1:]):
-            self._take_root(key)
-        while self._pending:
-            while self._pending:
-                for key in code.targets(self._pending.pop()):
-                    self._take(key)
-            for statement in [*self._writers(), *self._registrations()]:
-                self._visit_root(statement)
-        self.libraries = {name for module, name in self._keys if not module}
+    def __init__(self, packages: Iterable[str], is_machinery: Callable[[str], bool]) -> None:
+        self._packages, self._is_machinery = tuple(packages), is_machinery
+        self._leads: dict[Target, dict[Target, None]] = {}
+        self._data: dict[str, tuple[Path, bytes]] = {}
+        self.sources: dict[str, tuple[Path, bytes]] = {}
+        for package in self._packages:
+            for name, path in files_of(package).items():
+                module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+                is_source = path.suffix == ".py"
+                into, key = (self.sources, module) if is_source else (self._data, name)
+                into[key] = (path, path.read_bytes())
 
-    def _take(self, key: Key) -> None:
-        if key in self._keys:
-            return
-        self._keys[key] = None
-        module, name = key
-        self._load(module)
-        if name == "*":
-            self._take_whole(module)
-        for statement in self.code.bound([key]):
-            self._visit(statement)
+    def counts(self, module: str) -> bool:
+        """Whether a module is ours and decides results."""
+        return module in self.sources and not self._is_machinery(module)
 
-    def _take_root(self, key: Key) -> None:
-        self._roots.update(self.code.bound([key]))
-        self._take(key)
+    def names(self, module: str) -> dict[str, list[Statement]]:
+        """For each name in one of our modules, the statements that bind it."""
+        return _parsed(module, *self.sources[module])
 
-    def _take_whole(self, module: str) -> None:
+    def statements(self, module: str) -> list[Statement]:
+        """The statements of one of our modules."""
+        bound = self.names(module).values()
+        return list(dict.fromkeys(statement for statements in bound for statement in statements))
+
+    def _find(self, module: str, chain: Chain, seen: set[Chain]) -> Iterator[Target]:
+        """What a dotted name leads to in the namespace of a module."""
+        if (module, *chain) not in seen:
+            seen.add((module, *chain))
+            for statement in self.names(module).get(chain[0], ()):
+                yield statement
+                if statement.kind != "definition":
+                    yield from self._imported(statement, chain, seen)
+
+    def _imported(self, statement: Statement, chain: Chain, seen: set[Chain]) -> Iterator[Target]:
+        """What a dotted name leads to by the imports in a statement."""
+        for name, path in statement.imports:
+            if name == chain[0]:
+                yield from self._follow(path + chain[1:], seen)
+
+    def _follow(self, path: Chain, seen: set[Chain]) -> Iterator[Target]:
+        module, rest = path[0], path[1:]
+        if path[:2] == ("importlib", "resources"):
+            yield RESOURCES
+        elif module not in self._packages and module not in sys.stdlib_module_names:
+            yield module
+        while self.counts(module):
+            is_bound = bool(rest) and rest[0] in self.names(module)
+            if is_bound:
+                yield from self._find(module, rest, seen)
+            below = f"{module}.{rest[0]}" if rest else ""
+            if below not in self.sources:
+                if not is_bound:  # the module itself, or a name that only running it gives
+                    yield from self._all(module, seen)
+                return
+            module, rest = below, rest[1:]
+
+    def _all(self, module: str, seen: set[Chain]) -> Iterator[Target]:
         """All names of a module, also those it imports; of a package all its modules."""
-        for below in [m for m in self.code.modules if m.startswith(f"{module}.")]:
-            self._take((below, "*"))
-        for name in self.code.modules[module].names() if module in self.code.modules else ():
-            for key in self.code.find(module, (name,)):
-                self._take(key)
+        for inside in self.sources:
+            if f"{inside}.".startswith(f"{module}.") and self.counts(inside):
+                for name in self.names(inside):
+                    yield from self._find(inside, (name,), seen)
 
-    def _visit(self, statement: Statement) -> None:
-        if statement in self._statements:
-            return
-        self._statements[statement] = None
-        self._pending.append(statement)
-        self._load(statement.module)
-        for module in statement.reading.loads:
-            self._load(module)
+    def resolve(self, statement: Statement, chains: Iterable[Chain]) -> list[Target]:
+        """What dotted names in a statement lead to."""
+        targets: list[Target] = []
+        seen: set[Chain] = set()
+        for chain in chains:
+            targets += self._find(statement.module, chain, seen)
+            targets += self._imported(statement, chain, seen)
+        return targets
 
-    def _visit_root(self, statement: Statement) -> None:
-        self._roots.add(statement)
-        self._visit(statement)
+    def leads(self, target: Target) -> Iterable[Target]:
+        """All that a target leads to at once."""
+        if target not in self._leads:
+            if isinstance(target, Statement):
+                leads = self._used(target)
+            elif target in self._data:  # a template may name another one
+                leads = self._named(self._data[target][1].decode(errors="replace"))
+            else:
+                leads = self._on_import(target)
+            self._leads[target] = dict.fromkeys(leads)
+        return self._leads[target]
 
-    def _load(self, name: str) -> None:
-        """What happens when a module is imported: its packages, its imports, what acts."""
-        if not name or name in self._loaded:
-            return
-        self._loaded.add(name)
-        self._load(name.rpartition(".")[0])
-        if name not in self.code.modules:
-            return
-        module = self.code.modules[name]
-        for other in module.loads:
-            self._load(other)
-        for star in module.stars:
-            for key in self.code.follow(tuple(star.split("."))):
-                self._take_root(key)
-        for statement in module.statements:
-            if statement.acts:
-                self._acting[name] = None
-                self._visit_root(statement)
+    def _used(self, statement: Statement) -> list[Target]:
+        targets = self.resolve(statement, statement.uses)
+        files = self._named(statement.text)
+        is_nameless = RESOURCES in targets and not files
+        everything = [EVERYTHING] if is_nameless or statement.unfollowed else []
+        return [*targets, *files, *everything, statement.module, *self._loaded(statement)]
 
-    def _writers(self) -> list[Statement]:
-        """What may have changed a value that counts."""
-        return [s for key in self._keys for s in self.code.writers.get(key, ())]
+    def _named(self, text: str) -> list[Target]:
+        """Data files whose names stand in a text."""
+        return [name for name, (path, _) in self._data.items() if path.name in text]
 
-    def _registrations(self) -> list[Statement]:
-        """What runs on import, in any module, and leads to what changes a value that counts.
+    def _on_import(self, module: str) -> list[Target]:
+        """What happens when a module is imported: its packages, its imports, its actions."""
+        is_ours = module.partition(".")[0] in self._packages
+        leads: list[Target] = [module.rpartition(".")[0]] if is_ours else []
+        for statement in self.statements(module) if self.counts(module) else ():
+            leads += [statement] if statement.kind == "action" else []
+            leads += self._loaded(statement) if statement.kind == "import" else []
+        return leads
 
-        ``@register("name")`` in a module that nothing here imports, and subclasses where
-        their base class knows them.
+    def _loaded(self, statement: Statement) -> list[str]:
+        paths = [path for _, path in statement.imports]
+        return [".".join(path) for path in paths if path[0] in self._packages]
+
+    def reach(self, module: str, name: str) -> tuple[dict[str, str], set[str]]:
+        """What counts for a name: digests of statements and data files, and names of libraries.
+
+        Raises
+        ------
+        ValueError
+            If the module does not bind the name.
         """
-        causes = {s for s in self._writers() if s.is_function or s.is_class}
-        for statement in self._statements:
-            if self.code.telling(statement) & SUBCLASSES:
-                used = self.code.bound(self.code.targets(statement))
-                causes |= {s for s in (statement, *used) if s.is_class}
-        if not causes:
-            return []
-        callers, pending = set(causes), list(causes)
+        pending = list(self._find(module, (name,), set())) if self.counts(module) else []
+        if not pending:
+            raise ValueError(f"expected {name!r} to be defined in the source of {module!r}")
+        reached: dict[Target, None] = {}
         while pending:
-            new = set(self.code.users.get(pending.pop(), ())) - callers
-            callers |= new
-            pending.extend(new)
-        return [s for s, named in self.code.run_on_import.items() if named & callers]
-
-    def definitions(self) -> dict[str, str]:
-        """Digest of each definition and import that counts, by qualified name."""
-        found: dict[str, list[tuple[int, str, str]]] = {}
-        for statement in self._statements:
-            for name in statement.names or ("<on import>",):
-                place = (statement.index, name, statement.reading.digest)
-                found.setdefault(statement.module, []).append(place)
-        for module, name in self._keys:
-            if module in self.code.modules:
-                for index, path in self.code.modules[module].aliases.get(name, ()):
-                    found.setdefault(module, []).append((index, name, ".".join(path)))
-        parts = {"<order>": short_digest(" ".join(self._acting))} if len(self._acting) > 1 else {}
-        reads_itself = any(self.code.telling(s) & OWN_TEXT for s in self._statements)
-        for module, places in found.items():
-            parts |= self._parts_of(module, sorted(places))
-            if reads_itself:
-                parts[f"{module}.<text>"] = short_digest(self.code.modules[module].text)
-        return parts
-
-    def _parts_of(self, module: str, places: list[tuple[int, str, str]]) -> dict[str, str]:
-        texts: dict[str, list[str]] = {}
-        for _, name, text in places:
-            texts.setdefault(name, []).append(text)
-        parts = {name: "\n".join(text) for name, text in texts.items()}
-        # Order counts among constants, and for all where a name changes its meaning on the way.
-        mine = [s for s in self._statements if s.module == module]
-        turns = any(s.acts for s in mine) or any(len(text) > 1 for text in texts.values())
-        fixed = {s.index for s in mine if s.is_function or s.is_class}
-        order = [name for index, name, _ in places if turns or index not in fixed]
-        if order[1:]:
-            parts["<order>"] = " ".join(order)
-        return {f"{module}.{name}": short_digest(text) for name, text in parts.items()}
-
-    def data(self) -> dict[str, str]:
-        """Digest of each data file that counts, by its path beginning with the package."""
-        files = self.code.data_files
-        pending = list(files) if self._place_is_open() else list(self._named(*self._statements))
-        texts: dict[str, bytes] = {}
-        while pending:
-            name = pending.pop()
-            texts[name] = files[name].read_bytes()
-            for other in files:  # a template may name another one
-                if other not in texts and Path(other).name.encode() in texts[name]:
-                    pending.append(other)
-        return {name: short_digest(text) for name, text in texts.items()}
-
-    def _named(self, *statements: Statement) -> set[str]:
-        """Data files that the strings of statements name, or may name in part."""
-        return {
-            file
-            for file in self.code.data_files
-            for statement in statements
-            if any(may_name(literal, file) for literal in statement.reading.literals)
-        }
-
-    def _place_is_open(self) -> bool:
-        """Whether something reads from a package's folder and nothing says which file.
-
-        What asks for the folder without naming a file leaves that to those who use it; when
-        it comes to the step itself, every file counts.
-        """
-        pending = [s for s in self._statements if self.code.telling(s) & PLACES]
-        seen = set(pending)
-        while pending:
-            statement = pending.pop()
-            if self._named(statement):
-                continue
-            if statement in self._roots:
-                return True
-            users = [s for s in self.code.users.get(statement, ()) if s in self._statements]
-            pending += [s for s in users if s not in seen]
-            seen.update(users)
-        return False
-
-
-def may_name(literal: str, file: str) -> bool:
-    """Whether a string names a file, or is an end from which its name may be put together.
-
-    >>> [may_name(x, "core/words/en.txt") for x in ("words/en.txt", "*.txt", "{}.txt", ".txt")]
-    [True, True, True, True]
-    >>> [may_name(x, "core/words/en.txt") for x in ("de.txt", "the end", "")]
-    [False, False, False]
-    """
-    name = file.rpartition("/")[2]
-    pieces = re.split(r"\{[^}]*\}|%\w|[*?/]", literal)
-    return name in literal or any("." in piece and name.endswith(piece) for piece in pieces)
+            target = pending.pop()
+            if target not in reached:
+                reached[target] = None
+                pending += self.leads(target)
+        statements = [target for target in reached if isinstance(target, Statement)]
+        words = {target for target in reached if isinstance(target, str)}
+        digests: dict[str, list[str]] = {}
+        for statement in sorted(statements, key=lambda s: (s.module, s.index)):
+            for bound in statement.names:
+                digests.setdefault(f"{statement.module}.{bound}", []).append(statement.digest)
+                if statement.kind in ("constant", "action"):
+                    digests.setdefault(f"{statement.module}.<order>", []).append(bound)
+        parts = {part: _digest(" ".join(texts)) for part, texts in digests.items()}
+        parts |= {file: _digest(self._data[file][1]) for file in words & self._data.keys()}
+        if EVERYTHING in words:
+            files = (*self.sources.values(), *self._data.values())
+            parts[EVERYTHING] = _digest("".join(_digest(content) for _, content in files))
+        ours = {word for word in words if re.split("[./]", word)[0] in self._packages}
+        return parts, words - ours - {EVERYTHING, RESOURCES, ""}

@@ -19,7 +19,8 @@ from typing import Any
 import pyarrow as pa
 
 from neural_classifiers.engine import workers
-from neural_classifiers.engine.records import canonical, digest_of, make_folder, write_durably
+from neural_classifiers.engine.files import make_folder, write_durably
+from neural_classifiers.engine.records import canonical, digest_of
 
 BATCH_ROWS = 16_384
 ROWS_WORTH_A_WORKER = 60_000  # below, starting a worker takes longer than the work
