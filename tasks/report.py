@@ -64,7 +64,7 @@ TABLE_ROWS = 300  # of a table artifact: the UI pages it, the server stores it w
 
 def finish(branches: Branches) -> State:
     """End a run: the page names what failed since it was written, the UI gets a summary."""
-    state, folder = branches.finish(), runs.runs.run_folder()
+    state, folder = branches.finish(), runs.run_folder()
     if state.is_failed():
         show_page(folder)
     if runtime.flow_run.id == run_files.read(folder)["run_id"]:  # not one half of two
@@ -202,7 +202,7 @@ def report_digits(
     failed : dict of str to str
         Error of each step that failed, by its name.
     """
-    folder = runs.runs.run_folder()
+    folder = runs.run_folder()
     by_name: dict[str, dict[int, TrainedDigits]] = {}
     for each in trained:
         by_name.setdefault(each.name, {})[each.seed] = each

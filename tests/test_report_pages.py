@@ -523,13 +523,14 @@ def test_each_departure_stands_in_the_page_the_readme_and_the_guide_and_its_code
 
 def test_the_guide_names_only_steps_that_flows_run_and_code_that_there_is():
     guide = (ROOT / GUIDE).read_text("utf-8")
-    flows = " ".join(path.read_text("utf-8") for path in ROOT.glob("flows/*.py"))
+    lines = "\n".join(path.read_text("utf-8") for path in ROOT.glob("flows/*.py")).splitlines()
+    flows = " ".join(line for line in lines if not line.startswith(("from ", "import ")))
     rows = [line.split("|") for line in guide.splitlines() if line.startswith("| ")][2:]
     steps = {name for row in rows for name in re.findall(r"`(\w+)`", row[2])}
     names = re.findall(r"`((?:neural_classifiers|tasks|flows)\.[\w.]+)", guide)
 
     assert len(steps) > 10
-    assert not [step for step in steps if not re.search(rf"\b{step}(?:\.submit)?\(", flows)]
+    assert not [step for step in steps if not re.search(rf"\b{step}\b", flows)]
     assert len(names) > 12
     assert all(pkgutil.resolve_name(name) for name in names)
     assert all((ROOT / path).exists() for path in re.findall(r"`([\w/]+\.(?:py|md))`", guide))
