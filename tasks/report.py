@@ -52,12 +52,6 @@ from tasks.references import (
 )
 from tasks.run_pages import add_half, publish, show_page, show_summary
 
-_SHORT = {  # the table is as wide as its names
-    "rank_test_score": "rank",
-    "mean_test_score": "score",
-    "std_test_score": "over folds ±",
-    "mean_fit_time": "fit s",
-}
 LISTED = 20  # comments in a list of the report; the whole list is a file
 TABLE_ROWS = 300  # of a table artifact: the UI pages it, the server stores it whole
 
@@ -344,9 +338,17 @@ def _write_cards(folder: Path, section: CommentsSection, models: Mapping[str, Mo
 
 def _rows(model: Model) -> list[dict[str, Any]]:
     """The grid for the UI: best first, a few columns, numbers short."""
-    table = read_grid(model).sort_values("rank_test_score", kind="stable").head(TABLE_ROWS)
-    parameters = [c for c in table.columns.astype(str) if c.startswith("param_")]
-    rows = table[
-        ["rank_test_score", *parameters, "mean_test_score", "std_test_score", "mean_fit_time"]
-    ].rename(columns=lambda name: _SHORT.get(name, name.removeprefix("param_")))
-    return json.loads(rows.round(4).to_json(orient="records"))
+    table = read_grid(model)
+    seconds = table["mean_fit_time"].tolist()
+    candidates = rank_candidates(columns_of(table), limit=TABLE_ROWS)
+    parameters = dict.fromkeys(name for c in candidates for name in c.params)
+    return [
+        {
+            "rank": c.rank,
+            **{name: c.params.get(name) for name in parameters},
+            "score": round(c.mean, 4) if math.isfinite(c.mean) else None,
+            "over folds ±": round(c.std, 4) if math.isfinite(c.std) else None,
+            "fit s": round(seconds[c.number - 1], 4),
+        }
+        for c in candidates
+    ]

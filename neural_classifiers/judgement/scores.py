@@ -152,25 +152,10 @@ class ModelComparison(Comparison):
 def score_predictions(
     y_true: ArrayLike, y_pred: ArrayLike, labels: Sequence[Any] | None = None
 ) -> Scores:
-    """Score predicted against actual classes.
+    """Score predicted against actual classes, both strings or both numbers of shape (n_rows,).
 
-    Parameters
-    ----------
-    y_true, y_pred : array-like of shape (n_rows,)
-        Actual and predicted classes: both strings or both numbers, none missing.
-    labels : sequence, optional
-        The classes in the order wanted; by default all that occur, sorted. A class named here
-        that never occurs scores 0 and lowers the macro average.
-
-    Returns
-    -------
-    Scores
-        With the classes as strings.
-
-    Raises
-    ------
-    ValueError
-        If there is nothing to score, the lengths differ or a class is missing in `labels`.
+    `labels` are the classes in the order wanted; by default all that occur, sorted. A class named
+    there that never occurs scores 0 and lowers the macro average.
 
     Notes
     -----
@@ -239,11 +224,6 @@ def compare_predictions(
         bootstrap, and such intervals of the kappa of each; rows that only a (`won`) or only b
         (`lost`) has right; the two-sided p of the exact McNemar test, 1.0 when no row tells them
         apart.
-
-    Raises
-    ------
-    ValueError
-        If there is nothing to compare or the lengths differ.
 
     Notes
     -----

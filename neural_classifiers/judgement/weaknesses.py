@@ -84,14 +84,9 @@ class CurvePoint(Values):
 
 
 def slices_of(texts: Sequence[str], files: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
-    """Comments by length (three equal parts), with and without a link, by source file.
+    """Comments (not cleaned) by length in three equal parts, with and without a link, by file.
 
-    Parameters
-    ----------
-    texts : sequence of str
-        As they came, not cleaned.
-    files : sequence of str
-        Name of the file that each came from: slices where there are from 2 to 8 of them.
+    The files that they came from are slices where there are from 2 to 8 of them.
     """
     lengths = np.array([len(text) for text in texts])
     low, high = np.quantile(lengths, [1 / 3, 2 / 3], method="nearest").tolist()
@@ -176,17 +171,9 @@ def surest_mistakes(
 def deciding_words(pipeline: Any, limit: int = N_WORDS) -> dict[str, list[str]]:
     """For each class the words that speak for it most, by the weights of a linear model.
 
-    Parameters
-    ----------
-    pipeline : Pipeline
-        Fitted; features first, whose names say ``words__goal``, and a linear classifier last,
-        perhaps with a temperature.
-    limit : int
-        Words a class; n-grams of characters are left out, since they are no words.
-
-    Notes
-    -----
-    Of naive Bayes a weight is how much likelier the class makes the word than the mean class does.
+    The fitted pipeline has features first, whose names say ``words__goal`` (n-grams of characters
+    are no words and left out), and a linear classifier last, perhaps with a temperature. Of naive
+    Bayes a weight is how much likelier the class makes the word than the mean class does.
     """
     classifier = getattr(pipeline[-1], "classifier", pipeline[-1])
     names = pipeline[:-1].get_feature_names_out()
@@ -249,17 +236,9 @@ def suspected_labels(
 ) -> list[int]:
     """Rows whose label is likely wrong, the likeliest first, by confident learning.
 
-    Parameters
-    ----------
-    labels : sequence of str
-    probabilities : ndarray of shape (n_rows, n_classes)
-        From models that were not fitted on the row, each row summing to 1.
-    classes : sequence of str
-        In the order of the columns.
-
-    Notes
-    -----
-    Source: C. Northcutt et al., Confident Learning, JAIR 70, 2021; by cleanlab.
+    Probabilities of shape (n_rows, n_classes) come from models that were not fitted on the row;
+    `classes` are in the order of the columns. Source: C. Northcutt et al., Confident Learning,
+    JAIR 70, 2021; by cleanlab.
     """
     from cleanlab.filter import find_label_issues
 

@@ -1,9 +1,9 @@
 """A run for people: the page, its Markdown for the Prefect UI, a summary and the models' cards.
 
-Templates beside this module, all fed with the same sections, whatever of them there is: a run
+Templates in this folder, all fed with the same sections, as many of them as there are: a run
 whose searches failed still has its data to show. The verdict comes first, in words. Texts and
 labels out of the data are hostile input: the page escapes them (Jinja's autoescape) and forbids
-itself to load anything; whatever a Markdown template writes out is escaped by `plain`.
+itself to load anything; every value that a Markdown template writes out is escaped by `plain`.
 """
 
 import base64

@@ -277,25 +277,19 @@ class DigitRows(Values):
 
 
 class ImagesScore(Values):
-    """Share of images that a network reads correctly, with its 95 % Wilson interval."""
+    """Share of images that a network reads correctly, with its 95 % Wilson interval.
+
+    Either of the images of one `digit`, which is most often `mistaken_for` another one, or of
+    images after an `alteration`.
+    """
 
     images: int
     accuracy: float
     low: float
     high: float
-
-
-class DigitScore(ImagesScore):
-    """The same of the images of one digit, and the digit that it is most often taken for."""
-
-    digit: int
-    mistaken_for: int | None
-
-
-class AlteredScore(ImagesScore):
-    """The same of images that were altered."""
-
-    alteration: str
+    digit: int | None = None
+    mistaken_for: int | None = None
+    alteration: str | None = None
 
 
 class Seeds(Values):
@@ -323,9 +317,9 @@ class JudgedNetwork(Values):
     test_loss: float
     epochs: list[dict[str, float]]
     labels: list[str]
-    per_digit: list[DigitScore]
+    per_digit: list[ImagesScore]
     calibration: Calibration
-    robustness: list[AlteredScore]
+    robustness: list[ImagesScore]
     mistakes: list[dict[str, Any]]
     seeds: Seeds
 
