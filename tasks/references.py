@@ -293,14 +293,15 @@ class Scored(Reference):
     """How a model did on the test set.
 
     `scores` is what ``metrics.json`` says of it; `predictions` has ``actual``, ``predicted`` and
-    a probability for each category, in the order of the test set.
+    a probability for each category, in the order of the test set. `figures` are pictures of the
+    answers and, of a model of the run, of its pipeline; `diagram` is that pipeline as HTML.
     """
 
     name: str
     scores: File
     predictions: File
-    confusion: File
-    calibration: File
+    figures: dict[str, File]
+    diagram: File | None = None
     accuracy: float
     f1_macro: float
 
