@@ -189,11 +189,11 @@ def files_of(package: str) -> dict[str, Path]:
     if Path(file).name != "__init__.py":
         return {f"{package}.py": Path(file)}
     folder = Path(file).parent
-    inside = {path.relative_to(folder): path for path in sorted(folder.rglob("*"))}
+    inside = ((path.parts[len(folder.parts) :], path) for path in sorted(folder.rglob("*")))
     return {
-        f"{package}/{name.as_posix()}": path
-        for name, path in inside.items()
-        if path.is_file() and not any(x[0] == "." or x == "__pycache__" for x in name.parts)
+        "/".join((package, *parts)): path
+        for parts, path in inside
+        if not any(part[0] == "." or part == "__pycache__" for part in parts) and path.is_file()
     }
 
 
