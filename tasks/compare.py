@@ -10,10 +10,7 @@ import pandas as pd
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.step import step
 from neural_classifiers.judgement.names import RIVALS
-from neural_classifiers.judgement.scores import (
-    ModelComparison,
-    compare_predictions,
-)
+from neural_classifiers.judgement.scores import ModelComparison, compare_predictions
 from tasks.references import Compared, Scored
 
 

@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.step import step
+from neural_classifiers.judgement import weaknesses
 from neural_classifiers.judgement.names import CONSTANT, SERVING, SIMPLE
 from tasks.model_files import load_pipeline
 from tasks.references import Examined, Explained, Model, Scored, SearchSample, Split, read_comments
@@ -20,36 +21,46 @@ N_OCCLUDED = 3  # comments, each answered again without each of its words
 def explain_models(
     split: Split, models: dict[str, Model], scored: dict[str, Scored], folder: Path
 ) -> Explained:
-    """Slices and mistakes of every model; words of the linear one; occlusion of the networks."""
-    from neural_classifiers.judgement import weaknesses
+    """Slices and mistakes of every model; words of the linear one; occlusion of the networks.
 
+    Parameters
+    ----------
+    split : Split
+        Its test set is what the models were judged on.
+    models, scored : dict of str to Model and to Scored
+        By name; a model that was trained on test rows, the serving one, is left out.
+    folder : Path
+        Where the files go.
+    """
     test = pd.read_parquet(split.test.path)
-    answers = {name: pd.read_parquet(s.predictions.path) for name, s in scored.items()}
-    answers = {name: table for name, table in answers.items() if not _knows_some(table)}
-    actual = test["cat"].to_numpy(str)
-    slices = weaknesses.score_slices(
-        weaknesses.slices_of(test["txt"].tolist(), test["file"].tolist()),
-        actual,
-        {name: table["predicted"].to_numpy(str) for name, table in answers.items()},
+    tables = {name: pd.read_parquet(s.predictions.path) for name, s in scored.items()}
+    tables = {n: t for n, t in tables.items() if "seen" not in t or not t["seen"].any()}
+    actual, texts = test["cat"].to_numpy(str), test["txt"].tolist()
+    predicted = {name: table["predicted"].to_numpy(str) for name, table in tables.items()}
+    explanations = weaknesses.Explanations(
+        slices=weaknesses.score_slices(
+            weaknesses.slices_of(texts, test["file"].tolist()), actual, predicted
+        ),
+        words=weaknesses.deciding_words(load_pipeline(models["linear"]))
+        if "linear" in models
+        else {},
+        mistakes={
+            name: weaknesses.surest_mistakes(texts, actual, predicted[name], *_probabilities(table))
+            for name, table in tables.items()
+            if name != CONSTANT
+        },
+        occluded={
+            name: _occluded(models[name], table, test)
+            for name, table in tables.items()
+            if name not in (*SIMPLE, SERVING)
+        },
     )
-    mistakes, occluded = {}, {}
-    for name, table in answers.items():
-        if name == CONSTANT:
-            continue
-        said = table["predicted"].to_numpy(str)
-        found = weaknesses.surest_mistakes(actual, said, _probabilities(table), _classes(table))
-        texts = test["txt"].iloc[[m["row"] for m in found]].tolist()
-        mistakes[name] = [m | {"txt": text} for m, text in zip(found, texts, strict=True)]
-        if name not in (*SIMPLE, SERVING):
-            occluded[name] = _occluded(models[name], table, test)
-    words = weaknesses.deciding_words(load_pipeline(models["linear"])) if "linear" in models else {}
-    told = {"slices": slices, "words": words, "mistakes": mistakes, "occluded": occluded}
     path = folder / "explanations.json"
-    path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(explanations.as_dict(), indent=2) + "\n", encoding="utf-8")
     return Explained(
         explanations=File.of(path),
-        slices=len(slices),
-        mistakes=sum(len(each) for each in mistakes.values()),
+        slices=len(explanations.slices),
+        mistakes=sum(map(len, explanations.mistakes.values())),
     )
 
 
@@ -59,79 +70,80 @@ def examine_training(
 ) -> Examined:
     """The learning curve of the linear model, and the labels that it contradicts.
 
-    Both of the comments that its parameters were chosen on: it was fitted on parts of them.
+    Parameters
+    ----------
+    searched : Split or SearchSample
+        The comments that the parameters of `linear` were chosen on: it was fitted on parts of
+        them.
+    linear : Model
+        Searched with answers held out.
+    folds, seed : int
+        Of the learning curve.
+    folder : Path
+        Where the files go.
     """
-    from neural_classifiers.judgement import weaknesses
     from neural_classifiers.report.plots import plot_sizes
 
     train, comments = pd.read_parquet(searched.train.path), read_comments(searched.train)
     pipeline = load_pipeline(linear)
     curve = weaknesses.learning_curve(pipeline, comments.X, comments.y, folds, seed)
-    (folder / "curve.json").write_text(json.dumps(curve, indent=2) + "\n", encoding="utf-8")
+    points = json.dumps([point.as_dict() for point in curve], indent=2) + "\n"
+    (folder / "curve.json").write_text(points, encoding="utf-8")
     (folder / "curve.png").write_bytes(plot_sizes(curve))
-    suspected = folder / "suspected.parquet"
-    _suspected(train, linear).to_parquet(suspected, index=False)
+    suspected = _suspected(train, linear)
+    suspected.to_parquet(folder / "suspected.parquet", index=False)
     return Examined(
         curve=File.of(folder / "curve.json"),
         figure=File.of(folder / "curve.png"),
-        suspected=File.of(suspected),
-        n_suspected=len(pd.read_parquet(suspected)),
+        suspected=File.of(folder / "suspected.parquet"),
+        n_suspected=len(suspected),
         rows=len(train),
     )
 
 
 def _suspected(train: pd.DataFrame, linear: Model) -> pd.DataFrame:
-    from neural_classifiers.judgement import weaknesses
-
+    """The comments whose label is in doubt, with its probability and the likelier class."""
     if linear.held_out is None:
         raise ValueError("expected a linear model that was searched with answers held out")
-    held_out = pd.read_parquet(linear.held_out.path)
-    classes, probabilities = _classes(held_out), _probabilities(held_out)
+    probabilities, classes = _probabilities(pd.read_parquet(linear.held_out.path))
     rows = weaknesses.suspected_labels(train["cat"].tolist(), probabilities, classes)
-    places = np.searchsorted(classes, train["cat"].iloc[rows].to_numpy(str))
-    found = train.iloc[rows][["file", "line", "txt", "cat"]].copy()
-    found["p_cat"] = probabilities[rows, places]
-    found["likelier"] = np.asarray(classes)[probabilities[rows].argmax(axis=1)]
-    found["p_likelier"] = probabilities[rows].max(axis=1)
-    return found
+    columns = np.searchsorted(classes, train["cat"].iloc[rows].to_numpy(str))
+    doubts = train.iloc[rows][["file", "line", "txt", "cat"]].copy()
+    doubts["p_cat"] = probabilities[rows, columns]
+    doubts["likelier"] = np.asarray(classes)[probabilities[rows].argmax(axis=1)]
+    doubts["p_likelier"] = probabilities[rows].max(axis=1)
+    return doubts
 
 
-def _occluded(model: Model, table: pd.DataFrame, test: pd.DataFrame) -> list[dict[str, Any]]:
+def _occluded(model: Model, table: pd.DataFrame, test: pd.DataFrame) -> list[weaknesses.Occlusion]:
     """The comments that a network was surest of, rightly or not, and the words it hung on."""
-    from neural_classifiers.judgement import weaknesses
-
-    pipeline, classes = load_pipeline(model), _classes(table)
+    pipeline = load_pipeline(model)
+    probabilities, classes = _probabilities(table)
     n_words = [len(text.split()) for text in test["clean"]]
-    surest = _probabilities(table).max(axis=1)
+    surest = np.argsort(-probabilities.max(axis=1), kind="stable").tolist()
     # of comments long enough to show something, one of each class if there are so many
-    order = [int(i) for i in np.argsort(-surest, kind="stable") if n_words[i] >= 3]
+    order = [row for row in surest if n_words[row] >= 3]
     answers = table["predicted"].to_numpy(str)
-    firsts = [next((i for i in order if answers[i] == label), None) for label in classes]
-    rows = [row for row in firsts if row is not None][:N_OCCLUDED]
-    told = []
-    for row in rows:
-        text, place = test["clean"].iloc[row], classes.index(answers[row])
-        found = weaknesses.occlusion(pipeline.predict_proba, text, place)
-        told.append(
-            {
-                "txt": test["txt"].iloc[row],
-                "actual": str(test["cat"].iloc[row]),
-                "predicted": str(answers[row]),
-                "probability": found["probability"],
-                "words": found["words"],
-            }
+    firsts = [next((row for row in order if answers[row] == label), None) for label in classes]
+    occluded = []
+    for row in [row for row in firsts if row is not None][:N_OCCLUDED]:
+        column = classes.index(answers[row])
+        probability, words = weaknesses.occlusion(
+            pipeline.predict_proba, test["clean"].iloc[row], column
         )
-    return told
+        occluded.append(
+            weaknesses.Occlusion(
+                txt=test["txt"].iloc[row],
+                actual=str(test["cat"].iloc[row]),
+                predicted=str(answers[row]),
+                probability=probability,
+                words=words,
+            )
+        )
+    return occluded
 
 
-def _knows_some(table: pd.DataFrame) -> bool:
-    """Whether a model, the serving one, was trained on some of the test rows."""
-    return "seen" in table and bool(table["seen"].any())
-
-
-def _classes(table: pd.DataFrame) -> list[str]:
-    return [c.removeprefix("p_") for c in table.columns.astype(str) if c.startswith("p_")]
-
-
-def _probabilities(table: pd.DataFrame) -> "np.ndarray[Any, Any]":
-    return table[[f"p_{label}" for label in _classes(table)]].to_numpy(np.float64)
+def _probabilities(table: pd.DataFrame) -> tuple[NDArray[np.float64], list[str]]:
+    """Probabilities of shape (n_rows, n_classes), and the classes of their columns."""
+    columns = [c for c in table.columns.astype(str) if c.startswith("p_")]
+    return table[columns].to_numpy(np.float64), [c.removeprefix("p_") for c in columns]

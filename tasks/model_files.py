@@ -25,30 +25,30 @@ if TYPE_CHECKING:
 
 
 def save_pipeline(
-    folder: Path, fitted: "Pipeline", card: dict[str, Any]
+    folder: Path, fitted: "Pipeline", recipe: dict[str, Any]
 ) -> tuple[File, File | None, File]:
-    """Write a fitted pipeline of scikit-learn; its skops file, no weights, and its card."""
+    """Write a fitted pipeline of scikit-learn; its skops file, no weights, and its recipe."""
     from neural_classifiers.arrays.skops_bytes import parameters_digest
 
-    card = card | {"parameters_sha256": parameters_digest(fitted)}
-    return _write_pipeline(folder, fitted), None, _write_card(folder, card)
+    recipe = recipe | {"parameters_sha256": parameters_digest(fitted)}
+    return _write_pipeline(folder, fitted), None, _write_recipe(folder, recipe)
 
 
 def save_keras_pipeline(
-    folder: Path, fitted: "Pipeline", card: dict[str, Any]
+    folder: Path, fitted: "Pipeline", recipe: dict[str, Any]
 ) -> tuple[File, File | None, File]:
-    """Write a pipeline that ends in a Keras network; its skops file, its weights and its card."""
+    """Write a pipeline that ends in a Keras network; its skops file, its weights and its recipe."""
     from neural_classifiers.comments.models import keras_classifier
 
-    network = fitted[-1] if card["temperature"] is None else fitted[-1].classifier
+    network = fitted[-1] if recipe["temperature"] is None else fitted[-1].classifier
     weights = keras_classifier.weights(network)
-    card = card | {
+    recipe = recipe | {
         "network": keras_classifier.architecture(network),
         "classes": [str(label) for label in network.classes_],
         "parameters_sha256": weights_digest(weights),
     }
     weights_file = File.of(_write(folder / "weights.npz", weights_to_bytes(weights)))
-    return _write_pipeline(folder, fitted[:-1]), weights_file, _write_card(folder, card)
+    return _write_pipeline(folder, fitted[:-1]), weights_file, _write_recipe(folder, recipe)
 
 
 def _write_pipeline(folder: Path, pipeline: "Pipeline") -> File:
@@ -58,8 +58,8 @@ def _write_pipeline(folder: Path, pipeline: "Pipeline") -> File:
     return File.of(path, content=parameters_digest(pipeline))
 
 
-def _write_card(folder: Path, card: dict[str, Any]) -> File:
-    return File.of(_write(folder / "card.json", (json.dumps(card, indent=2) + "\n").encode()))
+def _write_recipe(folder: Path, recipe: dict[str, Any]) -> File:
+    return File.of(_write(folder / "recipe.json", (json.dumps(recipe, indent=2) + "\n").encode()))
 
 
 def load_pipeline(model: Model) -> "Pipeline":
@@ -67,8 +67,8 @@ def load_pipeline(model: Model) -> "Pipeline":
     from neural_classifiers.serving.model import build_pipeline
 
     weights = model.weights.path.read_bytes() if model.weights else None
-    card = json.loads(model.card.path.read_bytes())
-    return build_pipeline(model.pipeline.path.read_bytes(), weights, card)
+    recipe = json.loads(model.recipe.path.read_bytes())
+    return build_pipeline(model.pipeline.path.read_bytes(), weights, recipe)
 
 
 def _write(path: Path, content: bytes) -> Path:

@@ -42,7 +42,7 @@ def examine_batch(
         "quarantined": [examined.quarantined],
         "hashes": [pa.record_batch({"hash": examined.hashes})],
     }
-    return Result(stop - start, tables, examined.told)
+    return Result(stop - start, tables, examined.counts)
 
 
 @lru_cache(1)

@@ -8,16 +8,29 @@ import numpy as np
 import pandas as pd
 
 from neural_classifiers.engine.records import File
-from neural_classifiers.judgement.scores import f1_macro_interval, score_predictions
+from neural_classifiers.judgement.names import CONSTANT
+from neural_classifiers.judgement.scores import JudgedModel, f1_macro_interval, score_predictions
 from tasks.references import Scored
 
 
 def keep_scores(
     name: str, table: pd.DataFrame, about: dict[str, Any], labels: list[str], folder: Path
 ) -> Scored:
-    """Write a model's answers, ``actual``, ``predicted`` and ``p_<label>``, and all their scores.
+    """Write a model's answers and all their scores.
 
-    Rows with a true ``seen``, where there is such a column, count in no score.
+    Parameters
+    ----------
+    name : str
+        Of the model.
+    table : DataFrame
+        A line a test comment: ``actual``, ``predicted`` and ``p_<label>``. Rows with a true
+        ``seen``, where there is such a column, count in no score.
+    about : dict
+        How the model was chosen: the fields of `JudgedModel` that are no scores.
+    labels : list of str
+        All classes, in the order wanted.
+    folder : Path
+        Where the files go.
     """
     from neural_classifiers.judgement.calibration import calibrate
     from neural_classifiers.report.plots import plot_calibration, plot_confusion
@@ -28,25 +41,32 @@ def keep_scores(
     classes = [column.removeprefix("p_") for column in columns]
     scores = score_predictions(actual, predicted, labels)
     calibration = calibrate(judged[columns].to_numpy(), np.searchsorted(classes, actual))
-    told = scores.as_dict() | {
-        "f1_macro_interval": f1_macro_interval(actual, predicted),
-        "calibration": calibration,
-        **about,
-    }
-    paths = {
-        part: folder / part
-        for part in ("scores.json", "predictions.parquet", "confusion.png", "calibration.png")
-    }
-    paths["scores.json"].write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-    table.to_parquet(paths["predictions.parquet"], index=False)
-    paths["confusion.png"].write_bytes(plot_confusion(scores.confusion_matrix, scores.labels))
-    paths["calibration.png"].write_bytes(plot_calibration(calibration, "comments"))
+    model = JudgedModel.model_validate(
+        {
+            **scores.model_dump(),
+            "f1_macro_interval": f1_macro_interval(actual, predicted),
+            "calibration": calibration,
+            **about,
+        }
+    )
+    content = json.dumps(model.model_dump(mode="json", exclude_unset=True), indent=2) + "\n"
+    (folder / "scores.json").write_text(content, encoding="utf-8")
+    table.to_parquet(folder / "predictions.parquet", index=False)
+    figures = {"confusion": plot_confusion(scores.confusion_matrix, scores.labels)}
+    if name != CONSTANT:
+        figures["calibration-comments"] = plot_calibration(calibration, "comments")
     return Scored(
         name=name,
-        scores=File.of(paths["scores.json"]),
-        predictions=File.of(paths["predictions.parquet"]),
-        confusion=File.of(paths["confusion.png"]),
-        calibration=File.of(paths["calibration.png"]),
+        scores=File.of(folder / "scores.json"),
+        predictions=File.of(folder / "predictions.parquet"),
+        figures=keep_figures(figures, folder),
         accuracy=scores.accuracy,
         f1_macro=scores.f1_macro,
     )
+
+
+def keep_figures(figures: dict[str, bytes], folder: Path) -> dict[str, File]:
+    """Write pictures (PNG by name)."""
+    for name, png in figures.items():
+        (folder / f"{name}.png").write_bytes(png)
+    return {name: File.of(folder / f"{name}.png") for name in figures}

@@ -69,7 +69,7 @@ class Search:
         Writes a fitted pipeline. A parameter, so that only the search of the Keras network
         reaches TensorFlow and runs again with another version of it.
     libraries : tuple of str
-        Those whose versions the model's card names.
+        Those whose versions the model's recipe names.
     """
 
     name: str
@@ -232,7 +232,7 @@ def _write_model(
     folder: Path,
     held_out: HeldOut | None = None,
 ) -> Model:
-    """Fit the chosen candidate on the training set; write it with its card and its grid."""
+    """Fit the chosen candidate on the training set; write it with its recipe and its grid."""
     from neural_classifiers.comments.models.pipelines import in_names
     from neural_classifiers.search.results import refit
 
@@ -251,7 +251,7 @@ def _write_model(
         held_out_file = File.of(folder / "held_out.parquet")
         score = score if held_out.f1_macro is None else held_out.f1_macro
     best = {name.split("__")[-1]: in_names(v) for name, v in results.best_params_.items()}
-    card = {
+    recipe = {
         "model": search.name,
         "best_params": best,
         "best_cv_score": score,
@@ -267,12 +267,12 @@ def _write_model(
         "python": platform.python_version(),
     }
     grid, figures = write_grid(folder, plan, results)
-    pipeline, weights, card_file = search.save(folder, fitted, card)
+    pipeline, weights, recipe_file = search.save(folder, fitted, recipe)
     return Model(
         name=search.name,
         pipeline=pipeline,
         weights=weights,
-        card=card_file,
+        recipe=recipe_file,
         grid=grid,
         figures=figures,
         best_params=best,

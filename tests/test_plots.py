@@ -10,16 +10,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from neural_classifiers.comments.drift import Profile
+from neural_classifiers.judgement.weaknesses import CurvePoint
 from neural_classifiers.report import plots
+from neural_classifiers.report.diagrams import Box
 from neural_classifiers.report.plots import (
     plot_calibration,
     plot_confusion,
     plot_digits,
+    plot_drift,
     plot_grid,
     plot_grid_effects,
     plot_learning_curves,
     plot_mistakes,
     plot_model_summary,
+    plot_pipeline,
+    plot_sizes,
     plot_table_head,
 )
 
@@ -46,6 +52,18 @@ CALIBRATION = {
         | {"low": 0.99, "high": 1.0},
     ]
 }
+STEPS = [
+    [Box("words: TfidfVectorizer", ("sublinear_tf=True",)), Box("characters: TfidfVectorizer")],
+    [Box("hidden_1: Dense", ("250 units, 525,250 parameters",))],
+]
+PROFILES = [
+    Profile(n, {"sports": 4, "games": n - 4}, [0] * 10 + [3, n - 3] + [0] * 20, {}, 50, 20)
+    for n in (10, 30)
+]
+CURVE = [
+    CurvePoint(rows=n, accuracy=f, accuracy_error=0.01, f1_macro=f, f1_macro_error=0.02)
+    for n, f in ((60, 0.4), (240, 0.6))
+]
 HOSTILE = "$\\frac{1}{0}$ $x _ ^ & \\ # % {\x00} \ud83d 游戏 🎮 <script>alert(1)</script>\n\ttab"
 
 
@@ -70,6 +88,10 @@ FIGURES = {
     "no mistakes": lambda: plot_mistakes(np.zeros((0, 28, 28)), [], DIGITS),
     "calibration": lambda: plot_calibration(CALIBRATION),
     "summary": lambda: plot_model_summary(LAYERS, 1664),
+    "pipeline": lambda: plot_pipeline(STEPS),
+    "drift": lambda: plot_drift(*PROFILES),
+    "sizes": lambda: plot_sizes(CURVE),
+    "no sizes": lambda: plot_sizes([]),
     "grid": lambda: plot_grid(grid()),
     "effects": lambda: plot_grid_effects(grid()),
 }
@@ -126,6 +148,7 @@ def test_drawing_needs_no_display_and_leaves_pyplot_alone():
         lambda: plot_grid(grid() | {f"param_{HOSTILE}": [HOSTILE * 50] * 4}),
         lambda: plot_grid_effects(grid() | {f"param_{HOSTILE}": ["a", HOSTILE * 50] * 2}),
         lambda: plot_model_summary([LAYERS[0] | {"name": HOSTILE * 50}], 1),
+        lambda: plot_pipeline([[Box(HOSTILE * 50, (HOSTILE * 50,) * 99)]]),
     ],
 )
 def test_hostile_text_is_drawn_as_text_and_kept_in_bounds(draw):

@@ -2,27 +2,39 @@
 
 import base64
 import html
+import pkgutil
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from markdown_it import MarkdownIt
 
 from neural_classifiers.judgement.scores import compare_predictions, score_predictions
-from neural_classifiers.report.cards import render_card
 from neural_classifiers.report.departures import DEPARTURES
-from neural_classifiers.report.markdown import MARKDOWN_BYTES_MAX, render_markdown
-from neural_classifiers.report.pages import plain, render_report
+from neural_classifiers.report.pages import (
+    MARKDOWN_BYTES_MAX,
+    plain,
+    render_card,
+    render_markdown,
+    render_report,
+    render_summary,
+)
 from neural_classifiers.report.plots import plot_digits
+from neural_classifiers.report.sections import Sections, SinceLast
+from neural_classifiers.report.warnings import warnings_of
 
+ROOT, GUIDE = Path(__file__).parents[1], "docs/from-the-notebook.md"
 HOSTILE = (
     "<script>alert('x')</script>\"'><img src=x onerror=alert(1)> **bold** | [a](http://b.c) "
     "www.b.c a@b.c `code` ![i](http://b.c/i.png) \\ &lt; &#42; ~~s~~"
 )
 UNPRINTABLE = "nul\x00 bell\x07 surrogate\ud83d turned\u202earound"
 PICTURE = plot_digits(np.eye(28)[None], [7])
+CALIBRATION = {"ece": 0.0123, "confidence": 0.9, "accuracy": 0.9, "bins": []}
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 
 
@@ -34,6 +46,8 @@ def run(**changed):
         "started": "2026-11-22T23:08:02+02:00",
         "attempts": 1,
         "parameters": {"sample": 3000, "seed": 34},
+        "versions": {"keras": "3.15.1"},
+        "failed": [],
         "steps": [
             step("clean_comments", hit=True),
             step("fit_keras-0", error="ValueError: expected a, got b"),
@@ -49,30 +63,38 @@ def step(name, **changed):
         "seconds": 1.5,
         "peak_rss_mb": 512.4,
         "shared": False,
+        "attempt": 1,
     } | changed
 
 
-def comments(a="sports", b="games", models=("constant", "linear", "scikit"), **changed):
+def comments(
+    a="sports", b="games", models=("constant", "linear", "scikit"), said_a=(25, 24), **changed
+):
     """A section on 100 test comments: 30 of class a, 70 of b."""
     actual = np.array([a] * 30 + [b] * 70)
-    predicted = {
-        "constant": np.array([b] * 100),
-        "linear": np.array([a] * 25 + [b] * 75),  # 95 right
-        "scikit": np.array([a] * 24 + [b] * 76),  # 94 right
+    predicted = {  # of 30 the linear model finds 25, so 95 are right; the network 24, so 94
+        name: np.array([a] * n + [b] * (100 - n))
+        for name, n in zip(("constant", "linear", "scikit"), (0, *said_a), strict=True)
     }
     pairs = [("linear", "constant"), ("scikit", "constant"), ("scikit", "linear")]
     parameters = {"constant": {}, "linear": {"C": 1.0}, "scikit": {"solver": "adam"}}
     return {
         "source": {
             "name": "comments.jsonl",
+            "kind": "comments",
             "digest": "ab" * 32,
+            "rows": 5000,
             "licence": "PDDL",
             "citation": "",
         },
         "rows": {
             "in_file": 5000,
             "drawn": 360,
+            "digest": "cd" * 32,
+            "formats": ["jsonl"],
+            "blank_lines": 0,
             "accepted": 350,
+            "quarantined": 10,
             "reasons": {"txt: removed": 10},
             "duplicates": 8,
             "empty": 2,
@@ -81,13 +103,22 @@ def comments(a="sports", b="games", models=("constant", "linear", "scikit"), **c
             "searched": 240,
             "test": 100,
         },
+        "account": {"in": 360, "accepted": 340, "quarantined": 12, "duplicates": 8},
+        "drift": {"drift": [], "moved_words": [], "drifted": []},
+        "near_duplicates": None,
+        "explained": None,
+        "examined": None,
+        "data_docs": "data_docs.html",
+        "figures": {},
+        "diagrams": {},
         "counts": {
             a: {"train": 72, "test": 30, "duplicates": 3, "empty": 0},
             b: {"train": 168, "test": 70, "duplicates": 5, "empty": 2},
         },
         "models": {
             name: score_predictions(actual, predicted[name]).as_dict()
-            | {"best_params": parameters[name], "best_cv_score": 0.9}
+            | {"best_params": parameters[name], "best_cv_score": 0.9, "scoring": "accuracy"}
+            | {"f1_macro_interval": (0.9, 0.95), "temperature": None, "calibration": CALIBRATION}
             for name in models
         },
         "comparisons": [
@@ -105,16 +136,18 @@ def comments(a="sports", b="games", models=("constant", "linear", "scikit"), **c
                 "top": [candidate(1, 1, "constant"), candidate(2, 1, "adaptive")],
             }
         },
-        "files": {"model scikit": {"path": "cache/scikit.skops", "sha256": "cd" * 32}},
+        "files": {
+            f"model {name}": {"path": f"cache/{name}.skops", "sha256": "cd" * 32} for name in models
+        },
         "failed": [],
     } | changed
 
 
-def beside(text="The boss was beaten", label="sports"):
-    """What is found out beside the scores, its comments saying `text`."""
+def findings(text="The boss was beaten", label="sports"):
+    """What the steps after the scores find, their comments saying `text`."""
     of_a_model = {"accuracy": 0.5, "low": 0.4, "high": 0.6, "is_weaker": True}
     models = ("constant", "linear", "scikit")
-    mistake = {"txt": text, "actual": label, "predicted": label, "p_actual": 0.1}
+    mistake = {"row": 1, "txt": text, "actual": label, "predicted": label, "p_actual": 0.1}
     return {
         "explained": {
             "slices": [
@@ -131,13 +164,15 @@ def beside(text="The boss was beaten", label="sports"):
         },
         "examined": {
             "curve": [
-                {"rows": n, "accuracy": 0.8, "f1_macro": f1, "f1_macro_error": 0.01}
+                {"rows": n, "accuracy": 0.8, "accuracy_error": 0.01}
+                | {"f1_macro": f1, "f1_macro_error": 0.01}
                 for n, f1 in ((60, 0.4), (120, 0.5), (240, 0.6))
             ],
             "n_suspected": 24,
             "rows": 240,
             "suspected": [
-                {"txt": text, "cat": label, "p_cat": 0.05, "likelier": label, "p_likelier": 0.93}
+                {"file": text, "line": 1, "txt": text, "cat": label, "p_cat": 0.05}
+                | {"likelier": label, "p_likelier": 0.93}
             ],
         },
         "near_duplicates": {
@@ -164,7 +199,8 @@ def candidate(number, fitted_as, learning_rate):
 
 def digits(**changed):
     return {
-        "source": {"name": "mnist", "digest": "ef" * 32, "licence": "CC BY-SA", "citation": "L"},
+        "source": {"name": "mnist", "kind": "digits", "digest": "ef" * 32, "rows": 70_000}
+        | {"licence": "CC BY-SA", "citation": "L"},
         "rows": {"train": 54_000, "validation": 6_000, "test": 10_000}
         | {"blank": 0, "on_both_sides": 0},
         "models": {
@@ -184,12 +220,13 @@ def digits(**changed):
                     {"alteration": "turned by 15°", "images": 2000, "accuracy": 0.9315}
                     | {"low": 0.9196, "high": 0.9418}
                 ],
-                "calibration": {"ece": 0.0123, "bins": []},
+                "calibration": CALIBRATION,
                 "mistakes": [{}] * 25,
                 "seeds": {"n": 1, "mean": 0.973, "std": 0, "worst": 0.973, "best": 0.973}
-                | {"chosen": 34},
+                | {"chosen": 34, "test_accuracy": {"34": 0.973}},
             }
         },
+        "figures": {},
         "files": {},
         "failed": [],
     } | changed
@@ -199,6 +236,21 @@ FIGURES = dict.fromkeys(
     ["head", "confusion-linear", "grid-scikit", "digits", "curves-notebook"], PICTURE
 )
 WHOLE = {"comments": comments(), "digits": digits()}
+
+
+def page_of(sections, figures=FIGURES, failed=(), **given):
+    return render_report(
+        given.pop("run", run()), Sections.model_validate(sections), figures, failed, **given
+    )
+
+
+def markdown_of(sections, figures=FIGURES, failed=(), run=run()):  # noqa: B008
+    return render_markdown(run, Sections.model_validate(sections), figures, failed)
+
+
+def card_of(section, name="linear", run=run(), **about):  # noqa: B008
+    about = {"seed": 34, "folds": 5, "training_file_sha256": "ab" * 32, "libraries": {}} | about
+    return render_card(name, Sections(comments=section).comments, run, about)
 
 
 class Page(HTMLParser):
@@ -214,6 +266,9 @@ class Page(HTMLParser):
         self.elements.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -235,21 +290,26 @@ def hostile_run_and_sections(text):
     section["models"]["scikit"]["best_params"] = {text: text}
     section["grids"]["scikit"] |= {"csv": text, "parameters": [text]}
     section["grids"]["scikit"]["top"][0]["params"] = {text: text}
-    section["files"] = {text: {"path": text, "sha256": text}}
-    section |= beside(text, label)
+    section["files"] = {key: {"path": text, "sha256": text} for key in (text, "model linear")}
+    section |= findings(text, label)
     other = digits()
     other["models"] = {text: other["models"]["notebook"]}
     other["source"] |= {"name": text, "licence": text, "citation": text}
-    since = {"before": text, "changes": [text], "scores": [(text, 0.5, 0.6)]}
     hostile = run(
-        name=text,
-        flow=text,
-        parameters={text: text},
-        versions={text: text},
-        run_id=text,
-        since_last=since,
+        name=text, flow=text, parameters={text: text}, versions={text: text}, run_id=text
     ) | {"steps": [step(text, error=text)]}
     return hostile, {"comments": section, "digits": other}
+
+
+def hostile_page(text):
+    hostile, sections = hostile_run_and_sections(text)
+    since = SinceLast(before=text, changes=[text], scores=[(text, 0.5, 0.6)])
+    return page_of(sections, failed=[text], run=hostile, since_last=since)
+
+
+def hostile_markdown(text, figures=()):
+    hostile, sections = hostile_run_and_sections(text)
+    return markdown_of(sections, dict(figures), [text], hostile)
 
 
 @pytest.mark.parametrize(
@@ -261,25 +321,26 @@ def hostile_run_and_sections(text):
         WHOLE,
         {"comments": comments(models=(), comparisons=[], grids={})},
         {"comments": comments(models=["scikit"])},
-        {"comments": comments(**beside())},
+        {"comments": comments(**findings())},
         {"digits": digits(models={})},
     ],
 )
 @pytest.mark.parametrize("figures", [{}, FIGURES])
 def test_the_report_is_written_from_whatever_there_is(sections, figures):
-    page = Page(render_report(run(), sections, figures))
+    page = Page(page_of(sections, figures))
 
     assert "Steps" in page.text
-    assert render_markdown(run(), sections, figures).startswith("# Classifiers")
+    assert markdown_of(sections, figures).startswith("# Classifiers")
 
 
 def test_the_page_needs_nothing_but_itself():
-    text = render_report(run(), WHOLE, FIGURES)
+    text = page_of(WHOLE)
     page = Page(text)
 
     addresses = [a[k] for _, a in page.elements for k in ("src", "href", "action") if k in a]
     assert addresses
-    assert all(address.startswith(("data:image/png;base64,", "#")) for address in addresses)
+    here = ("data:image/png;base64,", "#", "data_docs.html")
+    assert all(address.startswith(here) for address in addresses)
     assert not re.search(r"https?:|//|@import|url\(", re.sub(r"base64,[\w+/=]+", "", text))
     assert {"script", "link", "iframe", "object"}.isdisjoint(tag for tag, _ in page.elements)
     policy = next(a["content"] for a in page.all("meta") if "http-equiv" in a)
@@ -287,7 +348,7 @@ def test_the_page_needs_nothing_but_itself():
 
 
 def test_the_page_can_be_read_aloud():
-    page = Page(render_report(run(), WHOLE, FIGURES))
+    page = Page(page_of(WHOLE))
 
     levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
@@ -298,13 +359,11 @@ def test_the_page_can_be_read_aloud():
     assert len(page.all("table")) == len(page.all("caption")) >= 8
     assert page.all("html") == [{"lang": "en"}]
     targets = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
-    assert {link["href"][1:] for link in page.all("a")} == targets
+    assert {link["href"][1:] for link in page.all("a") if link["href"][0] == "#"} == targets
 
 
 def test_hostile_text_is_shown_on_the_page_as_it_is_and_does_nothing():
-    hostile, sections = hostile_run_and_sections(HOSTILE)
-    page = Page(render_report(hostile, sections, FIGURES, [HOSTILE]))
-    harmless = Page(render_report(*hostile_run_and_sections("harmless"), FIGURES, ["harmless"]))
+    page, harmless = Page(hostile_page(HOSTILE)), Page(hostile_page("harmless"))
 
     assert [tag for tag, _ in page.elements] == [tag for tag, _ in harmless.elements]
     assert not any(name.startswith("on") for _, a in page.elements for name in a)
@@ -312,17 +371,14 @@ def test_hostile_text_is_shown_on_the_page_as_it_is_and_does_nothing():
 
 
 def test_text_that_cannot_be_printed_stops_neither_page_nor_markdown():
-    for text in (
-        render_report(*hostile_run_and_sections(UNPRINTABLE), FIGURES, [UNPRINTABLE]),
-        render_markdown(*hostile_run_and_sections(UNPRINTABLE), FIGURES, [UNPRINTABLE]),
-    ):
+    for text in (hostile_page(UNPRINTABLE), hostile_markdown(UNPRINTABLE, FIGURES)):
         assert text.encode("utf-8")
         assert not set(text) & set("\x00\x07\u202e")
         assert "nul\N{REPLACEMENT CHARACTER}" in text
 
 
 def test_failures_come_first_then_the_verdict_then_the_figures():
-    text = Page(render_report(run(), WHOLE, FIGURES, ["fit_keras-0", "classify-digits"])).text
+    text = Page(page_of(WHOLE, failed=["fit_keras-0", "classify-digits"])).text
 
     places = [
         text.index(told)
@@ -335,35 +391,35 @@ def test_failures_come_first_then_the_verdict_then_the_figures():
         )
     ]
     assert places == sorted(places)
-    assert "This run failed" not in render_report(run(), WHOLE, FIGURES)
-    assert "**This run failed in fit" in render_markdown(run(), WHOLE, {}, ["fit_keras-0"])
+    assert "This run failed" not in page_of(WHOLE)
+    assert "**This run failed in fit" in markdown_of(WHOLE, {}, ["fit_keras-0"])
 
 
 def test_the_model_to_use_is_marked_in_words():
-    page = render_report(run(), WHOLE, {})
+    page = page_of(WHOLE, {})
     row = re.search(r'<tr class="best">.*?</tr>', page, re.DOTALL)
 
     assert page.count('<tr class="best">') == 1
     assert "linear model" in row[0]
     assert "recommended" in row[0]
 
-    only_constant = render_report(run(), {"comments": comments(models=["constant"])}, {})
+    only_constant = page_of({"comments": comments(models=["constant"])}, {})
     assert "not beaten" in only_constant
     assert "recommended</span>" not in only_constant
 
 
 def test_the_page_says_how_to_use_the_model_and_what_a_first_run_cannot_know():
-    text = Page(render_report(run(), WHOLE, {})).text
+    text = Page(page_of(WHOLE, {})).text
     assert "neural-classifiers promote tidy-tapir --model linear" in text
     assert "models/linear.md" in text
     assert "no earlier run of this flow completed here" in text
 
     nothing_to_use = {"comments": comments(models=["constant"])}
-    assert "neural-classifiers promote" not in Page(render_report(run(), nothing_to_use, {})).text
+    assert "neural-classifiers promote" not in Page(page_of(nothing_to_use, {})).text
 
 
 def test_the_page_shows_the_numbers_that_a_reader_asks_for():
-    text = Page(render_report(run(versions={"keras": "3.15.1"}), WHOLE, {})).text
+    text = Page(page_of(WHOLE, {})).text
 
     for told in (
         "88.8\N{NO-BREAK SPACE}% – 97.8\N{NO-BREAK SPACE}%",  # Wilson: 95 of 100
@@ -382,10 +438,13 @@ def test_the_page_shows_the_numbers_that_a_reader_asks_for():
 
 
 def test_the_page_says_where_models_are_weak_why_and_what_would_help():
-    sections = {"comments": comments(**beside())}
-    since = {"before": "calm-cod", "changes": ["data.comments.rows: 90 -> 100"]}
-    since["scores"] = [("comments.linear.accuracy", None, 0.95)]
-    text = Page(render_report(run(since_last=since), sections, FIGURES)).text
+    sections = {"comments": comments(**findings())}
+    since = SinceLast(
+        before="calm-cod",
+        changes=["data.comments.rows: 90 -> 100"],
+        scores=[("comments.linear.accuracy", None, 0.95)],
+    )
+    text = Page(page_of(sections, since_last=since)).text
 
     for told in (
         "Before you use it",
@@ -403,48 +462,82 @@ def test_the_page_says_where_models_are_weak_why_and_what_would_help():
         "data.comments.rows: 90 -> 100",
     ):
         assert told in text, told
-    markdown = render_markdown(run(), sections, {})
+    markdown = markdown_of(sections, {})
     assert "The boss was beaten" in markdown
     assert "A simpler model is as good" in markdown
 
 
 def test_a_sample_that_chose_parameters_is_told_of_and_all_comments_are_not():
-    section = comments(**beside())
-    assert "Parameters were chosen on" not in render_report(run(), {"comments": section}, {})
+    section = comments(**findings())
+    assert "Parameters were chosen on" not in page_of({"comments": section}, {})
     section["rows"] = section["rows"] | {"train": 105_000, "searched": 3000}
     told = "Parameters were chosen on 3,000 of the 105,000 training comments"
 
-    assert told in render_report(run(), {"comments": section}, {})
-    assert told in render_markdown(run(), {"comments": section}, {}).replace("\\", "")
-    assert told in render_card("linear", section, run(), {}).replace("\\", "")
+    assert told in page_of({"comments": section}, {})
+    assert told in markdown_of({"comments": section}, {})
+    assert told in card_of(section)
 
 
 def test_every_model_has_a_card_that_hostile_text_cannot_break():
-    section = comments(**beside()) | {"source": WHOLE["comments"]["source"]}
-    card = {"seed": 34, "folds": 5, "training_file_sha256": "ab" * 32, "libraries": {"skops": "1"}}
-    text = render_card("linear", section, run(), card, ["Mind the gap."])
+    section = comments(**findings()) | {"source": WHOLE["comments"]["source"]}
+    text = card_of(section, libraries={"skops": "1"})
 
-    for told in ("95.0 %", "240 training comments", "Mind the gap", "PDDL"):
+    for told in ("95.0\N{NO-BREAK SPACE}%", "240 training comments", "carry a wrong label", "PDDL"):
         assert told in text
     assert "Weaker on comments from The boss was beaten" in text
     hostile, sections = hostile_run_and_sections(HOSTILE)
-    broken = render_card("linear", sections["comments"], hostile, {"libraries": {HOSTILE: HOSTILE}})
+    broken = card_of(sections["comments"], run=hostile, libraries={HOSTILE: HOSTILE})
     reader = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
     harmless, others = hostile_run_and_sections("harmless")
-    expected = render_card("linear", others["comments"], harmless, {"libraries": {"a": "b"}})
+    expected = card_of(others["comments"], run=harmless, libraries={"a": "b"})
     tags = [[t for t, _ in Page(reader.render(each)).elements] for each in (broken, expected)]
     assert tags[0] == tags[1]
 
 
-def test_each_of_the_notebooks_mistakes_has_its_departure():
-    text = Page(render_report(run(), {}, {})).text
+def test_a_card_begins_with_the_header_of_model_cards_and_can_be_read_as_text():
+    _, header, text = card_of(comments(**findings()), name="scikit").split("---\n", 2)
+
+    told = yaml.safe_load(header)
+    assert told["library_name"] == "sklearn"
+    assert told["pipeline_tag"] == "text-classification"
+    assert told["license_name"] == "of the training data: PDDL"
+    assert told["metrics"] == ["accuracy", "f1"]
+    assert "Trained in run tidy-tapir, 2026-11-22T23:08:02+02:00." in text
+    assert "- cache/scikit.skops, sha256 " + "cd" * 32 in text
+    assert "\\" not in text.replace(r"\_", "")
+
+
+def test_each_departure_stands_in_the_page_the_readme_and_the_guide_and_its_code_exists():
+    text = Page(page_of({})).text
+    guide, readme = ((ROOT / name).read_text("utf-8") for name in (GUIDE, "README.md"))
 
     assert len(DEPARTURES) == 8
-    assert all(departure in text for departure in DEPARTURES)
+    for departure in DEPARTURES:
+        assert departure.title in text
+        assert departure.why in text
+        assert departure.title in " ".join(readme.split())
+        assert departure.title in " ".join(guide.split())
+        assert departure.code in text
+        assert callable(pkgutil.resolve_name(departure.code))
+
+
+def test_the_guide_names_only_steps_that_flows_run_and_code_that_there_is():
+    guide = (ROOT / GUIDE).read_text("utf-8")
+    lines = "\n".join(path.read_text("utf-8") for path in ROOT.glob("flows/*.py")).splitlines()
+    flows = " ".join(line for line in lines if not line.startswith(("from ", "import ")))
+    rows = [line.split("|") for line in guide.splitlines() if line.startswith("| ")][2:]
+    steps = {name for row in rows for name in re.findall(r"`(\w+)`", row[2])}
+    names = re.findall(r"`((?:neural_classifiers|tasks|flows)\.[\w.]+)", guide)
+
+    assert len(steps) > 10
+    assert not [step for step in steps if not re.search(rf"\b{step}\b", flows)]
+    assert len(names) > 12
+    assert all(pkgutil.resolve_name(name) for name in names)
+    assert all((ROOT / path).exists() for path in re.findall(r"`([\w/]+\.(?:py|md))`", guide))
 
 
 def test_the_markdown_holds_its_figures_and_tables():
-    text = render_markdown(run(), WHOLE, FIGURES)
+    text = markdown_of(WHOLE)
 
     encoded = re.findall(r"!\[[^]]+\]\(data:image/png;base64,([\w+/=]+)\)", text)
     assert [base64.b64decode(code) for code in encoded] == [PICTURE] * len(FIGURES)
@@ -455,7 +548,7 @@ def test_the_markdown_holds_its_figures_and_tables():
 
 def test_figures_that_do_not_fit_into_the_markdown_are_named_and_later_ones_still_shown():
     large = PICTURE + bytes(200_000)  # 267 KB in base64
-    text = render_markdown(run(), WHOLE, {"first": large, "second": large, "third": PICTURE})
+    text = markdown_of(WHOLE, {"first": large, "second": large, "third": PICTURE})
 
     assert len(text.encode()) <= MARKDOWN_BYTES_MAX
     assert "![first]" in text
@@ -466,15 +559,13 @@ def test_figures_that_do_not_fit_into_the_markdown_are_named_and_later_ones_stil
 def test_the_markdown_keeps_its_size_with_many_figures_that_do_not_fit():
     figures = {f"figure number {i}": PICTURE + bytes(2_000) for i in range(500)}
 
-    assert len(render_markdown(run(), WHOLE, figures).encode()) <= MARKDOWN_BYTES_MAX
+    assert len(markdown_of(WHOLE, figures).encode()) <= MARKDOWN_BYTES_MAX
 
 
 def test_hostile_text_in_the_markdown_is_neither_html_nor_markdown():
-    hostile, sections = hostile_run_and_sections(HOSTILE)
     reader = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
-    shown = Page(reader.render(render_markdown(hostile, sections, {}, [HOSTILE])))
-    harmless, others = hostile_run_and_sections("harmless")
-    expected = Page(reader.render(render_markdown(harmless, others, {}, ["harmless"])))
+    shown = Page(reader.render(hostile_markdown(HOSTILE)))
+    expected = Page(reader.render(hostile_markdown("harmless")))
 
     assert [tag for tag, _ in shown.elements] == [tag for tag, _ in expected.elements]
     assert shown.text.count("<script>alert('x')</script>\"'><img src=x onerror=alert(1)>") >= 8
@@ -488,6 +579,13 @@ def test_hostile_text_in_the_markdown_is_neither_html_nor_markdown():
         "<b>&amp;</b> &#42; &lt;",
         "[a](http://b.c) ![d](e) <http://f.g>",
         "# 1. - + > = $x$",
+        "1. one",
+        "---",
+        "- - -",
+        "=====",
+        "_a_ __init__ snake_case_",
+        "R&D, a < b > c & d; [ref]: x",
+        "> quoted",
         HOSTILE,
     ],
 )
@@ -506,5 +604,86 @@ def test_plain_text_makes_no_link_of_a_bare_address():
 
 
 def test_plain_text_is_one_line_of_bounded_length():
-    assert plain("a\n\n# b\r\nc") == "a \\# b c"
+    assert plain("a\n\n# b\r\nc") == "a # b c"
     assert len(plain("x" * 10_000)) == 300
+
+
+def test_what_would_be_no_markup_is_not_escaped():
+    for text in ("2026-11-25T13:10+02:00", "science_and_technology", "-0.5 (a) b! #c {d}", "3 > 2"):
+        assert plain(text) == text
+
+
+# --- warnings ------------------------------------------------------------------------------
+
+
+def warned(**changed):
+    return warnings_of(Sections(comments=comments(**changed)).comments)
+
+
+def test_a_run_without_anything_odd_is_not_warned_of():
+    assert warned(said_a=(10, 25)) == []  # the network is recommended: 95 right, the linear 80
+
+
+def test_a_score_that_is_too_good_is_called_a_leak():
+    assert "Too good to be true? The linear model" in warned(said_a=(30, 24))[0]
+
+
+def test_a_class_that_is_never_answered_is_named():
+    assert "The scikit-learn network never answers “sports”." in warned(said_a=(25, 0))
+
+
+def test_a_simpler_model_that_is_as_good_is_named_and_what_the_test_set_could_show():
+    section = Sections(comments=comments()).comments
+    [low, high] = section.comparisons[-1].accuracy_interval
+    small, simpler = warnings_of(section)
+
+    assert "too small to tell the scikit-learn network from the linear model" in small
+    assert f"about {50 * (high - low):.1f} points or more, and this one is 1.0." in small
+    assert simpler.startswith("A simpler model is as good")
+
+
+def test_near_duplicates_bad_labels_and_bad_probabilities_are_warned_of():
+    found = findings()
+    found["near_duplicates"]["share"] = 0.2
+    section = comments(**found)
+    section["models"]["linear"]["calibration"] = CALIBRATION | {"ece": 0.2}
+    told = " ".join(warnings_of(Sections(comments=section).comments))
+
+    assert "20.0\N{NO-BREAK SPACE}% of the test comments nearly repeat" in told
+    assert "10.0\N{NO-BREAK SPACE}% of the training comments may carry a wrong label" in told
+    assert "probabilities of the linear model mislead" in told
+
+
+# --- the summary ---------------------------------------------------------------------------
+
+FILES = {"report": "runs/owl/report.html"}
+
+
+def summary_of(since):
+    steps = [step("search_keras"), step("clean", hit=True), step("old", attempt=0)]
+    return render_summary(run(steps=steps), "**Completed**: done", SinceLast(**since), FILES)
+
+
+def test_a_first_run_has_nothing_to_compare_with():
+    text = summary_of({"scores": [("comments.keras.accuracy", None, 0.75)]})
+    assert text.startswith("**Completed**: done\n")
+    assert "| comments · keras · accuracy | 0.7500 |" in text
+    assert "last time" not in text.lower()
+    assert "1 steps computed, 1 from the cache: computed search_keras" in text
+    assert "- report: `runs/owl/report.html`" in text
+
+
+def test_a_change_is_told_beside_what_changed():
+    scores = [("a.b.accuracy", 0.5, 0.75), ("a.b.f1_macro", 0.5, 0.5), ("a.c.accuracy", 0.5, None)]
+    changes = ["parameters.seed: 34 -> 35"]
+    text = summary_of({"before": "hen", "changes": changes, "scores": scores})
+    assert "| a · b · accuracy | 0.5000 | 0.7500 | +0.2500 |" in text
+    assert "| a · b · f1_macro | 0.5000 | 0.5000 | same |" in text
+    assert "| a · c · accuracy | 0.5000 |  |  |" in text
+    assert "Last time: `hen`" in text
+    assert "- parameters.seed: 34 -> 35" in text
+
+
+def test_an_unchanged_run_says_that_nothing_changed():
+    text = summary_of({"before": "hen", "scores": [("a.b.accuracy", 0.5, 0.5)]})
+    assert "- nothing: the same parameters, data, code and libraries" in text

@@ -180,9 +180,9 @@ def test_what_the_sample_chose_is_fitted_on_all_training_comments(name, split, s
     )
     assert vocabulary(model) == every > few == vocabulary(alone)
     assert not any(word.startswith("unseen") for word in vocabulary(model))
-    card = json.loads(model.card.path.read_bytes())
-    assert (card["searched_rows"], card["training_rows"]) == (N, 120)
-    assert card["training_file_sha256"] == split.train.sha256
+    recipe = json.loads(model.recipe.path.read_bytes())
+    assert (recipe["searched_rows"], recipe["training_rows"]) == (N, 120)
+    assert recipe["training_file_sha256"] == split.train.sha256
 
 
 def test_the_same_sample_of_other_comments_is_not_searched_again(split, sample, home):

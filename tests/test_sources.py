@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from neural_classifiers.checks import SourceError
-from neural_classifiers.digits.idx import read_idx
+from neural_classifiers.digits.files import read_idx
 from neural_classifiers.engine import paths
 from neural_classifiers.engine.records import File, digest_of
 from neural_classifiers.engine.step import body_of

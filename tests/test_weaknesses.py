@@ -44,22 +44,30 @@ def test_a_slice_is_weaker_where_its_interval_lies_below_the_whole():
     slices = {"first": np.arange(300) < 100, "rest": np.arange(300) >= 100}
 
     first, rest = weaknesses.score_slices(slices, actual, {"model": answers})
-    assert first["models"]["model"]["accuracy"] == pytest.approx(0.4)
-    assert first["models"]["model"]["is_weaker"]
-    assert not rest["models"]["model"]["is_weaker"]
-    assert (first["rows"], rest["rows"]) == (100, 200)
+    assert first.models["model"].accuracy == pytest.approx(0.4)
+    assert first.models["model"].is_weaker
+    assert not rest.models["model"].is_weaker
+    assert (first.rows, rest.rows) == (100, 200)
 
 
 def test_the_surest_mistake_comes_first_and_right_answers_never():
     chances = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]])
-    actual, said = np.array(["b", "b", "a", "b"]), np.array(["a", "b", "b", "a"])
-    found = weaknesses.surest_mistakes(actual, said, chances, ["a", "b"])
+    actual = np.array(["b", "b", "a", "b"])
 
-    assert [(m["row"], m["predicted"]) for m in found] == [(0, "a"), (2, "b"), (3, "a")]
-    assert (found[0]["p_actual"], found[0]["p_predicted"]) == (0.1, 0.9)
-    assert len(weaknesses.surest_mistakes(actual, said, chances, ["a", "b"], limit=1)) == 1
-    shifted = weaknesses.surest_mistakes(actual, np.array(["b"] * 4), chances, ["a", "b"])
-    assert [(m["row"], m["p_predicted"]) for m in shifted] == [(2, 0.7)]  # what was answered counts
+    def mistakes(predicted, **limit):
+        given = list("wxyz"), actual, np.array(predicted), chances, ["a", "b"]
+        return weaknesses.surest_mistakes(*given, **limit)
+
+    found = mistakes(["a", "b", "b", "a"])
+    assert [(m.row, m.txt, m.predicted) for m in found] == [
+        (0, "w", "a"),
+        (2, "y", "b"),
+        (3, "z", "a"),
+    ]
+    assert (found[0].p_actual, found[0].p_predicted) == (0.1, 0.9)
+    assert len(mistakes(["a", "b", "b", "a"], limit=1)) == 1
+    # what was answered counts, not the likeliest
+    assert [(m.row, m.p_predicted) for m in mistakes(["b"] * 4)] == [(2, 0.7)]
 
 
 @pytest.mark.parametrize("grid", linear_grid(), ids=lambda g: str(g["classifier"][0]))
@@ -91,12 +99,14 @@ def test_an_answer_hangs_on_the_word_that_carries_it():
     X, y = texts()
     fitted = linear_pipeline().set_params(classifier__C=10.0).fit(X, y)
 
-    place = fitted.classes_.tolist().index("sports")
-    told = weaknesses.occlusion(fitted.predict_proba, "goal nobody goal knows", place)
-    assert told["probability"] > 0.5
-    assert told["words"][0][0] == "goal"  # both of them go
-    assert told["words"][0][1] > 0.2
-    assert told["words"][1][1] == pytest.approx(0)
+    column = fitted.classes_.tolist().index("sports")
+    probability, words = weaknesses.occlusion(
+        fitted.predict_proba, "goal nobody goal knows", column
+    )
+    assert probability > 0.5
+    assert words[0][0] == "goal"  # both of them go
+    assert words[0][1] > 0.2
+    assert words[1][1] == pytest.approx(0)
 
 
 def test_labels_that_were_turned_are_suspected():
@@ -118,8 +128,8 @@ def test_the_learning_curve_rises_where_more_comments_help():
     X, y = texts(60)
     curve = weaknesses.learning_curve(linear_pipeline(), X, y, folds=3, seed=1)
 
-    assert [point["rows"] for point in curve] == [12, 24, 48, 84, 120]
-    assert curve[-1]["f1_macro"] > 0.95
+    assert [point.rows for point in curve] == [12, 24, 48, 84, 120]
+    assert curve[-1].f1_macro > 0.95
     assert weaknesses.learning_curve(linear_pipeline(), X, y, folds=3, seed=1) == curve
     rare = np.array(["a"] * 97 + ["b"] * 3)  # a tenth of the rows may lack class b
     short = weaknesses.learning_curve(linear_pipeline(), X[:100], rare, folds=3, seed=1)
@@ -127,7 +137,9 @@ def test_the_learning_curve_rises_where_more_comments_help():
 
 
 def point(rows, f1, error=0.005):
-    return {"rows": rows, "f1_macro": f1, "f1_macro_error": error}
+    return weaknesses.CurvePoint(
+        rows=rows, accuracy=f1, accuracy_error=error, f1_macro=f1, f1_macro_error=error
+    )
 
 
 def test_whether_more_data_would_help_is_said_in_words():
@@ -140,55 +152,3 @@ def test_whether_more_data_would_help_is_said_in_words():
     assert "what more than those would bring, this does not show" in of_sample
     assert "all 105,000" in of_sample
     assert weaknesses.more_data(rising[:2], 500) == ""
-
-
-def scores(accuracy, matrix=((50, 10), (10, 30)), **more):
-    return {"accuracy": accuracy, "confusion_matrix": matrix, "labels": ("a", "b")} | more
-
-
-TITLES = {"constant": "constant answer", "linear": "linear model", "keras": "Keras network"}
-
-
-def warned(recommended="linear", **told):
-    models = {"constant": scores(0.6), "linear": scores(0.8), "keras": scores(0.8)}
-    beside = {name: told.pop(name) for name in ("near", "suspected_share") if name in told}
-    versus = {
-        "model": "keras",
-        "rival": "linear",
-        "n_rows": 900,
-        "accuracy_interval": (-0.03, 0.04),
-        "accuracy_difference": 0.005,
-    } | told.pop("versus", {})
-    return weaknesses.warnings(models | told, TITLES, recommended, [versus], **beside)
-
-
-def test_a_run_without_anything_odd_is_not_warned_of():
-    assert warned("keras") == []  # better at the rarer classes, say, if not in accuracy
-
-
-def test_a_score_that_is_too_good_is_called_a_leak():
-    assert "Too good to be true? The linear model" in warned(linear=scores(0.995))[0]
-
-
-def test_a_class_that_is_never_answered_is_named():
-    told = warned("keras", keras=scores(0.8, ((60, 0), (40, 0))))
-    assert "The Keras network never answers “b”." in told
-
-
-def test_a_test_set_too_small_to_tell_says_what_it_could_show():
-    [told] = [w for w in warned("linear") if "too small" in w]
-    assert "900 comments show differences of about 3.5 points or more, and this one is 0.5" in told
-
-
-def test_a_simpler_model_that_is_as_good_is_named():
-    assert any("A simpler model is as good" in told for told in warned("linear"))
-    assert not any("A simpler model" in told for told in warned("keras"))
-
-
-def test_near_duplicates_bad_labels_and_bad_probabilities_are_warned_of():
-    told = warned(
-        near={"share": 0.2}, suspected_share=0.1, linear=scores(0.8, calibration={"ece": 0.2})
-    )
-    assert any("nearly repeat a training comment" in w for w in told)
-    assert any("may carry a wrong label" in w for w in told)
-    assert any("probabilities of the linear model mislead" in w for w in told)

@@ -18,7 +18,6 @@ SCHEMA = pa.schema(
         "time_type": pa.string(),
     }
 )
-JUDGED = ["line_type", "cat", "cat_type", "txt", "txt_type", "time_type"]
 
 
 def _columns(*names: str) -> list[pa.Field]:

@@ -1,1 +1,10 @@
-"""How good a model is, how sure that is, and whether it may serve."""
+"""How good models are, how sure that is, and what speaks against them. Values only.
+
+`names`: names and titles of the models, `percent`.
+`scores`: `score_predictions`, `compare_predictions` and the classes of what they give.
+`verdict`: `recommend_model`, `verdict_sentences`, `comparison_in_words`.
+`calibration`: `Calibrated`, temperatures and shifts of answers, `calibrate`.
+`held_out`: answers on rows that a fit did not see, calibrated by the other folds.
+`weaknesses`: slices, mistakes, words, occlusion, doubtful labels, `learning_curve`.
+`gates`: `judge_candidate`, whether a model may serve.
+"""

@@ -16,19 +16,6 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from neural_classifiers.judgement.scores import wilson_interval
 from neural_classifiers.search.answers import FitAnswer
 
-__all__ = [
-    "Calibrated",
-    "calibrate",
-    "fit_shift",
-    "fit_temperature",
-    "held_out_logits",
-    "logits_of",
-    "offsets_of",
-    "prior_of",
-    "shifted_f1_macro",
-    "softmax",
-]
-
 N_BINS = 10  # of the reliability curve
 TINY = 1e-12  # the least probability whose logarithm is taken
 SHIFTS = tuple(step / 20 for step in range(31))  # 0 to 1.5
@@ -70,7 +57,7 @@ class Calibrated(ClassifierMixin, BaseEstimator):
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """What the classifier predicts, unless there are offsets: a temperature changes nothing."""
+        """The classifier's answers, unless there are offsets: a temperature changes nothing."""
         if self.offsets is None:
             return np.asarray(self.classifier.predict(X))
         return self.classes_[likeliest(self.predict_proba(X), self.offsets)]
@@ -104,66 +91,50 @@ def likeliest(
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each row as probabilities."""
+    """Probabilities of shape (n_rows, n_classes) of logits of that shape."""
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
 
 
-def fit_temperature(logits: NDArray[np.float64], places: NDArray[np.intp]) -> float:
-    """The temperature at which the actual classes are the likeliest.
+def fit_temperature(logits: NDArray[np.float64], columns: NDArray[np.intp]) -> float:
+    """The temperature at which the actual classes (by column) of unseen rows are the likeliest.
 
-    Parameters
-    ----------
-    logits : ndarray of shape (n_rows, n_classes)
-        Of rows that the model was not fitted on.
-    places : ndarray of shape (n_rows,)
-        Column of the actual class of each row.
-
-    Notes
-    -----
     Source: C. Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
     """
     from scipy.optimize import minimize_scalar
 
-    rows = np.arange(len(places))
+    rows = np.arange(len(columns))
 
     def loss(log_temperature: float) -> float:
-        chances = softmax(logits / np.exp(log_temperature))[rows, places]
+        chances = softmax(logits / np.exp(log_temperature))[rows, columns]
         return float(-np.log(np.clip(chances, TINY, None)).mean())
 
     found = minimize_scalar(loss, bounds=(np.log(LEAST), np.log(MOST)), method="bounded")
     return float(np.exp(found.x))
 
 
-def fit_shift(logits: NDArray[np.float64], places: NDArray[np.intp]) -> float:
+def fit_shift(logits: NDArray[np.float64], columns: NDArray[np.intp]) -> float:
     """How far answers should favour rare classes, for the best macro-F1; 0 is not at all.
 
-    Parameters
-    ----------
-    logits : ndarray of shape (n_rows, n_classes)
-        Of rows that the model was not fitted on, at their temperature.
-    places : ndarray of shape (n_rows,)
-        Column of the actual class of each row; every class occurs.
-
-    Notes
-    -----
-    Source: A. K. Menon et al., Long-tail learning via logit adjustment, ICLR 2021.
+    The logits are of unseen rows, at their temperature; `columns` are of their actual classes, of
+    which each occurs. Source: A. K. Menon et al., Long-tail learning via logit adjustment, ICLR
+    2021.
     """
     from sklearn.metrics import f1_score
 
-    prior = prior_of(places, logits.shape[1])
+    prior = prior_of(columns, logits.shape[1])
 
     def f1(shift: float) -> float:
         answers = (logits + offsets_of(shift, prior)).argmax(axis=1)
-        return float(f1_score(places, answers, average="macro", zero_division=0))
+        return float(f1_score(columns, answers, average="macro", zero_division=0))
 
     return max(SHIFTS, key=f1)  # of equals the smallest
 
 
-def prior_of(places: NDArray[np.intp], n_classes: int) -> NDArray[np.float64]:
+def prior_of(columns: NDArray[np.intp], n_classes: int) -> NDArray[np.float64]:
     """Share of each class; of one that does not occur that of half a row."""
-    counts = np.bincount(places, minlength=n_classes)
-    return np.asarray(np.maximum(counts, 0.5) / len(places))
+    counts = np.bincount(columns, minlength=n_classes)
+    return np.asarray(np.maximum(counts, 0.5) / len(columns))
 
 
 def offsets_of(shift: float, prior: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -182,24 +153,19 @@ def shifted_f1_macro(estimator: Any, X: Any, y: Any) -> float:
     method = "predict_proba" if hasattr(estimator, "predict_proba") else "decision_function"
     logits = logits_of({method: getattr(estimator, method)(X)})
     classes = np.asarray(estimator.classes_)
-    places = np.searchsorted(classes, np.asarray(y))
-    offsets = offsets_of(fit_shift(logits, places), prior_of(places, len(classes)))
+    columns = np.searchsorted(classes, np.asarray(y))
+    offsets = offsets_of(fit_shift(logits, columns), prior_of(columns, len(classes)))
     answers = (logits + offsets).argmax(axis=1)
-    return float(f1_score(places, answers, average="macro", zero_division=0))
+    return float(f1_score(columns, answers, average="macro", zero_division=0))
 
 
 def calibrate(
     probabilities: np.ndarray, labels: np.ndarray, n_bins: int = N_BINS
 ) -> dict[str, Any]:
-    """How far the probability of the answer is the share of right answers.
+    """Distance between the probability of the answer and the share of right answers.
 
-    Parameters
-    ----------
-    probabilities : ndarray of shape (n_rows, n_classes)
-    labels : ndarray of shape (n_rows,)
-        Columns of the actual classes
-    n_bins : int
-        Bins of equal width between 0 and 1; an answer of exactly 1 is in the last.
+    Of probabilities of shape (n_rows, n_classes), with the columns of the actual classes as
+    `labels`. Bins are of equal width between 0 and 1; an answer of exactly 1 is in the last.
 
     Returns
     -------
@@ -241,7 +207,7 @@ def calibrate(
 def held_out_logits(
     answers: Sequence[tuple[NDArray[np.intp], FitAnswer]], classes: NDArray[Any], n_rows: int
 ) -> NDArray[np.float64]:
-    """What a search's candidate answered on the rows of each fold held out, in the rows' order.
+    """Logits of a search's candidate for the rows that each fold held out, in the rows' order.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Whether a model may replace the one that serves: each condition with what was found.
+"""Gates of promotion: the conditions under which a model may replace the one that serves.
 
 A model has to be shown better, by the paired test and at 5 %, than the constant answer, than the
 best linear rival (unless it is that) and than the serving model, on texts that neither was trained
@@ -8,7 +8,7 @@ that a gain in all is not paid by a few.
 The paired test is the exact McNemar test of right answers. Against the constant answer macro-F1
 will do too: of unequal classes a useful model may be less often right than the commonest answer.
 But whatever it gains there, a model must be better than guessing (`judgement.scores`).
-Against the others macro-F1 is told and decides nothing.
+Against the others macro-F1 is named and decides nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ class Gate:
     name : str
     passed : bool
     found : str
-        What was found, in words and figures.
+        The comparison in words and figures.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Rival:
     unseen: NDArray[np.bool_] | None = None
 
 
-def judge_candidate(
+def judge_challenger(
     actual: NDArray[np.str_],
     answers: NDArray[np.str_],
     rivals: Sequence[Rival],
@@ -68,19 +68,19 @@ def judge_candidate(
     margin: float = MARGIN,
     unit: str = "texts",
 ) -> list[Gate]:
-    """The conditions that a candidate's answers meet and miss, on rows that it was not trained on.
+    """Gates that a challenger's answers pass and fail, on rows that it was not trained on.
 
     Parameters
     ----------
     actual, answers : ndarray of str of shape (n_rows,)
-        Right answers, and those of the candidate.
+        Right answers, and those of the challenger.
     rivals : sequence of Rival
     slices : mapping of str to ndarray of bool of shape (n_rows,), optional
         Further parts of the rows, beside each class.
     seed : int
         Of the bootstrap that bounds the differences.
     margin : float
-        By so much of its rows the candidate may fall behind on a slice.
+        By so much of its rows the challenger may fall behind on a slice.
     unit : str
         What a row is.
 
@@ -99,36 +99,36 @@ def judge_candidate(
 def _better(
     actual: NDArray[np.str_], answers: NDArray[np.str_], rival: Rival, seed: int, unit: str
 ) -> Gate:
-    rows = _rows_of(rival, actual)
+    rows = _unseen(rival, actual)
     name = f"better than {rival.name}"
     if not rows.any():
         return Gate(name, False, f"no {unit} that neither was trained on")
-    found = compare_predictions(actual[rows], answers[rows], rival.answers[rows], seed)
-    passed = found.accuracy_outcome == "better" or _is_better_at_rarer(found, rival)
-    passed &= rival.name != CONSTANT or found.is_beyond_guessing
-    return Gate(name, passed, _in_words(found, rival, len(actual), unit))
+    comparison = compare_predictions(actual[rows], answers[rows], rival.answers[rows], seed)
+    passed = comparison.accuracy_standing == "better" or _is_better_at_rarer(comparison, rival)
+    passed &= rival.name != CONSTANT or comparison.is_beyond_guessing
+    return Gate(name, passed, _in_words(comparison, rival, len(actual), unit))
 
 
-def _is_better_at_rarer(found: Comparison, rival: Rival) -> bool:
-    """Whether macro-F1 tells of more than the right answers, and counts."""
-    of_constant = rival.name == CONSTANT and found.accuracy_outcome != "better"
-    return of_constant and found.f1_macro_outcome == "better"
+def _is_better_at_rarer(comparison: Comparison, rival: Rival) -> bool:
+    """True where macro-F1 decides, and does so for the model: against the constant answer only."""
+    of_constant = rival.name == CONSTANT and comparison.accuracy_standing != "better"
+    return of_constant and comparison.f1_macro_standing == "better"
 
 
-def _in_words(found: Comparison, rival: Rival, n_rows: int, unit: str) -> str:
-    low, high = found.accuracy_interval
-    f1_low, f1_high = found.f1_macro_interval
-    of = "" if found.n_rows == n_rows else f" that neither was trained on, of {n_rows:,}"
-    words = _WORDS[found.accuracy_outcome]
-    if rival.name == CONSTANT and not found.is_beyond_guessing:
+def _in_words(comparison: Comparison, rival: Rival, n_rows: int, unit: str) -> str:
+    low, high = comparison.accuracy_interval
+    f1_low, f1_high = comparison.f1_macro_interval
+    of = "" if comparison.n_rows == n_rows else f" that neither was trained on, of {n_rows:,}"
+    words = _WORDS[comparison.accuracy_standing]
+    if rival.name == CONSTANT and not comparison.is_beyond_guessing:
         words += ", not shown to be better than guessing"
-    elif _is_better_at_rarer(found, rival):
+    elif _is_better_at_rarer(comparison, rival):
         words += ", but better at the rarer classes"
     return (
-        f"{words}: {found.n_rows:,} {unit}{of}, {found.won:,} won and "
-        f"{found.lost:,} lost against {rival.name}, p = {found.p_value:.2g}; accuracy "
-        f"{_points(found.accuracy_difference)} ({_points(low)} to {_points(high)}), macro-F1 "
-        f"{_points(found.f1_macro_difference)} ({_points(f1_low)} to {_points(f1_high)})"
+        f"{words}: {comparison.n_rows:,} {unit}{of}, {comparison.won:,} won and "
+        f"{comparison.lost:,} lost against {rival.name}, p = {comparison.p_value:.2g}; accuracy "
+        f"{_points(comparison.accuracy_difference)} ({_points(low)} to {_points(high)}), macro-F1 "
+        f"{_points(comparison.f1_macro_difference)} ({_points(f1_low)} to {_points(f1_high)})"
     )
 
 
@@ -143,10 +143,10 @@ def _not_behind(
     margin: float,
     unit: str,
 ) -> Gate:
-    seen_by_none = _rows_of(rival, actual)
+    unseen = _unseen(rival, actual)
     behind, small, judged = [], [], 0
     for name, part in parts.items():
-        rows = part & seen_by_none
+        rows = part & unseen
         n_rows = int(rows.sum())
         if n_rows < MIN_SLICE_ROWS:
             small.append(f"{name} ({n_rows})")
@@ -155,15 +155,15 @@ def _not_behind(
         ours, theirs = (float((a[rows] == actual[rows]).mean()) for a in (answers, rival.answers))
         if theirs - ours > margin:
             behind.append(f"{name}: {percent(ours)} against {percent(theirs)} of {n_rows:,} {unit}")
-    told = (
+    words = (
         f"{len(behind)} of {judged} slices fall behind {rival.name} by more than {percent(margin)}"
     )
-    told += f": {'; '.join(behind)}" if behind else ""
-    told += f"; too small to judge: {', '.join(small)}" if small else ""
-    return Gate(f"no slice behind {rival.name}", not behind, told)
+    words += f": {'; '.join(behind)}" if behind else ""
+    words += f"; too small to judge: {', '.join(small)}" if small else ""
+    return Gate(f"no slice behind {rival.name}", not behind, words)
 
 
-def _rows_of(rival: Rival, actual: NDArray[np.str_]) -> NDArray[np.bool_]:
+def _unseen(rival: Rival, actual: NDArray[np.str_]) -> NDArray[np.bool_]:
     return np.ones(len(actual), dtype=bool) if rival.unseen is None else rival.unseen
 
 

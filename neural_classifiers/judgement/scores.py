@@ -1,4 +1,4 @@
-"""How good predictions are: numbers first, then the words that they allow.
+"""Scores of predictions, and comparisons of one model with another on the same rows.
 
 All scores are fractions in [0, 1]; a score without a denominator (a class that is never
 predicted has no precision) counts as 0. Whether a difference is real is decided by the exact
@@ -16,7 +16,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import ConfigDict
 
 from neural_classifiers.judgement.names import CONSTANT, MODEL_TITLES
 from neural_classifiers.values import Values
@@ -27,8 +26,8 @@ N_RESAMPLES = 5_000  # moves a bound by about 0.02 points from seed to seed on 9
 
 
 Interval = tuple[float, float]
-Outcome = Literal["better", "worse", "unclear"]
-OPPOSITE: dict[Outcome, Outcome] = {"better": "worse", "worse": "better", "unclear": "unclear"}
+Standing = Literal["better", "worse", "unclear"]
+OPPOSITE: dict[Standing, Standing] = {"better": "worse", "worse": "better", "unclear": "unclear"}
 
 
 class ClassScores(Values):
@@ -47,9 +46,6 @@ class Scores(Values):
     in the order of `labels`. `*_weighted` averages classes by their number of rows, as the
     notebook does; `f1_macro` counts every class alike.
     """
-
-    # A run's metrics keep a model's parameters beside its scores: here they are left out.
-    model_config = ConfigDict(extra="ignore")
 
     accuracy: float
     precision_weighted: float
@@ -76,6 +72,37 @@ class Scores(Values):
         return wilson_interval(self.n_correct, self.n_rows)
 
 
+class Calibration(Values):
+    """Distance between the probability of an answer and the share of right answers.
+
+    `ece` is the expected calibration error, a fraction; `confidence` and `accuracy` are means over
+    all rows; `bins` are those of the reliability curve.
+    """
+
+    ece: float
+    confidence: float
+    accuracy: float
+    bins: list[dict[str, float]]
+
+
+class JudgedModel(Scores):
+    """A model's scores on the test set, and how it was chosen: what ``metrics.json`` says of it.
+
+    `best_cv_score` is the mean over the folds of what `scoring` names, None where no search chose;
+    `temperature` None where probabilities are as the library gives them. `version` and `rows_seen`
+    (test rows that it was trained on, which count in no score) are of the serving model alone.
+    """
+
+    f1_macro_interval: tuple[float, float]
+    calibration: Calibration
+    best_params: dict[str, Any]
+    best_cv_score: float | None
+    scoring: str
+    temperature: float | None
+    version: str | None = None
+    rows_seen: int | None = None
+
+
 class Comparison(Values):
     """One model against a rival on the same rows; positive differences favour the model.
 
@@ -96,19 +123,19 @@ class Comparison(Values):
 
     @property
     def is_beyond_guessing(self) -> bool:
-        """Whether the model is shown to know more than its own answers dealt out at random."""
+        """True where the model knows more than its own answers dealt out to the rows at random."""
         return self.kappa_interval[0] > 0
 
     @property
-    def accuracy_outcome(self) -> Outcome:
-        """What the exact McNemar test says about the share of right answers."""
+    def accuracy_standing(self) -> Standing:
+        """Share of right answers against the rival's, by the exact McNemar test."""
         if self.p_value >= ALPHA:
             return "unclear"
         return "better" if self.won > self.lost else "worse"
 
     @property
-    def f1_macro_outcome(self) -> Outcome:
-        """What the score that counts classes alike says, for whom is better than guessing."""
+    def f1_macro_standing(self) -> Standing:
+        """Macro-F1 against the rival's; it speaks for a model that is better than guessing only."""
         low, high = self.f1_macro_interval
         if low > 0 and self.is_beyond_guessing:
             return "better"
@@ -125,25 +152,10 @@ class ModelComparison(Comparison):
 def score_predictions(
     y_true: ArrayLike, y_pred: ArrayLike, labels: Sequence[Any] | None = None
 ) -> Scores:
-    """Score predicted against actual classes.
+    """Score predicted against actual classes, both strings or both numbers of shape (n_rows,).
 
-    Parameters
-    ----------
-    y_true, y_pred : array-like of shape (n_rows,)
-        Actual and predicted classes: both strings or both numbers, none missing.
-    labels : sequence, optional
-        The classes in the order wanted; by default all that occur, sorted. A class named here
-        that never occurs scores 0 and lowers the macro average.
-
-    Returns
-    -------
-    Scores
-        With the classes as strings.
-
-    Raises
-    ------
-    ValueError
-        If there is nothing to score, the lengths differ or a class is missing in `labels`.
+    `labels` are the classes in the order wanted; by default all that occur, sorted. A class named
+    there that never occurs scores 0 and lowers the macro average.
 
     Notes
     -----
@@ -194,7 +206,7 @@ def wilson_interval(n_correct: int, n_rows: int) -> Interval:
 def compare_predictions(
     y_true: ArrayLike, y_a: ArrayLike, y_b: ArrayLike, seed: int, n_resamples: int = N_RESAMPLES
 ) -> Comparison:
-    """Say by how much the predictions `y_a` are better than `y_b`, and how sure that is.
+    """Measure by how much the predictions `y_a` are better than `y_b`, and how sure that is.
 
     Parameters
     ----------
@@ -212,11 +224,6 @@ def compare_predictions(
         bootstrap, and such intervals of the kappa of each; rows that only a (`won`) or only b
         (`lost`) has right; the two-sided p of the exact McNemar test, 1.0 when no row tells them
         apart.
-
-    Raises
-    ------
-    ValueError
-        If there is nothing to compare or the lengths differ.
 
     Notes
     -----

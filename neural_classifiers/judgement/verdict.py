@@ -1,6 +1,7 @@
 """A comparison in sentences: which model is recommended, and how sure that is."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from neural_classifiers.judgement.names import (
     CONSTANT,
@@ -14,16 +15,17 @@ from neural_classifiers.judgement.scores import (
     OPPOSITE,
     Comparison,
     ModelComparison,
-    Outcome,
     Scores,
+    Standing,
     model_title,
 )
 
 EXPECTED = (CONSTANT, LINEAR, "scikit", "keras")  # in every run
+Standings = tuple[Standing, Standing]  # by the share of right answers, by macro-F1
 
 
-def verdict(comparison: Comparison, unit: str = "comments") -> str:
-    """Say in plain words what a comparison allows one to say.
+def comparison_in_words(comparison: Comparison, unit: str = "comments") -> str:
+    """Plain words for what a comparison allows one to say.
 
     Returns
     -------
@@ -32,13 +34,13 @@ def verdict(comparison: Comparison, unit: str = "comments") -> str:
         macro-F1 says of the rarer classes is added where that is another clear answer, and that
         the model only guesses where that is why macro-F1 does not count.
     """
-    accuracy, f1_macro = comparison.accuracy_outcome, comparison.f1_macro_outcome
+    accuracy, f1_macro = comparison.accuracy_standing, comparison.f1_macro_standing
     shown = f"that {comparison.n_rows:,} {unit} could show"
+    overall = f"no difference {shown}" if accuracy == "unclear" else accuracy
     if f1_macro == "unclear" and comparison.f1_macro_interval[0] > 0:
-        begun = f"no difference {shown}" if accuracy == "unclear" else accuracy
-        return f"{begun}, and no better than guessing"
+        return f"{overall}, and no better than guessing"
     if f1_macro in ("unclear", accuracy):
-        return f"no difference {shown}" if accuracy == "unclear" else accuracy
+        return overall
     in_accuracy = f"no difference in accuracy {shown}" if accuracy == "unclear" else accuracy
     return f"{in_accuracy}, but {f1_macro} at the rarer classes"
 
@@ -63,24 +65,7 @@ def recommend_model(
     str or None
         A key of `models`, ``"constant"`` where no model beats it, None where there is no model.
     """
-    networks = sorted(
-        (name for name in models if name not in (*SIMPLE, SERVING)),
-        key=lambda name: -models[name].accuracy,
-    )
-    simple = [name for name in SIMPLE if name in models]
-    chosen = simple[0] if simple else None
-
-    def is_better(name: str) -> bool:
-        rivals = {rival for rival in (CONSTANT, chosen) if rival and rival in models}
-        is_shown = all(_outcome(comparisons, name, rival) == "better" for rival in rivals)
-        return is_shown and not _only_guesses(comparisons, name)
-
-    for name in simple[1:]:
-        if is_better(name):
-            chosen = name
-    if chosen is None:
-        return networks[0] if networks else None
-    return next(filter(is_better, networks), chosen)
+    return _Judgement(models, comparisons).recommended()
 
 
 def verdict_sentences(
@@ -112,52 +97,148 @@ def verdict_sentences(
         what is worse than the constant answer, what only guesses, the weakest class, what could
         not be judged, and the digits.
     """
-    sentences = [] if models is None else _comment_sentences(models, comparisons)
+    sentences = [] if models is None else _Judgement(models, comparisons).sentences()
     if digits:
         shares = [f"the {name} network reads {percent(share)}" for name, share in digits.items()]
         sentences.append(f"Of {n_digits:,} unseen digits {_listed(shares)} correctly.")
     return tuple(sentences)
 
 
-def _find(
-    comparisons: Sequence[ModelComparison], model: str, rival: str
-) -> tuple[Outcome, Outcome] | None:
-    """What is known of model against rival, as (accuracy, macro-F1), either way round."""
-    for c in comparisons:
-        if (c.model, c.rival) == (model, rival):
-            return c.accuracy_outcome, c.f1_macro_outcome
-        if (c.model, c.rival) == (rival, model):
-            return OPPOSITE[c.accuracy_outcome], OPPOSITE[c.f1_macro_outcome]
-    return None
+@dataclass(frozen=True)
+class _Judgement:
+    """Models and their comparisons: who stands how against whom, and that in sentences."""
 
+    models: Mapping[str, Scores]
+    comparisons: Sequence[ModelComparison]
 
-def _outcome(comparisons: Sequence[ModelComparison], model: str, rival: str) -> Outcome | None:
-    """Which of the two `recommend_model` holds for better."""
-    known = _find(comparisons, model, rival)
-    if known is None:
+    def standings(self, model: str, rival: str) -> Standings | None:
+        """The two standings of a model against a rival, compared either way round."""
+        for c in self.comparisons:
+            if (c.model, c.rival) == (model, rival):
+                return c.accuracy_standing, c.f1_macro_standing
+            if (c.model, c.rival) == (rival, model):
+                return OPPOSITE[c.accuracy_standing], OPPOSITE[c.f1_macro_standing]
         return None
-    first, second = known[::-1] if CONSTANT in (model, rival) else known
-    return second if first == "unclear" else first
+
+    def standing(self, model: str, rival: str) -> Standing | None:
+        """The one that decides: macro-F1 first against the constant answer, else accuracy."""
+        both = self.standings(model, rival)
+        if both is None:
+            return None
+        first, second = both[::-1] if CONSTANT in (model, rival) else both
+        return second if first == "unclear" else first
+
+    def only_guesses(self, model: str) -> bool:
+        """Whether a model is not shown to be better than guessing."""
+        kappas = [c.kappa_interval for c in self.comparisons if c.model == model]
+        kappas += [c.rival_kappa_interval for c in self.comparisons if c.rival == model]
+        return bool(kappas) and kappas[0][0] <= 0
+
+    def recommended(self) -> str | None:
+        """The simplest model that nothing is shown to beat."""
+        networks = sorted(
+            (name for name in self.models if name not in (*SIMPLE, SERVING)),
+            key=lambda name: -self.models[name].accuracy,
+        )
+        simple = [name for name in SIMPLE if name in self.models]
+        if not simple:
+            return networks[0] if networks else None
+        chosen = simple[0]
+
+        def is_better(name: str) -> bool:
+            rivals = {rival for rival in (CONSTANT, chosen) if rival in self.models}
+            is_shown = all(self.standing(name, rival) == "better" for rival in rivals)
+            return is_shown and not self.only_guesses(name)
+
+        for name in simple[1:]:
+            if is_better(name):
+                chosen = name
+        return next(filter(is_better, networks), chosen)
+
+    def sentences(self) -> list[str]:
+        """The sentences on the comments."""
+        chosen = self.recommended()
+        if chosen is None:
+            return ["No model could be judged on the comments."]
+        trained = [name for name in self.models if name not in (CONSTANT, SERVING)]
+        below = [name for name in trained if self.standing(name, CONSTANT) == "worse"]
+        guessing = [name for name in trained if name not in below and self.only_guesses(name)]
+        missing = [MODEL_TITLES[name] for name in EXPECTED if name not in self.models]
+        sentences = self._on_chosen(chosen, trained)
+        if below:
+            verb = "are" if len(below) > 1 else "is"
+            losers = _listed([self._with_score(name) for name in below])
+            sentences.append(f"{losers} {verb} worse than {self._title(CONSTANT)}.")
+        if guessing:
+            verb, whose = ("are", "their") if len(guessing) > 1 else ("is", "its")
+            sentences.append(
+                f"{_listed([self._with_score(name) for name in guessing])} {verb} not shown to be "
+                f"better than guessing: {whose} answers, dealt out at random, might be right as "
+                "often."
+            )
+        if trained:
+            sentences.append(self._on_weakest_class(trained))
+        if missing:
+            sentences.append(f"Not judged in this run: the {_listed(missing)}.")
+        return [sentence[0].upper() + sentence[1:] for sentence in sentences]
+
+    def _on_chosen(self, chosen: str, trained: Sequence[str]) -> list[str]:
+        """Which model to use, how it stands against the others and against the serving one."""
+        right = f"{self._score(chosen)} of {self.models[chosen].n_rows:,} test comments"
+        if chosen == CONSTANT:
+            others = _listed([f"{self._title(name)} {self._score(name)}" for name in trained])
+            tail = f", and nothing here is shown to beat it: {others}" if others else ""
+            return [
+                f"Use none of these models: {self._title(CONSTANT)} is right for {right}{tail}."
+            ]
+        is_traded = self.standings(chosen, CONSTANT) == ("worse", "better")
+        condition = " if every class matters to you" if is_traded else ""
+        sentences = [f"Use {self._title(chosen)}{condition}: it is right for {right}."]
+        rivals = [name for name in self.models if name not in (chosen, SERVING)]
+        titles = {name: self._with_score(name) for name in sorted(rivals, key=_simplest_first)}
+        if titles:
+            sentences.append(f"It is {self._against(chosen, titles)}.")
+        if SERVING in self.models:
+            serving = {SERVING: f"the one that serves now ({self._score(SERVING)})"}
+            sentences.append(f"It is {self._against(chosen, serving)}.")
+        return sentences
+
+    def _against(self, model: str, rivals: Mapping[str, str]) -> str:
+        """How a model stands against rivals (titles by name), those alike in one breath."""
+        groups: dict[Standings | None, list[str]] = {}
+        for name, title in rivals.items():
+            groups.setdefault(self.standings(model, name), []).append(title)
+        return "; ".join(_in_words(both, _listed(titles)) for both, titles in groups.items())
+
+    def _on_weakest_class(self, trained: Sequence[str]) -> str:
+        """Which class is recognised least, and by how much."""
+        per_class = {name: self.models[name].per_class for name in trained}
+        support = {c: each.support for c, each in per_class[trained[0]].items() if each.support}
+        hits = {
+            label: {name: round(per_class[name][label].recall * n) for name in trained}
+            for label, n in support.items()
+        }
+        weakest = min(hits, key=lambda label: sum(hits[label].values()) / support[label])
+        sought = f"Weakest class: of {support[weakest]:,} “{weakest}” comments"
+        if not any(hits[weakest].values()):
+            return f"{sought} no model finds any."
+        counts = [
+            f"the {model_title(name)} finds {n or 'none'}" for name, n in hits[weakest].items()
+        ]
+        return f"{sought} {_listed(counts)}."
+
+    def _title(self, name: str) -> str:
+        return f"{'' if name == CONSTANT else 'the '}{model_title(name, self.models)}"
+
+    def _score(self, name: str) -> str:
+        return percent(self.models[name].accuracy)
+
+    def _with_score(self, name: str) -> str:
+        return f"{self._title(name)} ({self._score(name)})"
 
 
-def _only_guesses(comparisons: Sequence[ModelComparison], model: str) -> bool:
-    """Whether a model is not shown to be better than guessing."""
-    kappas = [c.kappa_interval for c in comparisons if c.model == model]
-    kappas += [c.rival_kappa_interval for c in comparisons if c.rival == model]
-    return bool(kappas) and kappas[0][0] <= 0
-
-
-def _standing(comparisons: Sequence[ModelComparison], model: str, rivals: Mapping[str, str]) -> str:
-    """How model stands against its rivals (titles by name), those alike in one breath."""
-    groups: dict[tuple[Outcome, Outcome] | None, list[str]] = {}
-    for name, title in rivals.items():
-        groups.setdefault(_find(comparisons, model, name), []).append(title)
-    return "; ".join(_against(known, _listed(titles)) for known, titles in groups.items())
-
-
-def _against(known: tuple[Outcome, Outcome] | None, rivals: str) -> str:
-    """Words for what is known of accuracy and macro-F1 against rivals."""
-    match known:
+def _in_words(standings: Standings | None, rivals: str) -> str:
+    match standings:
         case None:
             return f"not compared with {rivals}"
         case ("unclear", "unclear"):
@@ -173,95 +254,10 @@ def _against(known: tuple[Outcome, Outcome] | None, rivals: str) -> str:
 
 
 def _listed(phrases: Sequence[str]) -> str:
-    """Join phrases as in "a, b and c"."""
+    """Phrases joined as in "a, b and c"."""
     return " and ".join([", ".join(phrases[:-1]), phrases[-1]] if len(phrases) > 1 else phrases)
-
-
-def _comment_sentences(
-    models: Mapping[str, Scores], comparisons: Sequence[ModelComparison]
-) -> list[str]:
-    """The sentences of `verdict_sentences` on the comments."""
-    trained = [name for name in models if name not in (CONSTANT, SERVING)]
-    chosen = recommend_model(models, comparisons)
-    if chosen is None:
-        return ["No model could be judged on the comments."]
-
-    def named(name: str) -> str:
-        article = "" if name == CONSTANT else "the "
-        return f"{article}{model_title(name, models)}"
-
-    def figure(name: str) -> str:
-        return percent(models[name].accuracy)
-
-    unit = f"{models[chosen].n_rows:,} test comments"
-    sentences = []
-    if chosen == CONSTANT:
-        figures = [f"{named(name)} {figure(name)}" for name in trained]
-        tail = f", and nothing here is shown to beat it: {_listed(figures)}" if figures else ""
-        sentences.append(
-            f"Use none of these models: {named(CONSTANT)} is right for {figure(CONSTANT)} "
-            f"of {unit}{tail}."
-        )
-    else:
-        against = _find(comparisons, chosen, CONSTANT)
-        condition = " if every class matters to you" if against == ("worse", "better") else ""
-        sentences.append(
-            f"Use {named(chosen)}{condition}: it is right for {figure(chosen)} of {unit}."
-        )
-        others = [name for name in models if name not in (chosen, SERVING)]
-        rivals = sorted(others, key=_simplest_first)
-        if rivals:
-            titles = {name: f"{named(name)} ({figure(name)})" for name in rivals}
-            sentences.append(f"It is {_standing(comparisons, chosen, titles)}.")
-
-        if SERVING in models:
-            serving = {SERVING: f"the one that serves now ({figure(SERVING)})"}
-            sentences.append(f"It is {_standing(comparisons, chosen, serving)}.")
-
-    if below := [n for n in trained if _outcome(comparisons, n, CONSTANT) == "worse"]:
-        verb = "are" if len(below) > 1 else "is"
-        losers = _listed([f"{named(name)} ({figure(name)})" for name in below])
-        sentences.append(_sentence(f"{losers} {verb} worse than {named(CONSTANT)}."))
-    if guess := [n for n in trained if n not in below and _only_guesses(comparisons, n)]:
-        verb, whose = ("are", "their") if len(guess) > 1 else ("is", "its")
-        guessers = _listed([f"{named(name)} ({figure(name)})" for name in guess])
-        sentences.append(
-            _sentence(
-                f"{guessers} {verb} not shown to be better than guessing: {whose} answers, dealt "
-                "out at random, might be right as often."
-            )
-        )
-    if trained:
-        sentences.append(_weakness_sentence({name: models[name] for name in trained}))
-    if missing := [MODEL_TITLES[name] for name in EXPECTED if name not in models]:
-        sentences.append(f"Not judged in this run: the {_listed(missing)}.")
-    return sentences
-
-
-def _weakness_sentence(models: Mapping[str, Scores]) -> str:
-    """Which class is found least, and by how much."""
-    first = next(iter(models.values()))
-    found = {
-        label: [scores.confusion_matrix[i][i] for scores in models.values()]
-        for i, label in enumerate(first.labels)
-        if first.per_class[label].support
-    }
-    support = {label: first.per_class[label].support for label in found}
-    weakest = min(found, key=lambda label: sum(found[label]) / support[label])
-    sought = f"Weakest class: of {support[weakest]:,} “{weakest}” comments"
-    if not any(found[weakest]):
-        return f"{sought} no model finds any."
-    counts = [
-        f"the {model_title(name)} finds {n_found or 'none'}"
-        for name, n_found in zip(models, found[weakest], strict=True)
-    ]
-    return f"{sought} {_listed(counts)}."
 
 
 def _simplest_first(name: str) -> int:
     titles = list(MODEL_TITLES)
     return titles.index(name) if name in titles else len(titles)
-
-
-def _sentence(words: str) -> str:
-    return words[0].upper() + words[1:]

@@ -1,20 +1,74 @@
-"""Departures from the notebook, with the reason for each."""
+"""Departures from the notebook: what is done differently here, why, and by which code."""
 
+from typing import NamedTuple
+
+
+class Departure(NamedTuple):
+    """A departure from the notebook.
+
+    `title` says what is done here in a few words, `why` what the notebook does instead, `heading`
+    where in it, `code` the function that departs, by its full name.
+    """
+
+    heading: str
+    title: str
+    why: str
+    code: str
+
+
+CLEANING, NETWORKS = "Load and Clean Comment Data", "Parts 1 and 2"
 DEPARTURES = (
-    "Every word of a comment is stemmed. The notebook stems the whole comment as one word, so only "
-    "its last word changes.",
-    "The vectoriser is fitted on training comments only, inside each fold. The notebook fits it "
-    "again on the test set before the Keras network predicts, so the columns mean other words.",
-    "The Keras network's 2,100 features are a choice; the notebook takes the number of rows for "
-    "the number of features.",
-    "A constant answer, the best linear model and improved networks are judged beside the "
-    "notebook's two. The notebook has no baseline, and hides that its Keras network is worse than "
-    "always giving one answer.",
-    "Candidates that cannot differ are fitted once: 48 of the notebook's 108 repeat another one.",
-    "[removed] comments and duplicates are dropped and counted, the split is stratified, and no "
-    "cleaned text stands on both sides of it.",
-    "Stop words go while the apostrophe stands, and punctuation separates words. The notebook "
-    "makes “dont” of “don't” and “pcconsole” of “pc/console”.",
-    "The digits' validation images come from the training set, everything is seeded, the models "
-    "are kept, and the headline is the test accuracy, not the training accuracy.",
+    Departure(
+        CLEANING,
+        "Every word of a comment is stemmed",
+        "the notebook stems the whole comment as one word, so only its last word changes.",
+        "neural_classifiers.comments.text.clean_column",
+    ),
+    Departure(
+        CLEANING,
+        "Stop words go while the apostrophe stands, and punctuation separates words",
+        "the notebook makes “dont” of “don't” and “pcconsole” of “pc/console”.",
+        "neural_classifiers.comments.text.clean_column",
+    ),
+    Departure(
+        "Split Data",
+        "Removed comments and duplicates go, and no cleaned text stands on both sides",
+        "the notebook keeps them and splits by chance: here “[removed]” rows and duplicates "
+        "are dropped and counted, and the split is stratified.",
+        "neural_classifiers.comments.splits.split_keys",
+    ),
+    Departure(
+        "Part 2",
+        "The vectoriser is fitted on training comments only, inside each fold",
+        "the notebook fits it again on the test set before the Keras network predicts, so the "
+        "columns mean other words and it scores worse than always giving one answer.",
+        "neural_classifiers.comments.models.pipelines.keras_pipeline",
+    ),
+    Departure(
+        "Part 2",
+        "The Keras network's 2,100 features are a choice",
+        "the notebook takes the number of rows for the number of features.",
+        "neural_classifiers.comments.models.pipelines.keras_pipeline",
+    ),
+    Departure(
+        NETWORKS,
+        "Baselines and improved networks are judged beside the notebook's networks",
+        "the notebook has no baseline, and hides that its Keras network is worse than always "
+        "giving one answer: here a constant answer and the best linear model are, with paired "
+        "tests.",
+        "neural_classifiers.judgement.scores.compare_predictions",
+    ),
+    Departure(
+        NETWORKS,
+        "Candidates that cannot differ are fitted once",
+        "48 of the notebook's 108 repeat another one, so 60 are distinct.",
+        "neural_classifiers.search.equivalence.describe",
+    ),
+    Departure(
+        "Part 3",
+        "Digits are validated on training images set aside, and tested once",
+        "the notebook validates on the test set and quotes the training accuracy; here "
+        "everything is seeded, every model is kept, and the headline is the test accuracy.",
+        "neural_classifiers.digits.networks.judge",
+    ),
 )

@@ -16,15 +16,20 @@ from typing import Any
 
 import numpy as np
 from matplotlib import font_manager, style
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 from PIL import Image
 
 from neural_classifiers.comments.drift import Profile
+from neural_classifiers.judgement.weaknesses import CurvePoint
+from neural_classifiers.report.diagrams import Box
 from neural_classifiers.search.candidates import RankedCandidate, rank_candidates
 
 BLUE, ORANGE, INK, FAINT, RULE = "#0072B2", "#D55E00", "#1A1A1A", "#5F5F5F", "#D0D0D0"
+TINT = "#EAF3F9"
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
     "font.size": 10,
@@ -34,6 +39,7 @@ STYLE = {
     "axes.edgecolor": FAINT,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.axisbelow": True,
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
     "grid.color": RULE,
@@ -49,46 +55,26 @@ LABEL_LENGTH, LINE_LENGTH, TABLE_LENGTH = 24, 70, 110  # characters
 N_COUNTED_CLASSES = 16  # beyond, counts no longer fit into the cells of a matrix
 N_DRAWN_CLASSES = 12  # of a drift
 N_CANDIDATES = 10  # notebook, the grid results
+N_BOX_LINES, BOX_LENGTH = 6, 42  # of a step in a pipeline: lines, and characters of each
 
+_CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
+_ARROW = {"arrowstyle": "->", "color": FAINT, "shrinkA": 0, "shrinkB": 0}
 _lock = Lock()
 
 
 def plot_table_head(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
-    """Draw the first rows of a table of comments.
+    """Draw the first rows of a table of comments (notebook), one line each.
 
-    Parameters
-    ----------
-    columns : sequence of str
-        Names of the columns.
-    rows : sequence of sequences, each as long as `columns`
-        All of them are drawn, one line each; the longest columns are cut until a line has at most
-        110 characters. May be empty.
-
-    Returns
-    -------
-    bytes
-        PNG, as from every function of this module.
-
-    Notes
-    -----
-    Source: notebook, the first rows of its table of comments.
+    The longest columns are cut until a line has at most 110 characters. There may be no rows.
     """
     return _table(columns, rows)
 
 
 def plot_model_summary(layers: Sequence[Mapping[str, Any]], total: int) -> bytes:
-    """Draw the layers of a network as a table with the sum of their parameters.
+    """Draw the layers of a network as a table with the `total` of their parameters (notebook).
 
-    Parameters
-    ----------
-    layers : sequence of mappings
-        With the keys "name", "type", "output_shape" and "parameters", in the network's order.
-    total : int
-        Number of all parameters.
-
-    Notes
-    -----
-    Source: notebook, ``plot_model`` with shapes. A table needs no Graphviz and can be read aloud.
+    Layers have the keys "name", "type", "output_shape" and "parameters". Unlike the notebook's
+    ``plot_model`` a table needs no Graphviz and can be read aloud.
     """
     rows = [
         [layer["name"], layer["type"], layer["output_shape"], f"{layer['parameters']:,}"]
@@ -98,22 +84,43 @@ def plot_model_summary(layers: Sequence[Mapping[str, Any]], total: int) -> bytes
     return _table(columns, [*rows, ["total", "", "", f"{total:,}"]], right_aligned=3, has_sum=True)
 
 
+def plot_pipeline(steps: Sequence[Sequence[Box]]) -> bytes:
+    """Draw what `report.diagrams.steps_of` gives, from top to bottom: a box a step, a box a layer.
+
+    Source: notebook, which shows its scikit-learn estimator and plots its Keras model.
+    """
+    width, line, gap = 3.4, 0.2, 0.3  # inches
+    n_columns = max(map(len, steps))
+    heights = [0.3 + line * max(len(box.lines[:N_BOX_LINES]) for box in row) for row in steps]
+    tops = np.cumsum([0.1, *(height + gap for height in heights)])
+    size = n_columns * width, tops[-1] - gap + 0.1
+    with _drawing(*size) as (figure, png):
+        axes = _bare_axes(figure, (0, size[0]), (size[1], 0))
+        below: list[tuple[float, float]] = []  # feet of the boxes above
+        for row, top, height in zip(steps, tops, heights, strict=False):
+            middles = [size[0] / 2 + width * (i - (len(row) - 1) / 2) for i in range(len(row))]
+            for box, middle in zip(row, middles, strict=True):
+                axes.add_patch(
+                    Rectangle((middle - width / 2 + 0.15, top), width - 0.3, height,
+                              facecolor=TINT if box.lines else "white", edgecolor=BLUE)
+                )  # fmt: skip
+                lines = [_text(each, BOX_LENGTH) for each in box.lines[:N_BOX_LINES]]
+                axes.text(
+                    middle, top + 0.15, _text(box.title, BOX_LENGTH), weight="bold", **_CENTRED
+                )
+                for i, text in enumerate(lines, start=1):
+                    axes.text(middle, top + 0.12 + line * i, text, fontsize=8, **_CENTRED)
+                for foot in below:
+                    axes.annotate("", (middle, top), foot, arrowprops=_ARROW)
+            below = [(middle, top + height) for middle in middles]
+    return png.getvalue()
+
+
 def plot_confusion(matrix: ArrayLike, labels: Sequence[str], title: str = "") -> bytes:
     """Draw a confusion matrix: counts, and their share of the actual class in figures and colour.
 
-    Parameters
-    ----------
-    matrix : array-like of int, shape (n_classes, n_classes)
-        Rows are actual classes, columns predicted ones. Above 16 classes colour speaks alone.
-    labels : sequence of str
-        The classes in the order of the matrix.
-    title : str, optional
-        One line above the matrix.
-
-    Raises
-    ------
-    ValueError
-        If matrix and labels do not fit each other.
+    Of shape (n_classes, n_classes) in the order of `labels`: rows are actual classes, columns
+    predicted ones. Above 16 classes colour speaks alone.
 
     Notes
     -----
@@ -128,7 +135,6 @@ def plot_confusion(matrix: ArrayLike, labels: Sequence[str], title: str = "") ->
     shares = np.divide(counts, actual, out=np.zeros(counts.shape), where=actual > 0)
     names = [_text(label, LABEL_LENGTH) for label in labels]
     cell = 1.05 if n <= 4 else max(0.22, 6.0 / n)  # inches
-
     label = max(map(len, names)) * 0.09  # a character takes about 0.09 inches
 
     with _drawing(max(3.4, n * cell + label + 0.9), n * cell + 1.3) as (figure, png):
@@ -153,23 +159,9 @@ def plot_confusion(matrix: ArrayLike, labels: Sequence[str], title: str = "") ->
 
 
 def plot_digits(images: ArrayLike, labels: Sequence[Any]) -> bytes:
-    """Draw images with their labels above them, at most ten to a line.
+    """Draw images of shape (n_images, height, width) with their labels, ten to a line (notebook).
 
-    Parameters
-    ----------
-    images : array-like of shape (n_images, height, width)
-        Grey values, 0 for the background; each image uses the whole range.
-    labels : sequence of length n_images
-        Shown as they are.
-
-    Raises
-    ------
-    ValueError
-        If there is no image, or not one label for each.
-
-    Notes
-    -----
-    Source: notebook, its sample digits.
+    Pixels are grey values, 0 for the background; each image uses the whole range.
     """
     pixels = np.asarray(images)
     if pixels.ndim != 3 or not len(pixels) or len(pixels) != len(labels):
@@ -177,17 +169,8 @@ def plot_digits(images: ArrayLike, labels: Sequence[Any]) -> bytes:
             "expected images of shape (n_images, height, width) and a label for each, "
             f"got {pixels.shape} and {len(labels)} labels"
         )
-    n_columns = min(len(pixels), 10)
-    n_lines = -(-len(pixels) // n_columns)
-    with _drawing(0.75 * n_columns, 1.0 * n_lines) as (figure, png):
-        for axes in figure.subplots(n_lines, n_columns, squeeze=False).flat:
-            axes.axis("off")
-        for axes, image, label in zip(figure.axes, pixels, labels, strict=False):
-            axes.imshow(image, cmap="gray_r", interpolation="nearest")
-            axes.set_title(
-                _text(label, 11), fontsize=10 if len(str(label)) < 8 else 7, loc="center"
-            )
-    return png.getvalue()
+    titles = [(_text(label, 11), 10 if len(str(label)) < 8 else 7) for label in labels]
+    return _images(pixels, titles, n_columns=10, cell=(0.75, 1.0))
 
 
 def plot_mistakes(
@@ -195,15 +178,8 @@ def plot_mistakes(
 ) -> bytes:
     """Draw images that were read wrongly: what each is, what it was taken for, how surely.
 
-    Parameters
-    ----------
-    images : array-like of shape (n_mistakes, height, width)
-        Grey values, 0 for the background.
-    mistakes : sequence of mappings
-        One for each image, with the keys "actual", "predicted" (places in `labels`), "p_actual"
-        and "p_predicted". May be empty: then the picture says so.
-    labels : sequence of str
-        Names of the classes.
+    For each image of shape (height, width) a mistake has the keys "actual" and "predicted"
+    (positions in `labels`), "p_actual" and "p_predicted". Without any the picture says so.
     """
     pixels = np.asarray(images)
     if len(pixels) != len(mistakes):
@@ -212,21 +188,15 @@ def plot_mistakes(
         with _drawing(6.5, 0.6) as (figure, png):
             figure.text(0.5, 0.5, "no image was read wrongly", ha="center", va="center")
         return png.getvalue()
-    n_columns = min(len(pixels), 5)
-    n_lines = -(-len(pixels) // n_columns)
-    with _drawing(1.3 * n_columns, 1.75 * n_lines) as (figure, png):
-        for axes in figure.subplots(n_lines, n_columns, squeeze=False).flat:
-            axes.axis("off")
-        for axes, image, mistake in zip(figure.axes, pixels, mistakes, strict=False):
-            axes.imshow(image, cmap="gray_r", interpolation="nearest")
-            actual, predicted = (labels[mistake[key]] for key in ("actual", "predicted"))
-            size = 10 if max(len(actual), len(predicted)) < 4 else 7
-            axes.set_title(
-                f"{_text(actual, 11)} \N{RIGHTWARDS ARROW} {_text(predicted, 11)}\n"
-                f"{_chance(mistake['p_actual'])} | {_chance(mistake['p_predicted'])}",
-                fontsize=size, loc="center",
-            )  # fmt: skip
-    return png.getvalue()
+    titles = []
+    for mistake in mistakes:
+        actual, predicted = (labels[mistake[key]] for key in ("actual", "predicted"))
+        words = (
+            f"{_text(actual, 11)} \N{RIGHTWARDS ARROW} {_text(predicted, 11)}\n"
+            f"{_chance(mistake['p_actual'])} | {_chance(mistake['p_predicted'])}"
+        )
+        titles.append((words, 10 if max(len(actual), len(predicted)) < 4 else 7))
+    return _images(pixels, titles, n_columns=5, cell=(1.3, 1.75))
 
 
 def _chance(probability: float) -> str:
@@ -238,14 +208,9 @@ def _chance(probability: float) -> str:
 
 
 def plot_calibration(calibration: Mapping[str, Any], unit: str = "images") -> bytes:
-    """Draw a reliability curve: the share of right answers beside the probability given.
+    """Draw the reliability curve of `judgement.calibration.calibrate`: how sure, how often right.
 
-    Parameters
-    ----------
-    calibration : mapping
-        As `judgement.calibration.calibrate` gives it.
-    unit : str
-        What was answered.
+    `unit` is what was answered.
     """
     bins = calibration["bins"]
     confidence = [each["confidence"] for each in bins]
@@ -267,29 +232,17 @@ def plot_calibration(calibration: Mapping[str, Any], unit: str = "images") -> by
         lower.set(yscale="log", ylabel=unit, xlabel="probability of the answer")
         powers = [10**k for k in range(len(str(max(counts))))]
         lower.set_yticks(powers, [f"{power:,}" for power in powers], fontsize=8)
-        lower.set_yticks([], minor=True)
+        lower.minorticks_off()
         lower.set_ylim(bottom=0.5)
         lower.grid(axis="y")
-        lower.set_axisbelow(True)
     return png.getvalue()
 
 
 def plot_learning_curves(epochs: Sequence[Mapping[str, float]]) -> bytes:
     """Draw accuracy and loss after each epoch, on training and on validation images.
 
-    Parameters
-    ----------
-    epochs : sequence of mappings
-        With the keys "accuracy", "loss", "val_accuracy" and "val_loss", first epoch first.
-
-    Raises
-    ------
-    ValueError
-        If there is no epoch.
-
-    Notes
-    -----
-    Source: notebook, the curves of its third part, where the test set plays validation.
+    Each epoch has the keys "accuracy", "loss", "val_accuracy" and "val_loss". Source: notebook, the
+    curves of its third part, where the test set plays validation.
     """
     if not epochs:
         raise ValueError("expected at least one epoch, got none")
@@ -310,25 +263,19 @@ def plot_learning_curves(epochs: Sequence[Mapping[str, float]]) -> bytes:
     return png.getvalue()
 
 
-def plot_sizes(curve: Sequence[Mapping[str, float]]) -> bytes:
-    """Draw accuracy and macro-F1 beside the number of comments that a model was trained on.
-
-    Parameters
-    ----------
-    curve : sequence of mappings
-        As `judgement.weaknesses.learning_curve` gives it. May be empty.
-    """
+def plot_sizes(curve: Sequence[CurvePoint]) -> bytes:
+    """Draw accuracy and macro-F1 by the number of comments that a model was trained on."""
     with _drawing(6.5, 2.9) as (figure, png):
         for axes, key, name in zip(
             figure.subplots(1, 2), ("accuracy", "f1_macro"), ("accuracy", "macro-F1"), strict=True
         ):
-            rows = [point["rows"] for point in curve]
-            means = [point[key] for point in curve]
-            errors = [point[f"{key}_error"] for point in curve]
+            rows = [point.rows for point in curve]
+            means = [getattr(point, key) for point in curve]
+            errors = [getattr(point, f"{key}_error") for point in curve]
             axes.errorbar(rows, means, yerr=errors, fmt="o-", color=BLUE, capsize=3)
             axes.set(title=name, xlabel="training comments", xscale="log")
             axes.set_xticks(rows, [f"{n:,}" for n in rows], fontsize=8, rotation=30)
-            axes.set_xticks([], minor=True)
+            axes.minorticks_off()
             axes.grid(axis="y")
     return png.getvalue()
 
@@ -336,16 +283,8 @@ def plot_sizes(curve: Sequence[Mapping[str, float]]) -> bytes:
 def plot_grid(cv_results: Mapping[str, Sequence[Any]]) -> bytes:
     """Draw the ten best fits of a grid: mean score over the folds and their spread.
 
-    Parameters
-    ----------
-    cv_results : mapping of str to sequence
-        As for `rank_candidates`. Candidates that share one fit share one line, which names the
-        values of all of them.
-
-    Raises
-    ------
-    ValueError
-        If no candidate has a score.
+    Columns are as for `rank_candidates`. Candidates that share one fit share one line, which names
+    the values of all of them.
     """
     fits: dict[int, list[RankedCandidate]] = {}
     for candidate in _scored(cv_results):
@@ -367,7 +306,6 @@ def plot_grid(cv_results: Mapping[str, Sequence[Any]]) -> bytes:
         axes.set_xlabel("mean ± standard deviation of the folds", loc="right")
         axes.set_title(_text(" · ".join(lines[0][0].params), LINE_LENGTH), fontsize=9, color=FAINT)
         axes.grid(axis="y")
-        axes.set_axisbelow(True)
         axes.tick_params(axis="y", length=0, labelsize=9)
     return png.getvalue()
 
@@ -375,15 +313,7 @@ def plot_grid(cv_results: Mapping[str, Sequence[Any]]) -> bytes:
 def plot_grid_effects(cv_results: Mapping[str, Sequence[Any]]) -> bytes:
     """Draw, for each parameter of a grid, the best and the mean score that each value reached.
 
-    Parameters
-    ----------
-    cv_results : mapping of str to sequence
-        As for `rank_candidates`. Parameters with a single value are left out unless all are.
-
-    Raises
-    ------
-    ValueError
-        If no candidate has a score.
+    Columns are as for `rank_candidates`. Parameters with one value are left out unless all are.
     """
     candidates = _scored(cv_results)
     scores: dict[str, dict[str, list[float]]] = {}
@@ -392,11 +322,10 @@ def plot_grid_effects(cv_results: Mapping[str, Sequence[Any]]) -> bytes:
             scores.setdefault(name, {}).setdefault(_text(value, 14), []).append(candidate.mean)
     varied = {name: by_value for name, by_value in scores.items() if len(by_value) > 1} or scores
 
-    n_columns = min(len(varied), 2)
-    n_lines = -(-len(varied) // n_columns)
+    n_lines = -(-len(varied) // 2)
     with _drawing(6.5, 0.5 + 2.1 * n_lines) as (figure, png):
-        grid = figure.subplots(n_lines, n_columns, squeeze=False, sharey=True)
-        for axes, (name, by_value) in zip(grid.flat, varied.items(), strict=False):
+        cells = _cells(figure, len(varied), n_columns=2, sharey=True)
+        for axes, (name, by_value) in zip(cells, varied.items(), strict=True):
             best = [max(reached) for reached in by_value.values()]
             mean = [float(np.mean(reached)) for reached in by_value.values()]
             axes.plot(range(len(best)), best, "D", color=ORANGE, label="best")
@@ -405,8 +334,6 @@ def plot_grid_effects(cv_results: Mapping[str, Sequence[Any]]) -> bytes:
             axes.set_xlim(-0.5, len(by_value) - 0.5)
             axes.set_title(_text(name, LABEL_LENGTH))
             axes.grid(axis="y")
-        for axes in list(grid.flat)[len(varied) :]:
-            axes.axis("off")
         figure.supylabel("cross-validated score", fontsize=10)
         figure.legend(
             *figure.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2
@@ -417,46 +344,37 @@ def plot_grid_effects(cv_results: Mapping[str, Sequence[Any]]) -> bytes:
 def plot_drift(before: Profile, now: Profile) -> bytes:
     """Draw what comments were in the last run and are now: class shares, and lengths.
 
-    Parameters
-    ----------
-    before, now : Profile
-        As `comments.drift.Profiler` makes them. Of more than twelve classes, those with
-        most comments are drawn.
+    Of more than twelve classes, those with most comments are drawn.
     """
     ranked = sorted(
         {*before.categories, *now.categories},
         key=lambda c: -(before.categories.get(c, 0) + now.categories.get(c, 0)),
     )
     classes = sorted(ranked[:N_DRAWN_CLASSES])
-    told = ((before, BLUE, "last run", -0.2), (now, ORANGE, "this run", 0.2))
+    used = np.flatnonzero(np.add(before.lengths, now.lengths))
+    steps = range(used[0], used[-1] + 1) if len(used) else range(1)
     with _drawing(9, max(2.6, 0.42 * len(classes) + 1.2)) as (figure, png):
         shares, lengths = figure.subplots(1, 2)
-        used = [i for i, n in enumerate(zip(before.lengths, now.lengths, strict=True)) if any(n)]
-        for profile, colour, name, shift in told:
-            n_rows = max(profile.rows, 1)
-            of_classes = [100 * profile.categories.get(c, 0) / n_rows for c in classes]
-            places = np.arange(len(classes)) + shift
-            shares.barh(places, of_classes, height=0.38, color=colour, label=name)
-            for place, share in zip(places, of_classes, strict=True):
-                shares.text(share + 1, place, f"{share:.1f} %", va="center", fontsize=8)
-            steps = range(used[0], used[-1] + 1) if used else range(1)
-            lengths.plot(
-                [2 ** (i / 2) for i in steps],
-                [100 * profile.lengths[i] / n_rows for i in steps],
-                color=colour,
-                linestyle="-" if profile is before else "--",
+        for profile, colour, line, name, shift in (
+            (before, BLUE, "-", "last run", -0.2),
+            (now, ORANGE, "--", "this run", 0.2),
+        ):
+            percent = 100 / max(profile.rows, 1)
+            of_classes = [percent * profile.categories.get(c, 0) for c in classes]
+            bars = shares.barh(
+                np.arange(len(classes)) + shift, of_classes, height=0.38, color=colour, label=name
             )
-        names = [_text(c, LABEL_LENGTH) for c in classes]
-        shares.set_yticks(range(len(classes)), names)
+            shares.bar_label(bars, fmt="%.1f %%", padding=3, fontsize=8)
+            of_lengths = [percent * profile.lengths[i] for i in steps]
+            lengths.plot([2 ** (i / 2) for i in steps], of_lengths, color=colour, linestyle=line)
+        shares.set_yticks(range(len(classes)), [_text(c, LABEL_LENGTH) for c in classes])
         shares.invert_yaxis()
-        shares.set_xlim(0, 115)
-        shares.set_title("Share of each class, %")
+        shares.set(xlim=(0, 115), title="Share of each class, %")
         lengths.set_xscale("log", base=2)
-        marks = [4**i for i in range(13) if used and used[0] <= 4 * i <= used[-1]]
+        marks = [4**i for i in range(13) if 4 * i in steps]
         lengths.set_xticks(marks, [f"{mark:,}" for mark in marks])
         lengths.minorticks_off()
-        lengths.set_title("Comments by length, %")
-        lengths.set_xlabel("characters")
+        lengths.set(title="Comments by length, %", xlabel="characters")
         figure.legend(*shares.get_legend_handles_labels(), loc="outside upper right", ncols=2)
     return png.getvalue()
 
@@ -475,6 +393,42 @@ def _drawing(width: float, height: float) -> Iterator[tuple[Figure, BytesIO]]:
         palette.save(png, format="PNG", optimize=True)
 
 
+def _cells(figure: Figure, n: int, n_columns: int, **options: Any) -> list[Axes]:
+    """So many axes in lines of `n_columns` or, of fewer, one line; what is left over is blank."""
+    n_columns = min(n, n_columns)
+    grid = figure.subplots(-(-n // n_columns), n_columns, squeeze=False, **options)
+    for axes in grid.flat[n:]:
+        axes.axis("off")
+    return list(grid.flat[:n])
+
+
+def _bare_axes(figure: Figure, x: tuple[float, float], y: tuple[float, float]) -> Axes:
+    """Axes without lines that fill the figure, from the left bound of `x` and the bottom of `y`."""
+    figure.set_layout_engine("none")  # it would shrink the axes that the figure is made for
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.axis("off")
+    axes.set(xlim=x, ylim=y)
+    return axes
+
+
+def _images(
+    pixels: np.ndarray,
+    titles: Sequence[tuple[str, int]],
+    n_columns: int,
+    cell: tuple[float, float],
+) -> bytes:
+    """Draw images of shape (n, height, width) with titles (text, points), in cells (inches)."""
+    n_lines = -(-len(pixels) // n_columns)
+    width, height = cell
+    with _drawing(width * min(len(pixels), n_columns), height * n_lines) as (figure, png):
+        cells = _cells(figure, len(pixels), n_columns)
+        for axes, image, (title, size) in zip(cells, pixels, titles, strict=True):
+            axes.axis("off")
+            axes.imshow(image, cmap="gray_r", interpolation="nearest")
+            axes.set_title(title, fontsize=size, loc="center")
+    return png.getvalue()
+
+
 def _table(
     columns: Sequence[str],
     rows: Sequence[Sequence[Any]],
@@ -489,10 +443,7 @@ def _table(
     starts = np.cumsum([0, *(width + gap for width in widths)])
 
     with _drawing(starts[-1] * character + 0.1, len(cells) * line + 0.1) as (figure, png):
-        figure.set_layout_engine("none")  # it would shrink the axes that the widths are made for
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.axis("off")
-        axes.set(xlim=(-1, starts[-1]), ylim=(len(cells) - 0.4, -0.7))
+        axes = _bare_axes(figure, (-1, starts[-1]), (len(cells) - 0.4, -0.7))
         for i, row in enumerate(cells):
             is_bold = i == 0 or (has_sum and i == len(cells) - 1)
             for j, cell in enumerate(row):

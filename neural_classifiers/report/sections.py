@@ -1,0 +1,414 @@
+"""Sections of a report, one for each half of the notebook: what ``report.json`` holds.
+
+The step that reports builds them, every template reads them. Texts and labels come out of data,
+file names and error messages: what cannot be printed, or would turn the direction of the text
+around it, becomes a replacement mark here, before anything is shown.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from pydantic import ConfigDict, model_validator
+
+from neural_classifiers.judgement.names import CONSTANT, LINEAR, SERVING, SIMPLE
+from neural_classifiers.judgement.scores import (
+    Calibration,
+    JudgedModel,
+    ModelComparison,
+    model_title,
+    wilson_interval,
+)
+from neural_classifiers.judgement.verdict import recommend_model, verdict_sentences
+from neural_classifiers.judgement.weaknesses import CurvePoint, Explanations, Mistake
+from neural_classifiers.search.candidates import RankedCandidate
+from neural_classifiers.values import Values
+
+# Control characters but white space, lone surrogates, marks that turn the text's direction.
+UNPRINTABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(value: Any) -> Any:
+    """The same plain value with every text in it, keys too, made printable."""
+    if isinstance(value, str):
+        return UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, Mapping):
+        return {printable(key): printable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [printable(each) for each in value]
+    return value
+
+
+class Printable(Values):
+    """Values whose texts are made printable as they come in."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _make_printable(cls, values: Any) -> Any:
+        return printable(values)
+
+
+class SourceOfRows(Values):
+    """Where rows came from: `digest` is one for all files, `rows` counts what they hold."""
+
+    name: str
+    kind: str
+    digest: str
+    rows: int
+    licence: str
+    citation: str
+
+
+class StoredFile(Values):
+    """A file in the cache, by path and digest."""
+
+    path: str
+    sha256: str
+
+
+# --- comments -----------------------------------------------------------------------------
+
+
+class CommentRows(Values):
+    """Numbers of rows on their way from the file to training and test set.
+
+    `digest` is of the rows drawn, `reasons` counts the quarantined ones, `empty` those that
+    cleaning left empty, `conflicting` the texts with several labels, `searched` the training
+    comments that parameters were chosen on.
+    """
+
+    in_file: int
+    drawn: int
+    digest: str
+    formats: list[str]
+    blank_lines: int
+    accepted: int
+    quarantined: int
+    reasons: dict[str, int]
+    empty: int
+    duplicates: int
+    conflicting: int
+    train: int
+    searched: int
+    test: int
+
+
+class DriftMeasure(Values):
+    """How far the comments lie from those of the last run in one respect: 0 no, 1 all."""
+
+    name: str
+    title: str
+    distance: float
+    noise: float
+    before: str
+    now: str
+    limit: float
+
+
+class MovedWord(Values):
+    """A word and its share of all words, in the last run and in this one."""
+
+    word: str
+    before: float
+    now: float
+
+
+class Drift(Values):
+    """Comments against those of the last run; `drifted` names limits passed and let through."""
+
+    drift: list[DriftMeasure]
+    moved_words: list[MovedWord]
+    drifted: list[str]
+
+
+class NearDuplicate(Values):
+    """A test comment, the training comment that it nearly repeats, and how alike they are."""
+
+    similarity: float
+    test: str
+    train: str
+    test_cat: str
+    train_cat: str
+
+
+class NearDuplicateShare(Values):
+    """Share of the test comments `checked` that nearly repeat a training comment, and examples."""
+
+    checked: int
+    found: int
+    share: float
+    low: float
+    high: float
+    threshold: float
+    pairs: list[NearDuplicate]
+
+
+class SuspectedLabel(Values):
+    """A training comment whose label the linear model, not fitted on it, contradicts."""
+
+    file: str
+    line: int
+    txt: str
+    cat: str
+    p_cat: float
+    likelier: str
+    p_likelier: float
+
+
+class TrainingExamined(Values):
+    """The learning curve of the linear model, and labels in doubt among `rows` comments."""
+
+    curve: list[CurvePoint]
+    n_suspected: int
+    rows: int
+    suspected: list[SuspectedLabel]
+
+
+class GridSummary(Values):
+    """The best candidates of a grid; `csv` is the file, in the run's folder, that has all."""
+
+    csv: str
+    candidates: int
+    distinct: int
+    parameters: list[str]
+    top: list[RankedCandidate]
+
+
+class CommentsSection(Printable):
+    """What a run says of the comments.
+
+    `account` is the sum that accounts for every row; `figures` and `diagrams` are paths in the
+    run's folder by name; `failed` names steps. What a failed step would have said is None.
+    """
+
+    source: SourceOfRows
+    rows: CommentRows
+    account: dict[str, int]
+    counts: dict[str, dict[str, int]]
+    drift: Drift
+    near_duplicates: NearDuplicateShare | None
+    explained: Explanations | None
+    examined: TrainingExamined | None
+    models: dict[str, JudgedModel]
+    comparisons: list[ModelComparison]
+    grids: dict[str, GridSummary]
+    data_docs: str
+    figures: dict[str, str]
+    diagrams: dict[str, str]
+    files: dict[str, StoredFile]
+    failed: list[str]
+
+    @cached_property
+    def recommended(self) -> str | None:
+        """Name of the model to use; "constant" where none is shown better, None without models."""
+        return recommend_model(self.models, self.comparisons)
+
+    @cached_property
+    def titles(self) -> dict[str, str]:
+        """What each model is called; of the constant answer with the answer."""
+        return {name: model_title(name, self.models) for name in self.models}
+
+    @property
+    def shown_comparisons(self) -> list[ModelComparison]:
+        """Comparisons with the simple models, the serving one, or the one that is recommended."""
+        named = (*SIMPLE, SERVING)
+        return [
+            c for c in self.comparisons
+            if c.rival in named or self.recommended in (c.model, c.rival)
+        ]  # fmt: skip
+
+    @property
+    def mistakes(self) -> list[Mistake]:
+        """The surest mistakes of the model that is recommended, or of the linear one."""
+        by_model = self.explained.mistakes if self.explained else {}
+        return by_model.get(str(self.recommended)) or by_model.get(LINEAR) or []
+
+    @property
+    def searched_in_words(self) -> str:
+        """What parameters were chosen on, where that was a sample; "" where it was all."""
+        searched, train = self.rows.searched, self.rows.train
+        if searched == train:
+            return ""
+        return (
+            f"Parameters were chosen on {searched:,} of the {train:,} training comments; the "
+            "models were fitted on all, and so were temperatures and shifts of answers."
+        )
+
+    @property
+    def account_in_words(self) -> str:
+        """The sum that accounts for every row."""
+        total, *parts = self.account.items()
+        return f"{total[1]:,} rows in = {' + '.join(f'{n:,} {name}' for name, n in parts)}"
+
+    @property
+    def funnel(self) -> list[tuple[str, int]]:
+        """Numbers of rows from the file to training and test set, with their names."""
+        rows = self.rows
+        return [
+            ("Rows in the file", rows.in_file),
+            ("Drawn for this run", rows.drawn),
+            *((f"Quarantined: {reason}", n) for reason, n in rows.reasons.items()),
+            ("Quarantined: left empty by cleaning", rows.empty),
+            ("Duplicates dropped", rows.duplicates),
+            ("Texts with several labels, kept on one side", rows.conflicting),
+            ("Training comments", rows.train),
+            ("Test comments", rows.test),
+        ]
+
+    def mark(self, name: str) -> str:
+        """The tag of the model that is recommended; "" of every other."""
+        if name != self.recommended:
+            return ""
+        return "not beaten" if name == CONSTANT else "recommended"
+
+
+# --- digits -------------------------------------------------------------------------------
+
+
+class DigitRows(Values):
+    """Numbers of images; `blank` and `on_both_sides` (test images too) were let through."""
+
+    train: int
+    validation: int
+    test: int
+    blank: int
+    on_both_sides: int
+
+
+class ImagesScore(Values):
+    """Share of images that a network reads correctly, with its 95 % Wilson interval.
+
+    Either of the images of one `digit`, which is most often `mistaken_for` another one, or of
+    images after an `alteration`.
+    """
+
+    images: int
+    accuracy: float
+    low: float
+    high: float
+    digit: int | None = None
+    mistaken_for: int | None = None
+    alteration: str | None = None
+
+
+class Seeds(Values):
+    """Test accuracy over the seeds of a training; `chosen` read the validation images best."""
+
+    n: int
+    mean: float
+    std: float
+    worst: float
+    best: float
+    chosen: int
+    test_accuracy: dict[str, float]
+
+
+class JudgedNetwork(Values):
+    """A network's scores on the test digits, epoch by epoch, digit by digit, seed by seed.
+
+    Its preset, layers and confusion matrix are in ``metrics.json`` only.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    parameters: int
+    test_accuracy: float
+    test_loss: float
+    epochs: list[dict[str, float]]
+    labels: list[str]
+    per_digit: list[ImagesScore]
+    calibration: Calibration
+    robustness: list[ImagesScore]
+    mistakes: list[dict[str, Any]]
+    seeds: Seeds
+
+
+class DigitsSection(Printable):
+    """What a run says of the digits; `figures` and `failed` as in `CommentsSection`."""
+
+    source: SourceOfRows
+    rows: DigitRows
+    models: dict[str, JudgedNetwork]
+    figures: dict[str, str]
+    files: dict[str, StoredFile]
+    failed: list[str]
+
+    @property
+    def labels(self) -> list[str]:
+        """What the ten labels are called; empty where no network was judged."""
+        return next((model.labels for model in self.models.values()), [])
+
+    @property
+    def has_seeds(self) -> bool:
+        """Whether a network was trained from several seeds."""
+        return any(model.seeds.n > 1 for model in self.models.values())
+
+    @property
+    def oddities(self) -> str:
+        """A sentence on what is odd about the images; "" where nothing is."""
+        odd = {
+            "blank": self.rows.blank,
+            "test images that also are training images": self.rows.on_both_sides,
+        }
+        listed = " and ".join(f"{n:,} {what}" for what, n in odd.items() if n)
+        return f"Among them are {listed}." if listed else ""
+
+    def each(self, scores: str) -> list[tuple[Any, ...]]:
+        """Rows of all networks side by side, of ``per_digit`` or of ``robustness``."""
+        columns = [getattr(model, scores) for model in self.models.values()]
+        return list(zip(*columns, strict=True))
+
+    def interval(self, name: str) -> tuple[float, float]:
+        """The 95 % Wilson interval of a network's test accuracy."""
+        n = self.rows.test
+        return wilson_interval(round(self.models[name].test_accuracy * n), n)
+
+
+# --- both ---------------------------------------------------------------------------------
+
+
+class Sections(Printable):
+    """``report.json``: the halves of the notebook that a run came to."""
+
+    comments: CommentsSection | None = None
+    digits: DigitsSection | None = None
+
+    @property
+    def halves(self) -> dict[str, CommentsSection | DigitsSection]:
+        """The sections that there are, by name."""
+        both = {"comments": self.comments, "digits": self.digits}
+        return {name: section for name, section in both.items() if section}
+
+    @property
+    def title(self) -> str:
+        """Title of the page."""
+        return " of ".join(filter(None, ["Classifiers", " and ".join(self.halves)]))
+
+    @property
+    def verdict(self) -> list[str]:
+        """What the run found, in sentences."""
+        comments, digits = self.comments, self.digits
+        sentences = verdict_sentences(
+            comments.models if comments else None,
+            comments.comparisons if comments else (),
+            digits={n: m.test_accuracy for n, m in digits.models.items()} if digits else None,
+            n_digits=digits.rows.test if digits else 0,
+        )
+        return list(sentences) or ["Nothing could be judged in this run."]
+
+
+class SinceLast(Printable):
+    """What differs from the last completed run: `changes` in words, scores (name, then, now).
+
+    `before` is the name of that run, None where there is none: then the scores have no "then".
+    """
+
+    before: str | None = None
+    changes: tuple[str, ...] = ()
+    scores: tuple[tuple[str, float | None, float | None], ...] = ()
+
+    @property
+    def moved(self) -> list[tuple[str, float | None, float | None]]:
+        """Scores that are not what they were."""
+        return [(name, then, now) for name, then, now in self.scores if then != now]

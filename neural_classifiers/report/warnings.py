@@ -1,0 +1,73 @@
+"""Warnings: what a reader should know before using a model."""
+
+import numpy as np
+
+from neural_classifiers.judgement.names import CONSTANT, SERVING, SIMPLE, percent
+from neural_classifiers.report.sections import CommentsSection
+
+TOO_GOOD = 0.99  # no model sorts people's comments so well without a leak
+NEAR_DUPLICATES = 0.05  # of the test comments, beyond which they make a score look better
+SUSPECTED = 0.05  # of the training comments
+UNSURE = 0.1  # calibration error beyond which probabilities mislead
+
+
+def warnings_of(section: CommentsSection) -> list[str]:
+    """Sentences that warn of what is odd about a run's models; none where all is well."""
+    trained = {name: model for name, model in section.models.items() if name != CONSTANT}
+    titles, near, examined = section.titles, section.near_duplicates, section.examined
+    warnings = []
+    best = max(trained, key=lambda name: trained[name].accuracy, default=None)
+    if best and trained[best].accuracy >= TOO_GOOD:
+        warnings.append(
+            f"Too good to be true? The {titles[best]} is right for "
+            f"{percent(trained[best].accuracy)} of the test comments. Look whether the text "
+            "gives its label away; the words that decide, below, may show how."
+        )
+    if near and near.share > NEAR_DUPLICATES:
+        warnings.append(
+            f"{percent(near.share)} of the test comments nearly repeat a training comment: the "
+            "scores are better than they would be on new comments."
+        )
+    for name, model in trained.items():
+        answers = np.sum(model.confusion_matrix, axis=0)
+        if never := [c for c, n in zip(model.labels, answers, strict=True) if not n]:
+            listed = " and ".join(f"“{label}”" for label in never)
+            warnings.append(f"The {titles[name]} never answers {listed}.")
+    warnings += _on_best_network(section)
+    if section.recommended in trained:
+        ece = trained[section.recommended].calibration.ece
+        if ece > UNSURE:
+            warnings.append(
+                f"The probabilities of the {titles[section.recommended]} mislead: they are off by "
+                f"{percent(ece)} on average."
+            )
+    if examined and examined.n_suspected / examined.rows > SUSPECTED:
+        warnings.append(
+            f"{percent(examined.n_suspected / examined.rows)} of the training comments may carry a "
+            "wrong label; the likeliest are listed below."
+        )
+    return warnings
+
+
+def _on_best_network(section: CommentsSection) -> list[str]:
+    """Warnings that the best network is not shown to beat a simpler model that is recommended."""
+    networks = [name for name in section.models if name not in (*SIMPLE, SERVING)]
+    best = max(networks, key=lambda name: section.models[name].accuracy, default=None)
+    warnings = []
+    for c in section.comparisons:
+        if (c.model, c.rival) != (best, section.recommended):
+            continue
+        title, rival = section.titles[c.model], section.titles[c.rival]
+        low, high = c.accuracy_interval
+        if low <= 0 <= high:
+            warnings.append(
+                f"The test set is too small to tell the {title} from the {rival}: {c.n_rows:,} "
+                f"comments show differences of about {100 * (high - low) / 2:.1f} points or more, "
+                f"and this one is {100 * abs(c.accuracy_difference):.1f}."
+            )
+        if c.rival != CONSTANT:
+            warnings.append(
+                f"A simpler model is as good: no network is shown to be better than the {rival}, "
+                f"not even the {title}."
+            )
+    return warnings
