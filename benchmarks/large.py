@@ -72,13 +72,15 @@ def file_of(posts: Path, n: int) -> Path:
 
 def step(name: str, source: Path, folder: Path) -> dict[str, Any]:
     """One step, with what the step before left in `folder`; what it did, and its batches."""
+    from neural_classifiers.engine import paths
+    from neural_classifiers.engine.folder_store import unfinished
     from neural_classifiers.engine.step import body_of
-    from neural_classifiers.engine.workers import cores
     from tasks import clean, ingest, split, validate
     from tasks.references import Accepted, Cleaned, Ingested, Last, Split
     from tasks.sources import find_source
 
-    own, unfinished = folder / name, folder / f"{name}.unfinished"
+    paths.use(folder)  # batches lie below it until a record stands
+    own = folder / name
     own.mkdir()
 
     def before(name: str, kind: Any) -> Any:
@@ -86,32 +88,29 @@ def step(name: str, source: Path, folder: Path) -> dict[str, Any]:
 
     result: Any
     if name == "ingest":
-        raw = find_source(str(source), "comments")
-        layout = ingest.layout_of(raw, "txt", "cat", None)
-        n_rows = int(source.stem)
-        result = ingest.read_source(raw, layout, n_rows, SEED, own, unfinished, cores())
+        raw, n_rows = find_source(str(source), "comments"), int(source.stem)
+        result = body_of(ingest.ingest_comments)(raw, n_rows, SEED, "txt", "cat", None, own)
     elif name == "validate":
         ingested, limits = before("ingest", Ingested), {"duplicates": 1.0}
-        result = validate.validate_table(
-            ingested, Last(), None, 5, limits, True, "posts", own, unfinished, cores()
+        result = body_of(validate.validate_comments)(
+            ingested, Last(), None, 5, limits, True, "posts", own
         )
     elif name == "clean":
-        accepted = before("validate", Accepted)
-        result = clean.clean_table(accepted, "default", own, unfinished, cores())
+        result = body_of(clean.clean_comments)(before("validate", Accepted), "default", own)
     elif name == "split":
         cleaned = before("clean", Cleaned)
-        result = split.split_table(cleaned, 0.7, SEED, 5, False, own, unfinished, cores())
+        result = body_of(split.split_comments)(cleaned, 0.7, SEED, 5, False, own)
     else:
         result = body_of(split.find_near_duplicates)(before("split", Split), SEED, own)
-    n_batches = batches_in(unfinished)
-    shutil.rmtree(unfinished, ignore_errors=True)  # as when its record stands
+    n_batches = batches_in(folder)
+    shutil.rmtree(unfinished(own), ignore_errors=True)  # as when its record stands
     (folder / f"{name}.json").write_text(result.model_dump_json())
     return {"words": result.in_words(), "batches": n_batches}
 
 
-def batches_in(unfinished: Path) -> int:
+def batches_in(folder: Path) -> int:
     """Batches that are finished, of a step that may not be."""
-    return sum(1 for _ in unfinished.glob("**/*-told"))
+    return sum(1 for _ in folder.glob("**/*-summary"))
 
 
 # --- measuring ----------------------------------------------------------------------------------
@@ -146,7 +145,7 @@ def measure_kills(source: Path, folder: Path, n: int) -> None:
         process = measure.start(command(name, source, killed), stdout=DEVNULL)
         time.sleep(moment)
         measure.kill(process)
-        n_finished = batches_in(killed / f"{name}.unfinished")
+        n_finished = batches_in(killed)
         shutil.rmtree(killed / name, ignore_errors=True)  # what a record in the making loses
         entry = {
             "kind": "kill",

@@ -55,6 +55,7 @@ class Tracer:
 
     def __init__(self, root: str, folder: str, bodies: dict[str, str]) -> None:
         self.folders = tuple(f"{root}/{package}/" for package in OWN)
+        self.reader = f"{root}/neural_classifiers/engine/code/"  # reads our files for no step
         self.root, self.bodies = root, bodies
         self.path = Path(folder, f"{os.getpid()}.jsonl")
         self.noted: set[tuple[str, ...]] = set()
@@ -95,6 +96,8 @@ class Tracer:
     def who(self, frame: FrameType | None) -> str | None:
         """The import or the step on whose behalf a frame runs."""
         while frame is not None:
+            if frame.f_code.co_filename.startswith(self.reader):
+                return None
             if frame.f_code.co_filename.startswith(self.folders):
                 if frame.f_code.co_name == "<module>":
                     return f"{frame.f_globals.get('__name__')}:{frame.f_lineno}"
@@ -166,7 +169,7 @@ class Uses:
         self.by_who: dict[str, list[list[str]]] = defaultdict(list)
         for who, *fact in facts:
             module, _, line = who.partition(":")
-            for node in self.trees[module].body if line else ():  # an import is under way
+            for node in self.trees[module].body if line and module in self.trees else ():
                 if first_line(node) <= int(line) <= (node.end_lineno or 0):
                     for name in names_bound(node):
                         self.by_who[f"{module}:{name}"].append(fact)

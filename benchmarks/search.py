@@ -33,8 +33,10 @@ Data = dict[str, list[str]]
 
 def training_posts(path: Path, n: int) -> Data:
     """Cleaned training posts: `n` drawn with the notebook's class shares, then its split."""
-    from neural_classifiers.comments.splits import split_comments
-    from neural_classifiers.comments.text import clean_comments
+    import pandas as pd
+
+    from neural_classifiers.comments.splits import Side, keys_of, split_keys
+    from neural_classifiers.comments.text import clean_comment
 
     by_class: Data = {label: [] for label in SHARES}
     for post in map(json.loads, measure.lines_of(path)):
@@ -45,16 +47,21 @@ def training_posts(path: Path, n: int) -> Data:
         drawn += [(text, label) for text in rng.sample(by_class[label], round(share * n))]
     rng.shuffle(drawn)
     labels = [label for _, label in drawn]
-    cleaned = clean_comments([text for text, _ in drawn])
-    train = split_comments(cleaned, labels, seed=SEED).train.tolist()
+    cleaned = [clean_comment(text) for text, _ in drawn]
+    split = split_keys(keys_of(cleaned), pd.Categorical(labels), 0.7, SEED)
+    train = split.rows_of(Side.TRAIN).tolist()
     return {"X": [cleaned[row] for row in train], "y": [labels[row] for row in train]}
 
 
 def fit(plan: Any, store: MutableMapping[str, bytes], dask: str | None = None) -> Any:
     """Make the fits of a search by processes of this machine, or by a Dask cluster."""
-    from neural_classifiers.search import parallel
+    from neural_classifiers.search import executors, fits
 
-    return parallel.fit(plan, store, workers=dask or "processes")
+    if dask is None:
+        with executors.local_processes() as processes:
+            return fits.fit(plan, store, processes)
+    with executors.dask_workers(dask) as (workers, n_workers):
+        return fits.fit(plan, store, workers, n_workers=n_workers)
 
 
 # --- what is measured: each runs in a process of its own --------------------------------------
@@ -121,8 +128,8 @@ def searched(
     """Scores of all folds and winner of a grid, by us or by `GridSearchCV`."""
     from sklearn.model_selection import GridSearchCV
 
-    from neural_classifiers.search.plan import plan_search, refit
-    from neural_classifiers.search.results import collect
+    from neural_classifiers.search.plan import plan_search
+    from neural_classifiers.search.results import collect, refit
 
     if side == "ours":
         scoring = "accuracy" if refits else ["accuracy"]

@@ -1,4 +1,4 @@
-"""A search that is kept: run it, kill it, change the grid, run it again."""
+"""A search whose fits are stored: run it, kill it, change the grid, run it again."""
 
 from pathlib import Path
 
@@ -10,9 +10,10 @@ from sklearn.svm import SVC
 from neural_classifiers.engine.folder_store import (
     FolderStore,  # or any MutableMapping[str, bytes], a dict for one
 )
-from neural_classifiers.search import parallel
-from neural_classifiers.search.plan import plan_search, refit
-from neural_classifiers.search.results import collect
+from neural_classifiers.search.executors import local_processes
+from neural_classifiers.search.fits import fit
+from neural_classifiers.search.plan import plan_search
+from neural_classifiers.search.results import collect, refit
 
 if __name__ == "__main__":  # worker processes import this file again
     X, y = load_wine(return_X_y=True)
@@ -21,7 +22,10 @@ if __name__ == "__main__":  # worker processes import this file again
     store = FolderStore(Path("fits"))
 
     plan = plan_search(pipeline, grid, X, y, namespace="wine, 178 rows", scoring="f1_macro")
-    share = parallel.fit(plan, store, on_fit=lambda fit: print(end=f"\r{fit.progress.done} fits"))
+    with local_processes() as executor:  # or any concurrent.futures.Executor
+        counts = fit(
+            plan, store, executor, on_fit=lambda fit: print(end=f"\r{fit.done} of {fit.total} fits")
+        )
     results = collect(plan, store)
     best = refit(plan, results)
-    print(f"\n{share.executed} made, {share.found} found: {results.best_params_}")
+    print(f"\n{counts.executed} made, {counts.found} found: {results.best_params_}")

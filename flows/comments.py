@@ -16,7 +16,6 @@ from neural_classifiers.comments.rows import SampleSize
 from neural_classifiers.engine.branches import Branches
 from neural_classifiers.engine.form import with_form
 from neural_classifiers.engine.runs import FLOW
-from tasks.baselines import fit_constant, search_linear
 from tasks.clean import clean_comments
 from tasks.compare import compare_models
 from tasks.explain import examine_training, explain_models
@@ -26,8 +25,16 @@ from tasks.report import finish, report_comments
 from tasks.sample import draw_sample
 from tasks.score import score_model
 from tasks.score_serving import find_serving, score_serving
-from tasks.search_keras import fit_keras, search_keras, search_keras_improved
-from tasks.search_scikit import fit_scikit, search_scikit, search_scikit_improved
+from tasks.search_models import (
+    fit_constant,
+    fit_keras,
+    fit_scikit,
+    search_keras,
+    search_keras_improved,
+    search_linear,
+    search_scikit,
+    search_scikit_improved,
+)
 from tasks.sources import fetch_source
 from tasks.split import find_near_duplicates, split_comments
 from tasks.validate import find_last_profile, validate_comments

@@ -7,7 +7,7 @@ from prefect.states import State
 
 from neural_classifiers.engine.branches import Branches
 from neural_classifiers.engine.form import with_form
-from tasks.predict_new import alert_failure, find_new_files, predict_new_file, tell_predictions
+from tasks.predict_new import alert_failure, find_new_files, predict_new_file, report_predictions
 
 
 @flow(
@@ -52,4 +52,4 @@ def predict_comments(
             text_column=text_column,
         )
         branches.wait()  # one after the other: each takes all cores
-    return branches.finish(tell_predictions(list(branches.succeeded(predicted).values())))
+    return branches.finish(report_predictions(list(branches.succeeded(predicted).values())))

@@ -1,20 +1,19 @@
-"""The core: how it is done. Values in, values out; no Prefect, no paths, no logging.
+"""Classifiers of comments and readers of digits, a room for each subject.
 
-`load` is the one door for those who have a folder and no value yet.
+`load` is the face for those who use a promoted model.
 """
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import os
-
-    from neural_classifiers.serving.model import Classifier, DigitReader
+    from neural_classifiers.serving.model import PromotedModel
 
 __all__ = ["load"]
 
 
-def load(where: "str | os.PathLike[str]") -> "Classifier | DigitReader":
-    """A promoted model: ``predict``, ``predict_proba`` and ``classes_``, as scikit-learn has them.
+def load(where: "str | os.PathLike[str]") -> "PromotedModel":
+    """Load a promoted model: ``predict``, ``predict_proba``, ``classes_``, as scikit-learn's have.
 
     Parameters
     ----------
@@ -25,9 +24,9 @@ def load(where: "str | os.PathLike[str]") -> "Classifier | DigitReader":
 
     Returns
     -------
-    Classifier or DigitReader
-        Of comments, or of digits. It has everything in memory: what later becomes of the folder,
-        or of which version serves, does not reach it.
+    PromotedModel
+        A ``Classifier`` of comments, or a ``DigitReader``. What answers is in memory: what later
+        becomes of the folder, or of which version serves, does not reach it.
 
     Raises
     ------
@@ -37,36 +36,13 @@ def load(where: "str | os.PathLike[str]") -> "Classifier | DigitReader":
 
     Examples
     --------
-    See ``docs/predict_example.py``.
+    ``docs/predict_example.py`` is a whole program.
+
+    >>> model = neural_classifiers.load("comments")
+    >>> model.predict(["The goalie saved it in the last minute!"]).tolist()
+    ['sports']
     """
-    from pathlib import Path
+    from neural_classifiers.serving import registry
 
-    from neural_classifiers.engine import paths
-    from neural_classifiers.serving.model import (
-        KINDS,
-        MANIFEST,
-        POINTER,
-        NotPromotedError,
-        read_promoted,
-        serving_version,
-    )
-
-    below = paths.root() / "artifacts" / "models"
-    if str(where) in KINDS:
-        pointer = below / POINTER
-        where = serving_version(pointer.read_bytes() if pointer.exists() else b"{}", str(where))
-    is_version = not Path(where).is_dir() and Path(where).name == str(where)
-    folder = below / where if is_version else Path(where)
-    if not (folder / MANIFEST).is_file():
-        known = sorted(path.parent.name for path in below.glob(f"*/{MANIFEST}"))
-        raise NotPromotedError(
-            f"{folder}: expected a promoted model, got none; known versions: {known}"
-        )
-
-    def read(name: str) -> bytes:
-        return (folder / name).read_bytes()
-
-    try:
-        return read_promoted(read, folder.name if folder.parent == below else None)
-    except (NotPromotedError, OSError) as error:
-        raise NotPromotedError(f"{folder}: {error}") from error
+    model: PromotedModel = registry.load(where)
+    return model

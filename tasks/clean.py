@@ -21,42 +21,30 @@ HEAD_ROWS = 5  # notebook, the first rows of its table
 def clean_comments(
     accepted: Accepted, cleaning: str | dict[str, bool | str], folder: Path
 ) -> Cleaned:
-    """The accepted comments with a column ``clean``.
+    """The accepted comments with a column ``clean``; of the first rows a picture.
 
     Raises
     ------
     ValueError
         If `cleaning` is neither a preset nor options that are known.
     """
-    n_workers = useful_workers(accepted.rows)
-    return clean_table(accepted, cleaning, folder, unfinished(folder), n_workers)
-
-
-def clean_table(
-    accepted: Accepted,
-    cleaning: str | dict[str, bool | str],
-    folder: Path,
-    keep: Path,
-    n_workers: int = 0,
-    batch_rows: int = BATCH_ROWS,
-) -> Cleaned:
-    """As `clean_comments`; neither the workers nor the size of the batches matters.
-
-    Batches that are finished lie in `keep`.
-    """
     from neural_classifiers.comments.text import cleaning_of
     from neural_classifiers.report.plots import plot_table_head
 
-    cleaning_of(cleaning)  # a name that is not known is told before a worker starts
+    cleaning_of(cleaning)  # a name that is not known is refused before a worker starts
     comments = accepted.table.path
     table, head, n_empty = folder / "cleaned.parquet", folder / "head.png", 0
     first: list[list[str]] = []
-    batches = ((comments, *s, cleaning) for s in slices(accepted.rows, batch_rows))
-    tell = reporter_for_rows(accepted.rows)
     with TableWriter(table, CLEANED) as cleaned:
-        for batch in work_batches(clean_batch, batches, keep, n_workers, tell):
+        for batch in work_batches(
+            clean_batch,
+            batches=((comments, *s, cleaning) for s in slices(accepted.rows, BATCH_ROWS)),
+            unfinished=unfinished(folder),
+            n_workers=useful_workers(accepted.rows),
+            advance=reporter_for_rows(accepted.rows),
+        ):
             rows = batch.read("cleaned")
-            n_empty += batch.told["empty"]
+            n_empty += batch.summary["empty"]
             first += _rows(rows.slice(0, HEAD_ROWS - len(first)))
             cleaned.write(rows)
     check_rows("comments cleaned", cleaned.rows, accepted.rows)

@@ -1,13 +1,12 @@
-"""Read comments: one row for each row that was drawn, whatever the row holds."""
+"""Read comments: one row for each row that was drawn, be it good or bad."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from neural_classifiers.comments.formats import Layout, Part
 from neural_classifiers.comments.rows import (
-    Layout,
     Parsed,
-    Part,
     SampleSize,
     count_rows,
     draw_rows,
@@ -36,52 +35,47 @@ def ingest_comments(
 ) -> Ingested:
     """Rows drawn from a source, before anything is known of them, as in the notebook.
 
-    A source out of the catalogue knows its own columns; the three named here are those of a path.
+    Parameters
+    ----------
+    raw : Source
+        One out of the catalogue knows its own columns; those named here are those of a path.
+    sample : int or "all", optional
+        Rows to draw; by default 3,000, or all where there are fewer.
+    seed : int
+        Of the draw.
+    text_column, label_column : str
+        Columns (fields) of the text and of its category.
+    time_column : str, optional
+        Column of the time that each comment was written at.
 
     Raises
     ------
     CommentFileError
         If a file is empty or damaged, or lacks a column, or there are fewer rows than `sample`.
     """
-    layout = layout_of(raw, text_column, label_column, time_column)
-    return read_source(raw, layout, sample, seed, folder, unfinished(folder))
-
-
-def read_source(
-    raw: Source,
-    layout: Layout,
-    sample: SampleSize | None,
-    seed: int,
-    folder: Path,
-    keep: Path,
-    n_workers: int | None = None,
-    batch_rows: int = BATCH_ROWS,
-) -> Ingested:
-    """As `ingest_comments`; neither the workers nor the size of the batches matters.
-
-    Batches that are finished lie in `keep`. By default there are as many workers as the rows
-    drawn are worth.
-    """
-    parts = parts_of(raw)
+    parts, layout = parts_of(raw), layout_of(raw, text_column, label_column, time_column)
     counted = count_rows(parts, layout)
-    drawn = draw_rows(counted.total, raw.name, sample, seed)
-    expected = counted.total if drawn is None else len(drawn)
-    n_workers = useful_workers(expected) if n_workers is None else n_workers
+    drawn = draw_rows(counted.rows, raw.name, sample, seed)
+    n_rows = counted.rows if drawn is None else len(drawn)
     path, parsed = folder / "rows.parquet", Parsed()
-    batches = ((segments, layout) for segments in read_rows(parts, layout, drawn, batch_rows))
     with TableWriter(path, SCHEMA) as table:
-        report = reporter_for_rows(expected)
-        for batch in work_batches(parse_batch, batches, keep, n_workers, report):
+        for batch in work_batches(
+            parse_batch,
+            batches=((rows, layout) for rows in read_rows(parts, layout, drawn, BATCH_ROWS)),
+            unfinished=unfinished(folder),
+            n_workers=useful_workers(n_rows),
+            advance=reporter_for_rows(n_rows),
+        ):
             table.write(batch.read("rows"))
-            parsed.add(Parsed(**batch.told))
+            parsed.add(Parsed(**batch.summary))
     parsed.check(parts[0].name, layout)
-    check_rows(raw.name, table.rows, expected)
+    check_rows(raw.name, table.rows, n_rows)
     return Ingested(
         table=File.of(path),
         rows=table.rows,
-        rows_in_file=counted.total,
+        rows_in_file=counted.rows,
         blank_lines=counted.blank,
-        formats=list(counted.formats),
+        formats=counted.formats,
     )
 
 

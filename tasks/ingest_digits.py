@@ -1,7 +1,5 @@
 """Read digits, check them, and set validation images aside from the training images."""
 
-import gzip
-import io
 import json
 from pathlib import Path, PurePosixPath
 
@@ -9,9 +7,8 @@ import numpy as np
 
 from neural_classifiers.arrays.weights import weights_to_bytes
 from neural_classifiers.checks import SourceError
-from neural_classifiers.digits.files import read_npz, read_png
-from neural_classifiers.digits.idx import read_idx
-from neural_classifiers.digits.networks import validation_split
+from neural_classifiers.digits.files import N_CLASSES, read_csv, read_idx, read_npz, read_png
+from neural_classifiers.digits.splits import draw_images, validation_split
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.step import step
 from tasks.references import Digits, Source
@@ -23,6 +20,15 @@ TEST_FRACTION = 0.2  # of a source that has no test images of its own
 def ingest_digits(raw: Source, sample: int | None, seed: int, folder: Path) -> Digits:
     """Images and labels, checked; a twelfth of the training images set aside for validation.
 
+    Parameters
+    ----------
+    raw : Source
+        Files of digits in one of the forms that a catalogue or a path may have.
+    sample : int, optional
+        Training images to draw, the same share of each digit; by default all.
+    seed : int
+        Of the draw, and of the images for validation (and test, where the source has none).
+
     Raises
     ------
     ValueError
@@ -32,41 +38,40 @@ def ingest_digits(raw: Source, sample: int | None, seed: int, folder: Path) -> D
     from neural_classifiers.digits.expectations import check_digits
     from neural_classifiers.report.plots import plot_digits
 
-    train, test = _read(raw, seed)
-    found = check_digits(train, test, raw.name)
+    (images, labels), test = _read(raw, seed)
+    report = check_digits((images, labels), test, raw.name)
     if sample is not None:
-        train = _drawn(train, sample, seed, raw.name)
-    rows, validation_rows = validation_split(train[1], seed=seed)
+        drawn = draw_images(labels, sample, seed, raw.name)
+        images, labels = images[drawn], labels[drawn]
+    rows, validation_rows = validation_split(labels, seed=seed)
     arrays = {
-        "images_train": train[0][rows],
-        "labels_train": train[1][rows],
-        "images_validation": train[0][validation_rows],
-        "labels_validation": train[1][validation_rows],
+        "images_train": images[rows],
+        "labels_train": labels[rows],
+        "images_validation": images[validation_rows],
+        "labels_validation": labels[validation_rows],
         "images_test": test[0],
         "labels_test": test[1],
     }
-    names = raw.categories or [str(digit) for digit in range(10)]
-    path, examples, findings = (
-        folder / file for file in ("digits.npz", "digits.png", "findings.json")
-    )
-    path.write_bytes(weights_to_bytes(arrays))
-    shown = [i for digit in range(10) for i in np.flatnonzero(arrays["labels_train"] == digit)[:2]]
-    examples.write_bytes(
-        plot_digits(
-            arrays["images_train"][shown], [names[i] for i in arrays["labels_train"][shown]]
-        )
-    )
-    findings.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    names = raw.categories or [str(digit) for digit in range(N_CLASSES)]
+    # Two images of each digit
+    shown = [i for digit in range(N_CLASSES) for i in rows[labels[rows] == digit][:2]]
+    contents = {
+        "digits.npz": weights_to_bytes(arrays),
+        "digits.png": plot_digits(images[shown], [names[i] for i in labels[shown]]),
+        "findings.json": (json.dumps(report, indent=2) + "\n").encode(),
+    }
+    for file, content in contents.items():
+        (folder / file).write_bytes(content)
     return Digits(
-        arrays=File.of(path),
-        examples=File.of(examples),
-        findings=File.of(findings),
+        arrays=File.of(folder / "digits.npz"),
+        examples=File.of(folder / "digits.png"),
+        findings=File.of(folder / "findings.json"),
         labels=names,
         rows_train=len(rows),
         rows_validation=len(validation_rows),
         rows_test=len(test[1]),
-        blank=found["blank"],
-        on_both_sides=found["on_both_sides"],
+        blank=report["blank"],
+        on_both_sides=report["on_both_sides"],
     )
 
 
@@ -75,8 +80,16 @@ Labelled = tuple[np.ndarray, np.ndarray]
 
 def _read(raw: Source, seed: int) -> tuple[Labelled, Labelled]:
     """Training and test set; test images are drawn where the source has none of its own."""
-    readers = {"idx": _read_idx, "npz": _read_npz, "csv": _read_csv, "png": _read_pngs}
-    parts = readers[raw.format](raw)
+    if raw.format == "png":
+        parts = _read_pngs(raw)
+    else:
+        files = [(f.path.read_bytes(), str(f.path)) for f in raw.files.values()]
+        if raw.format == "idx":  # four files, in the catalogue's order
+            arrays = [read_idx(data, name) for data, name in files]
+        else:
+            [(data, name)] = files
+            arrays = list({"npz": read_npz, "csv": read_csv}[raw.format](data, name))
+        parts = list(zip(arrays[::2], arrays[1::2], strict=True))
     if len(parts) == 2:
         return parts[0], parts[1]
     [(images, labels)] = parts
@@ -87,28 +100,6 @@ def _read(raw: Source, seed: int) -> tuple[Labelled, Labelled]:
         )
     train, test = validation_split(labels, TEST_FRACTION, seed)
     return (images[train], labels[train]), (images[test], labels[test])
-
-
-def _read_idx(raw: Source) -> list[Labelled]:
-    """Training and test set from the four files, in the catalogue's order."""
-    x_train, y_train, x_test, y_test = (
-        read_idx(file.path.read_bytes(), str(file.path)) for file in raw.files.values()
-    )
-    return [(x_train, y_train), (x_test, y_test)]
-
-
-def _read_npz(raw: Source) -> list[Labelled]:
-    [file] = raw.files.values()
-    x, y, *test = read_npz(file.path.read_bytes(), str(file.path))
-    return [(x, y), *([(test[0], test[1])] if test else [])]
-
-
-def _read_csv(raw: Source) -> list[Labelled]:
-    """784 pixels and the label a line."""
-    [file] = raw.files.values()
-    content = gzip.decompress(file.path.read_bytes())
-    table = np.loadtxt(io.BytesIO(content), delimiter=",", dtype=np.uint8)
-    return [(table[:, :-1].reshape(-1, 28, 28), table[:, -1])]
 
 
 def _read_pngs(raw: Source) -> list[Labelled]:
@@ -128,15 +119,3 @@ def _read_pngs(raw: Source) -> list[Labelled]:
         (np.stack([image for image, _ in part]), np.array([label for _, label in part], np.uint8))
         for part in (parts[name] for name in ("", "train", "test") if name in parts)
     ]
-
-
-def _drawn(train: Labelled, sample: int, seed: int, name: str) -> Labelled:
-    images, labels = train
-    if sample > len(labels):
-        raise ValueError(
-            f"{name}: expected at least {sample:,} training images, got {len(labels):,}"
-        )
-    if sample == len(labels):
-        return train
-    _, drawn = validation_split(labels, sample / len(labels), seed)
-    return images[drawn], labels[drawn]

@@ -1,4 +1,4 @@
-"""Fitted models on disk: written by the search that chose them, read by whoever predicts.
+"""Fitted models and their grids on disk: written by the search that chose, read by who predicts.
 
 A scikit-learn model is one skops file. A Keras model is its vectoriser as skops, its weights as
 ``.npz``, and the numbers from which our own code builds the network again. Digests are checked
@@ -6,9 +6,11 @@ before anything is read; no file decides what code runs.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from neural_classifiers.arrays.weights import weights_digest, weights_to_bytes
@@ -18,32 +20,35 @@ from tasks.references import Model
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
+    from neural_classifiers.search.plan import SearchPlan
+    from neural_classifiers.search.results import SearchResults
+
 
 def save_pipeline(
-    folder: Path, fitted: "Pipeline", card: dict[str, Any]
+    folder: Path, fitted: "Pipeline", recipe: dict[str, Any]
 ) -> tuple[File, File | None, File]:
-    """Write a fitted pipeline of scikit-learn; its skops file, no weights, and its card."""
+    """Write a fitted pipeline of scikit-learn; its skops file, no weights, and its recipe."""
     from neural_classifiers.arrays.skops_bytes import parameters_digest
 
-    card = card | {"parameters_sha256": parameters_digest(fitted)}
-    return _write_pipeline(folder, fitted), None, _write_card(folder, card)
+    recipe = recipe | {"parameters_sha256": parameters_digest(fitted)}
+    return _write_pipeline(folder, fitted), None, _write_recipe(folder, recipe)
 
 
 def save_keras_pipeline(
-    folder: Path, fitted: "Pipeline", card: dict[str, Any]
+    folder: Path, fitted: "Pipeline", recipe: dict[str, Any]
 ) -> tuple[File, File | None, File]:
-    """Write a pipeline that ends in a Keras network; its skops file, its weights and its card."""
+    """Write a pipeline that ends in a Keras network; its skops file, its weights and its recipe."""
     from neural_classifiers.comments.models import keras_classifier
 
-    network = fitted[-1] if card["temperature"] is None else fitted[-1].classifier
+    network = fitted[-1] if recipe["temperature"] is None else fitted[-1].classifier
     weights = keras_classifier.weights(network)
-    card = card | {
+    recipe = recipe | {
         "network": keras_classifier.architecture(network),
         "classes": [str(label) for label in network.classes_],
         "parameters_sha256": weights_digest(weights),
     }
     weights_file = File.of(_write(folder / "weights.npz", weights_to_bytes(weights)))
-    return _write_pipeline(folder, fitted[:-1]), weights_file, _write_card(folder, card)
+    return _write_pipeline(folder, fitted[:-1]), weights_file, _write_recipe(folder, recipe)
 
 
 def _write_pipeline(folder: Path, pipeline: "Pipeline") -> File:
@@ -53,8 +58,8 @@ def _write_pipeline(folder: Path, pipeline: "Pipeline") -> File:
     return File.of(path, content=parameters_digest(pipeline))
 
 
-def _write_card(folder: Path, card: dict[str, Any]) -> File:
-    return File.of(_write(folder / "card.json", (json.dumps(card, indent=2) + "\n").encode()))
+def _write_recipe(folder: Path, recipe: dict[str, Any]) -> File:
+    return File.of(_write(folder / "recipe.json", (json.dumps(recipe, indent=2) + "\n").encode()))
 
 
 def load_pipeline(model: Model) -> "Pipeline":
@@ -62,13 +67,47 @@ def load_pipeline(model: Model) -> "Pipeline":
     from neural_classifiers.serving.model import build_pipeline
 
     weights = model.weights.path.read_bytes() if model.weights else None
-    card = json.loads(model.card.path.read_bytes())
-    return build_pipeline(model.pipeline.path.read_bytes(), weights, card)
+    recipe = json.loads(model.recipe.path.read_bytes())
+    return build_pipeline(model.pipeline.path.read_bytes(), weights, recipe)
 
 
 def _write(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     return path
+
+
+def write_grid(
+    folder: Path, plan: "SearchPlan", results: "SearchResults"
+) -> tuple[File, dict[str, File]]:
+    """Write every candidate of a search as a table, its measured times apart, and its figures."""
+    from neural_classifiers.report.plots import plot_grid, plot_grid_effects
+
+    columns = _columns({**results.cv_results_, "fitted_as": list(plan.same_as)})
+    table = pd.DataFrame(columns)
+    is_time = table.columns.str.endswith("_time")
+    table.loc[:, ~is_time].to_parquet(folder / "grid.parquet", index=False)
+    table.loc[:, is_time].to_parquet(folder / "timing.grid.parquet", index=False)
+    plots = {"grid": plot_grid, "effects": plot_grid_effects} if len(plan.candidates) > 1 else {}
+    figures = {
+        name: File.of(_write(folder / f"{name}.png", plot(columns))) for name, plot in plots.items()
+    }
+    return File.of(folder / "grid.parquet"), figures
+
+
+def _columns(cv_results: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of ``cv_results_`` as Parquet can hold them: None where there is no parameter."""
+    from neural_classifiers.comments.models.pipelines import in_names
+
+    columns: dict[str, Any] = {
+        name: [None if value is np.ma.masked else in_names(value) for value in values]
+        for name, values in cv_results.items()
+        if name != "params"
+    }
+    columns["params"] = [
+        json.dumps({name: in_names(value) for name, value in params.items()})
+        for params in cv_results["params"]
+    ]
+    return columns
 
 
 def read_grid(model: Model) -> pd.DataFrame:

@@ -6,7 +6,6 @@ predicted again, one whose content changed is. A kill leaves nothing behind that
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,91 +21,101 @@ from neural_classifiers.engine.records import DamagedFileError, File
 from neural_classifiers.engine.step import UNRECORDED
 from neural_classifiers.serving import predict, registry
 from neural_classifiers.serving.model import COMMENTS, NotPromotedError
-from tasks.references import New, Predicted
+from neural_classifiers.serving.prediction_files import FORMATS
+from tasks.references import New
 
 DIGITS_OF_DIGEST = 16  # in a file's name
 
 
 @task(task_run_name="find_new_files", **UNRECORDED)
 def find_new_files(folder: str, out: str, version: str | None) -> New:
-    """The files of a folder whose content was not predicted yet, and the version that will do it.
+    """Files of a folder whose content was not predicted yet, and the version that will do it.
+
+    Parameters
+    ----------
+    folder, out : str
+        Folders of the files and of the predictions, below the project's root.
+    version : str or None
+        None: the version that serves now.
 
     Raises
     ------
     NotPromotedError
         If there is something to predict and no model that could.
     """
-    new = new_files(paths.root() / folder, paths.root() / out, version)
-    get_run_logger().info("%d new files in %s, for %s", len(new.files), folder, new.version)
-    return new
-
-
-def new_files(folder: Path, out: Path, version: str | None) -> New:
-    """As `find_new_files`, without Prefect."""
-    done = {path.stem.rpartition("-")[2] for path in out.glob("*-*") if _is_prediction(path)}
-    found: dict[str, File] = {}
-    for path in sorted(folder.glob("[!.]*")):
+    predictions = paths.root() / out
+    done = {path.stem.rpartition("-")[2] for path in predictions.glob("*-*") if _is_done(path)}
+    new: dict[str, File] = {}
+    for path in sorted((paths.root() / folder).glob("[!.]*")):
         if path.is_file():
             file = File.of(path)
             if _short(file) not in done:
-                found.setdefault(_short(file), file)
-    serving = version or registry.serving(COMMENTS)
-    if found and serving is None:
+                new.setdefault(_short(file), file)
+    version = version or registry.serving_version(COMMENTS)
+    if new and version is None:
         raise NotPromotedError(
-            f"{folder}: expected a promoted model for {len(found)} new files, got none: "
-            "neural-classifiers promote last"
+            f"{paths.root() / folder}: expected a promoted model for {len(new)} new files, got "
+            "none: neural-classifiers promote last"
         )
-    return New(files=list(found.values()), version=serving or "", out=out)
+    get_run_logger().info("%d new files in %s, for %s", len(new), folder, version)
+    return New(files=list(new.values()), version=version or "", out=predictions)
 
 
 @task(task_run_name="predict_file-{file.path.name}", **UNRECORDED)
 def predict_new_file(
-    file: File, version: str, out: Path, format: str, text_column: str
-) -> Predicted:
+    file: File, version: str, out: Path, format: str, text_column: str = "txt"
+) -> predict.PredictedFile:
     """The predictions of a file, in one that is named for its content.
+
+    Parameters
+    ----------
+    file : File
+    version : str
+    out : Path
+        Folder of the predictions.
+    format : {"parquet", "csv", "jsonl"}
+    text_column : str
+        Column (field) of the text.
 
     Raises
     ------
     CommentFileError, DamagedFileError
         If it cannot be read as comments, or changes meanwhile: nothing of it is kept then.
     """
-    account = predict_once(file, version, out, format, text_column)
-    for line in account.in_words():
-        get_run_logger().info("%s", line)
-    return Predicted(account=asdict(account), drifted=account.drifted)
-
-
-def predict_once(
-    file: File, version: str, out: Path, format: str, text_column: str = "txt"
-) -> predict.Account:
-    """As `predict_new_file`, without Prefect."""
-    classifier = predict.loaded(paths.root(), version)
+    classifier = predict.loaded(registry.version_folder(version), version)
     name = f"{file.path.name.partition('.')[0]}-{_short(file)}.{format}"
-    account = predict.predict_file(file.verified(), out / name, classifier, text_column)
+    predicted = predict.predict_file(file.verified(), out / name, classifier, text_column)
     try:
         file.verified()
     except DamagedFileError:
-        for path in (account.out, account.rejected_file):
+        for path in (predicted.out, predicted.rejected_file):
             if path:
                 Path(path).unlink()
         raise
-    return account
+    for line in predicted.in_words():
+        get_run_logger().info("%s", line)
+    return predicted
 
 
-@task(task_run_name="tell_predictions", **UNRECORDED)
-def tell_predictions(predicted: Sequence[Predicted]) -> str:
+@task(task_run_name="report_predictions", **UNRECORDED)
+def report_predictions(predicted: Sequence[predict.PredictedFile]) -> str:
     """A line on what was predicted; a table in the UI; an alert where it is unlike the training."""
     rows = [
-        {name: told.account[name] for name in ("file", "out", "version", "rows", "rejected")}
-        | {"unlike the training data in": ", ".join(told.drifted)}
-        for told in predicted
+        {
+            "file": each.file,
+            "out": each.out,
+            "version": each.version,
+            "rows": each.rows,
+            "rejected": each.rejected,
+            "unlike the training data in": ", ".join(each.drifted),
+        }
+        for each in predicted
     ]
-    if rows:
-        create_table_artifact(rows, key="predictions", description="Files predicted by this run")
+    if not rows:
+        return "nothing new"
+    create_table_artifact(rows, key="predictions", description="Files predicted by this run")
     drifted = [
-        f"{Path(told.account['file']).name}: {', '.join(told.drifted)}"
-        for told in predicted
-        if told.drifted
+        f"{Path(each.file).name}: {', '.join(each.drifted)}" for each in predicted if each.drifted
     ]
     if drifted:
         sentence = f"comments unlike those of the training: {'; '.join(drifted)}"
@@ -114,8 +123,7 @@ def tell_predictions(predicted: Sequence[Predicted]) -> str:
         run = {"flow": runtime.flow_run.flow_name, "name": runtime.flow_run.name}
         run |= {"run_id": runtime.flow_run.id, "status": "running", "error": None}
         _alert("drifted", sentence, run)
-    n_rows = sum(told.account["rows"] for told in predicted)
-    return f"{len(predicted)} files, {n_rows:,} rows" if predicted else "nothing new"
+    return f"{len(predicted)} files, {sum(each.rows for each in predicted):,} rows"
 
 
 def alert_failure(flow: Flow, flow_run: FlowRun, state: State) -> None:
@@ -131,8 +139,8 @@ def _alert(event: str, sentence: str, run: Mapping[str, Any]) -> None:
     alerts.deliver(event, sentence, {"attempts": 1, "started": None, "finished": finished, **run})
 
 
-def _is_prediction(path: Path) -> bool:
-    return path.suffix in predict.FORMATS and not path.name.endswith(".rejected.jsonl")
+def _is_done(path: Path) -> bool:
+    return path.suffix in FORMATS and not path.name.endswith(".rejected.jsonl")
 
 
 def _short(file: File) -> str:

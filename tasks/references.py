@@ -215,7 +215,7 @@ class SearchSample(Reference):
 
 
 class Model(Reference):
-    """A fitted model by name, with its card.
+    """A fitted model by name, with its recipe.
 
     Attributes
     ----------
@@ -226,7 +226,7 @@ class Model(Reference):
         skops: the pipeline; for Keras the steps before the network.
     weights : File or None
         Of the Keras network.
-    card : File
+    recipe : File
         JSON: parameters, seed, scores of the search, library versions, digest of the training
         file, and for Keras the network's numbers.
     grid : File
@@ -250,7 +250,7 @@ class Model(Reference):
     name: str
     pipeline: File
     weights: File | None
-    card: File
+    recipe: File
     grid: File
     figures: dict[str, File]
     best_params: dict[str, Any]
@@ -406,7 +406,7 @@ class TrainedDigits(Reference):
     predictions: File
     curves: File
     confusion: File
-    summary: File
+    layers: File
     mistakes: File
     calibration: File
     val_accuracy: float
@@ -419,7 +419,7 @@ class TrainedDigits(Reference):
 
 
 class Serving(Reference):
-    """A promoted version of comments: its name, and its manifest, which names all it is made of."""
+    """The version of comments that serves: its name, and its manifest, which names its files."""
 
     version: str
     manifest: File
@@ -431,10 +431,3 @@ class New(Reference):
     files: list[File]
     version: str
     out: Path
-
-
-class Predicted(Reference):
-    """What became of a file, as `serving.predict.Account` tells it."""
-
-    account: dict[str, Any]
-    drifted: list[str]

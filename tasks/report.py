@@ -219,7 +219,7 @@ def report_digits(
             f"confusion-digits-{name}": t.confusion,
             f"mistakes-{name}": t.mistakes,
             f"calibration-{name}": t.calibration,
-            f"summary-{name}": t.summary,
+            f"summary-{name}": t.layers,
         }
     others = [t for t in trained if t is not chosen[t.name]]
     files = {
@@ -332,7 +332,7 @@ def _write_cards(folder: Path, section: CommentsSection, models: Mapping[str, Mo
     (folder / "models").mkdir(exist_ok=True)
     run = run_files.read(folder)
     for name in section.models.keys() & models.keys():
-        card = render_card(name, section, run, _json(models[name].card))
+        card = render_card(name, section, run, _json(models[name].recipe))
         write_durably(folder / "models" / f"{name}.md", card.encode())
 
 

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from neural_classifiers.comments.samples import draw_stratified
-from neural_classifiers.comments.splits import check_folds
+from neural_classifiers.comments.splits import check_folds, draw_stratified
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.step import step
 from tasks.references import SearchSample, Split

@@ -6,13 +6,18 @@ import numpy as np
 import pandas as pd
 from prefect import get_run_logger, task
 
-from neural_classifiers import load
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.step import UNRECORDED, step
 from neural_classifiers.judgement.names import SERVING
 from neural_classifiers.serving import registry
-from neural_classifiers.serving.model import COMMENTS, MANIFEST, NotPromotedError
-from neural_classifiers.serving.trained_on import answers_of
+from neural_classifiers.serving.model import (
+    COMMENTS,
+    MANIFEST,
+    NotPromotedError,
+    read_manifest,
+)
+from neural_classifiers.serving.registry import load
+from neural_classifiers.serving.trained_on import predict_unseen
 from tasks.references import Scored, Serving, Split
 from tasks.score_files import keep_scores
 
@@ -22,7 +27,7 @@ ROWS_AT_ONCE = 1000
 @task(task_run_name="find_serving", **UNRECORDED)
 def find_serving(split: Split) -> Serving | None:
     """The serving model, where one can be judged on a test set; else None."""
-    version = registry.serving(COMMENTS)
+    version = registry.serving_version(COMMENTS)
     try:
         why = _why_not(version, split) if version else "no model serves"
     except NotPromotedError as error:  # it is told, and stops no training
@@ -30,35 +35,36 @@ def find_serving(split: Split) -> Serving | None:
     get_run_logger().info("%s", why or f"serving: {version}")
     if version is None or why:
         return None
-    manifest = File.of(registry.folder_of(version) / MANIFEST)
+    manifest = File.of(registry.version_folder(version) / MANIFEST)
     return Serving(version=version, manifest=manifest)
 
 
 def _why_not(version: str, split: Split) -> str | None:
-    """What speaks against judging a version on a test set."""
-    manifest = registry.manifest_of(version)
+    """Objection to judging a version on a test set, or None."""
+    folder = registry.version_folder(version)
+    manifest = read_manifest(folder, version)
     if sorted(manifest["classes"]) != split.labels:
         return f"{version} knows {manifest['classes']}, here they are {split.labels}"
     if manifest["training"]["sha256"] == split.train.sha256:
         return None  # trained on the other side of this very split
-    serving = load(registry.folder_of(version))
+    model = load(folder)
     texts = pd.read_parquet(split.test.verified(), columns=["txt"])["txt"].tolist()
     for start in range(0, len(texts), ROWS_AT_ONCE):
-        if answers_of(serving, texts[start : start + ROWS_AT_ONCE])[1].any():
+        if predict_unseen(model, texts[start : start + ROWS_AT_ONCE])[1].any():
             return None
     return f"{version} was trained on every text of this test set"
 
 
 @step(threads=1)
 def score_serving(serving: Serving, split: Split, folder: Path) -> Scored:
-    """As `score_model`, from the texts as they came, cleaned as the serving model has it.
+    """The serving model judged like any other, from the texts as they came, by its own cleaning.
 
     `predictions` has a column ``seen`` more: the rows that the model was trained on, which count in
     no score.
     """
     model = load(serving.manifest.path.parent)
     test = pd.read_parquet(split.test.path, columns=["txt", "cat"])
-    probabilities, unseen = answers_of(model, test["txt"].tolist())
+    probabilities, unseen = predict_unseen(model, test["txt"].tolist())
     chosen = model.answers(probabilities).astype(str)
     table = pd.DataFrame({"actual": test["cat"], "predicted": chosen, "seen": ~unseen})
     for label, column in zip(model.classes_, probabilities.T, strict=True):

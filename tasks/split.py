@@ -3,19 +3,24 @@
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from neural_classifiers.comments import splits
 from neural_classifiers.comments.schemas import CLEANED, DROPPED
 from neural_classifiers.comments.splits import check_folds, split_keys
 from neural_classifiers.engine.folder_store import unfinished
 from neural_classifiers.engine.progress import reporter_for_rows
 from neural_classifiers.engine.records import File
-from neural_classifiers.engine.rows.batches import BATCH_ROWS, Kept, useful_workers, work_batches
+from neural_classifiers.engine.rows.batches import (
+    BATCH_ROWS,
+    FinishedBatch,
+    useful_workers,
+    work_batches,
+)
 from neural_classifiers.engine.rows.parquet import TableWriter, check_rows, read_groups, slices
 from neural_classifiers.engine.step import step
 from tasks.references import Cleaned, NearDuplicates, Split
@@ -28,114 +33,86 @@ def split_comments(
 ) -> Split:
     """Training and test set, stratified or by time; no identical cleaned text on both sides.
 
+    Three passes, since rows come out in random order and never all of them are in memory. The
+    first takes what stands for each text; the second deals each batch of rows into one piece for
+    each batch that is to come out; the third puts the pieces together, in order.
+
+    Parameters
+    ----------
+    cleaned : Cleaned
+    train_fraction : float
+        Share of each class that goes to training, between 0 and 1.
+    seed : int
+        Of the draw, and of the order of the rows.
+    folds : int
+        Of the cross-validation to come.
+    by_time : bool
+        The earliest comments are the training set.
+
     Raises
     ------
     ValueError
         If a category has fewer training rows than `folds`.
     """
-    n_workers = useful_workers(cleaned.rows)
-    return split_table(
-        cleaned, train_fraction, seed, folds, by_time, folder, unfinished(folder), n_workers
-    )
-
-
-def split_table(
-    cleaned: Cleaned,
-    train_fraction: float,
-    seed: int,
-    folds: int,
-    by_time: bool,
-    folder: Path,
-    keep: Path,
-    n_workers: int = 0,
-    batch_rows: int = BATCH_ROWS,
-) -> Split:
-    """As `split_comments`; neither the workers nor the size of the batches matters.
-
-    Three passes, since rows come out in random order and never all of them are in memory. The
-    first takes what stands for each text; the second deals each batch of rows into one piece for
-    each batch that is to come out; the third puts the pieces together, in order. Batches
-    that are finished lie in `keep`.
-    """
     rows, n_rows = cleaned.table.path, cleaned.rows
-    of_rows = slices(n_rows, batch_rows)
-    tell = reporter_for_rows(n_rows, passes=3)
-    batches = ((rows, *s, by_time) for s in of_rows)
-    keys = _Keys(work_batches(key_batch, batches, keep / "keys", n_workers, tell), n_rows, by_time)
-    split = split_keys(
-        keys.texts, keys.is_empty, keys.codes, keys.labels, train_fraction, seed, keys.times
-    )
+    workers: Any = {
+        "n_workers": useful_workers(n_rows),
+        "advance": reporter_for_rows(n_rows, passes=3),
+    }
+    keyed, dealt, gathered = (unfinished(folder) / n for n in ("keyed", "dealt", "gathered"))
+    of_rows = slices(n_rows, BATCH_ROWS)
+    to_key = ((rows, *s, by_time) for s in of_rows)
+    keys = _read_keys(work_batches(key_batch, to_key, keyed, **workers), n_rows)
+    split = split_keys(keys.texts, keys.labels, train_fraction, seed, keys.times)
+    del keys
     check_folds({label: n["train"] for label, n in split.counts.items()}, folds)
-    side, place = _places(split, n_rows)
-    rows_train, rows_test = len(split.train), len(split.test)
-    counts, conflicting = split.counts, split.conflicting
-    del keys, split
 
-    of_train, of_test = slices(rows_train, batch_rows), slices(rows_test, batch_rows)
-    n_pieces = (len(of_train), len(of_test))
+    n_side = [sum(n[name] for n in split.counts.values()) for name in ("train", "test")]
+    n_pieces = [len(slices(n, BATCH_ROWS)) for n in n_side]
     to_deal = (
-        (rows, *s, side[slice(*s)], place[slice(*s)], n_pieces, batch_rows, DROPPED.names)
+        (rows, *s, split.side[slice(*s)], split.position[slice(*s)], n_pieces, BATCH_ROWS)
         for s in of_rows
     )
-    dealt = work_batches(deal_batch, to_deal, keep / "dealt", n_workers, tell)
     paths = [folder / f"{name}.parquet" for name in ("train", "test", "dropped")]
     with TableWriter(paths[2], DROPPED) as dropped:
-        for batch in dealt:
+        for batch in work_batches(deal_batch, to_deal, dealt, **workers):
             dropped.write(batch.read("dropped"))
-    check_rows("comments dropped", dropped.rows, n_rows - rows_train - rows_test)
-    pieces = ((keep / "dealt", len(of_rows), piece) for piece in range(sum(n_pieces)))
-    gathered = work_batches(gather_batch, pieces, keep / "gathered", n_workers, tell)
-    for path, n, n_side in zip(paths[:2], n_pieces, (rows_train, rows_test), strict=True):
+    check_rows("comments dropped", dropped.rows, n_rows - sum(n_side))
+    to_gather = ((dealt, len(of_rows), piece) for piece in range(sum(n_pieces)))
+    batches = work_batches(gather_batch, to_gather, gathered, **workers)
+    for path, n_batches, n in zip(paths[:2], n_pieces, n_side, strict=True):
         with TableWriter(path, CLEANED) as table:
-            for batch in islice(gathered, n):
+            for batch in islice(batches, n_batches):
                 table.write(batch.read("rows"))
-        check_rows(path.name, table.rows, n_side)
+        check_rows(path.name, table.rows, n)
     train, test, dropped_rows = map(File.of, paths)
     return Split(
         train=train,
         test=test,
         dropped_rows=dropped_rows,
-        rows=rows_train + rows_test,
-        rows_train=rows_train,
-        rows_test=rows_test,
-        conflicting=conflicting,
-        counts=counts,
+        rows=sum(n_side),
+        rows_train=n_side[0],
+        rows_test=n_side[1],
+        conflicting=split.conflicting,
+        counts=split.counts,
     )
 
 
-class _Keys:
-    """What stands for all texts and labels, shape (n_rows,) each, in 13 or 21 bytes a row."""
+class _Keys(NamedTuple):
+    """Keys, labels and times of all rows, shape (n_rows,) each: 9 bytes a row, or 17 with times."""
 
-    def __init__(self, batches: Iterable[Kept], n_rows: int, by_time: bool) -> None:
-        self.texts = np.empty(n_rows, np.uint64)
-        self.is_empty = np.empty(n_rows, bool)
-        self.codes = np.empty(n_rows, np.int32)
-        self.times = np.empty(n_rows, np.int64) if by_time else None
-        known: dict[str, int] = {}
-        start = 0
-        for batch in batches:
-            table = batch.read("keys")
-            rows = slice(start, start := start + table.num_rows)
-            self.texts[rows] = table["text"].to_numpy()
-            self.is_empty[rows] = table["is_empty"].to_numpy()
-            codes = [known.setdefault(label, len(known)) for label in batch.told["labels"]]
-            self.codes[rows] = np.array(codes, np.int32)[table["code"].to_numpy()]
-            if self.times is not None:
-                self.times[rows] = table["time"].to_numpy()
-        check_rows("comments to split", start, n_rows)
-        self.labels = sorted(known)
-        rank = {label: number for number, label in enumerate(self.labels)}
-        ranks = np.array([rank[label] for label in known], np.int32)
-        self.codes = ranks[self.codes]
+    texts: NDArray[np.uint64]
+    labels: pd.Categorical
+    times: NDArray[np.int64] | None
 
 
-def _places(split: "splits.Split", n_rows: int) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
-    """Side of each row (0 training, 1 test, 2 empty, 3 duplicate) and its place there."""
-    side, place = np.empty(n_rows, np.int8), np.empty(n_rows, np.int64)
-    for number, rows in enumerate((split.train, split.test, split.empty, split.duplicates)):
-        side[rows] = number
-        place[rows] = np.arange(len(rows))
-    return side, place
+def _read_keys(batches: Iterable[FinishedBatch], n_rows: int) -> _Keys:
+    table = pa.concat_tables(batch.read("keys") for batch in batches)
+    check_rows("comments to split", table.num_rows, n_rows)
+    labels = table["cat"].to_pandas().array
+    labels = labels.reorder_categories(sorted(labels.categories))
+    times = table["time"].to_numpy() if "time" in table.column_names else None
+    return _Keys(table["text"].to_numpy(), labels, times)
 
 
 @step()
@@ -148,12 +125,12 @@ def find_near_duplicates(split: Split, seed: int, folder: Path) -> NearDuplicate
     texts = dict(zip(checked.tolist(), _column(test, "clean", checked), strict=True))
     groups = read_groups(train, ["clean"])
     in_training = (text for group in groups for text in group["clean"].to_pylist())
-    found = near_duplicates(in_training, texts, split.rows_test)
-    rows = np.array([[t, m] for t, m, _ in found.pairs], np.int64).reshape(-1, 2)
+    overlap = near_duplicates(in_training, texts, split.rows_test)
+    rows = np.array([[t, m] for t, m, _ in overlap.pairs], np.int64).reshape(-1, 2)
     pairs = folder / "pairs.parquet"
     pd.DataFrame(
         {
-            "similarity": [similarity for *_, similarity in found.pairs],
+            "similarity": [similarity for *_, similarity in overlap.pairs],
             "test": _column(test, "txt", rows[:, 0]),
             "train": _column(train, "txt", rows[:, 1]),
             "test_cat": _column(test, "cat", rows[:, 0]),
@@ -162,12 +139,12 @@ def find_near_duplicates(split: Split, seed: int, folder: Path) -> NearDuplicate
     ).to_parquet(pairs, index=False)
     return NearDuplicates(
         pairs=File.of(pairs),
-        checked=found.checked,
-        found=len(found.pairs),
-        share=found.share,
-        low=found.interval[0],
-        high=found.interval[1],
-        threshold=found.threshold,
+        checked=overlap.checked,
+        found=len(overlap.pairs),
+        share=overlap.share,
+        low=overlap.interval[0],
+        high=overlap.interval[1],
+        threshold=overlap.threshold,
     )
 
 

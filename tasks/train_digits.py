@@ -1,15 +1,18 @@
-"""Train a network to read digits, and judge it once on the test images."""
+"""Train a network to read digits, and score it once on the test images."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from neural_classifiers.arrays.weights import weights_to_bytes
-from neural_classifiers.digits.networks import DigitsPreset, judge, model_summary_rows
+from neural_classifiers.digits.networks import DigitsPreset, layers_of
 from neural_classifiers.digits.scores import (
     score_altered,
     score_each_digit,
+    score_network,
     worst_mistakes,
 )
 from neural_classifiers.digits.training import train
@@ -29,25 +32,27 @@ def train_digits(
 ) -> TrainedDigits:
     """The network of a preset, trained from a seed; a kill costs at most an epoch.
 
+    Parameters
+    ----------
+    digits : Digits
+        Images of training, validation and test.
+    name : str
+        What the network is called.
+    preset : DigitsPreset
+        Network, optimiser and their numbers.
+    seed : int
+        Decides the first weights, the order of the images and what dropout drops. At least 0.
+
     Raises
     ------
     FloatingPointError
         If the training diverges; says in which epoch and step.
     """
-    from neural_classifiers.report.plots import (
-        plot_calibration,
-        plot_confusion,
-        plot_learning_curves,
-        plot_mistakes,
-        plot_model_summary,
-    )
-
     arrays = read_digits(digits)
     images_test, labels_test = arrays["images_test"], arrays["labels_test"]
-    checkpoint = FolderStore(unfinished(folder))
 
-    def tell(step: int, n_steps: int, scores: Mapping[str, float]) -> None:
-        progress.report(step, n_steps, "steps", scores=scores)
+    def report(done: int, n_steps: int, scores: Mapping[str, float]) -> None:
+        progress.report(done, n_steps, "steps", scores=scores)
 
     trained = train(
         preset,
@@ -57,55 +62,60 @@ def train_digits(
         arrays["labels_validation"],
         seed=seed,
         threads=THREADS,
-        checkpoint=checkpoint,
-        on_step=tell,
+        checkpoint=FolderStore(unfinished(folder)),
+        on_step=report,
     )
-    judged = judge(preset, trained.weights, images_test, labels_test, threads=THREADS)
-    altered = score_altered(preset, trained.weights, images_test, labels_test, threads=THREADS)
-    mistakes = worst_mistakes(judged.probabilities, labels_test)
-    calibration = calibrate(judged.probabilities, labels_test)
-    layers = model_summary_rows(preset)
-    n_parameters = sum(layer.parameters for layer in layers)
+    test = score_network(preset, trained.weights, images_test, labels_test, threads=THREADS)
+    layers = layers_of(preset)
     scores: dict[str, Any] = {
-        "parameters": n_parameters,
-        "test_accuracy": judged.test_accuracy,
-        "test_loss": judged.test_loss,
+        "parameters": sum(layer["parameters"] for layer in layers),
+        "test_accuracy": test.test_accuracy,
+        "test_loss": test.test_loss,
         "epochs": trained.epochs,
         "labels": digits.labels,
-        "confusion_matrix": judged.confusion.tolist(),
-        "per_digit": score_each_digit(judged.confusion),
-        "calibration": calibration,
-        "robustness": altered,
-        "mistakes": mistakes,
+        "confusion_matrix": test.confusion.tolist(),
+        "per_digit": score_each_digit(test.confusion),
+        "calibration": calibrate(test.probabilities, labels_test),
+        "robustness": score_altered(
+            preset, trained.weights, images_test, labels_test, threads=THREADS
+        ),
+        "mistakes": worst_mistakes(test.probabilities, labels_test),
         "preset": preset.model_dump(mode="json"),
         "seed": seed,
         "threads": THREADS,
         "images": identity(digits.arrays),
-        "layers": [layer._asdict() for layer in layers],
+        "layers": layers,
     }
-    paths = {
-        "weights": weights_to_bytes(trained.weights),
-        "scores": (json.dumps(scores, indent=2) + "\n").encode(),
-        "predictions": weights_to_bytes({"probabilities": judged.probabilities}),
-        "curves": plot_learning_curves(trained.epochs),
-        "confusion": plot_confusion(scores["confusion_matrix"], digits.labels),
-        "summary": plot_model_summary(scores["layers"], n_parameters),
-        "mistakes": plot_mistakes(
-            images_test[[mistake["image"] for mistake in mistakes]], mistakes, digits.labels
-        ),
-        "calibration": plot_calibration(calibration),
+    contents = {
+        "weights.npz": weights_to_bytes(trained.weights),
+        "scores.json": (json.dumps(scores, indent=2) + "\n").encode(),
+        "predictions.npz": weights_to_bytes({"probabilities": test.probabilities}),
+        **_figures(scores, images_test),
     }
-    endings = {"weights": "npz", "scores": "json", "predictions": "npz"}
     files = {}
-    for part, content in paths.items():
-        path = folder / f"{part}.{endings.get(part, 'png')}"
-        path.write_bytes(content)
-        files[part] = File.of(path)
+    for file, content in contents.items():
+        (folder / file).write_bytes(content)
+        files[file.partition(".")[0]] = File.of(folder / file)
     return TrainedDigits(
         name=name,
         seed=seed,
         val_accuracy=trained.epochs[-1]["val_accuracy"],
         val_loss=trained.epochs[-1]["val_loss"],
-        test_accuracy=judged.test_accuracy,
+        test_accuracy=test.test_accuracy,
         **files,
     )
+
+
+def _figures(scores: Mapping[str, Any], images_test: np.ndarray) -> dict[str, bytes]:
+    """Pictures of a trained network, by the names of their files."""
+    from neural_classifiers.report import plots
+
+    shown = images_test[[mistake["image"] for mistake in scores["mistakes"]]]
+    labels = scores["labels"]
+    return {
+        "curves.png": plots.plot_learning_curves(scores["epochs"]),
+        "confusion.png": plots.plot_confusion(scores["confusion_matrix"], labels),
+        "layers.png": plots.plot_model_summary(scores["layers"], scores["parameters"]),
+        "mistakes.png": plots.plot_mistakes(shown, scores["mistakes"], labels),
+        "calibration.png": plots.plot_calibration(scores["calibration"]),
+    }

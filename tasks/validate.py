@@ -8,7 +8,7 @@ from pathlib import Path
 from prefect import get_run_logger, task
 
 from neural_classifiers.comments.drift import Profile
-from neural_classifiers.engine import paths, run_files, runs, workers
+from neural_classifiers.engine import paths, run_files, runs
 from neural_classifiers.engine.folder_store import unfinished
 from neural_classifiers.engine.progress import reporter_for_rows
 from neural_classifiers.engine.records import File
@@ -36,10 +36,10 @@ def last_profile(raw: Source, ingested: Ingested) -> Last:
     for folder in sorted(paths.runs().glob("*/"), reverse=True):
         profile = folder / PROFILE
         try:
-            told = run_files.read_sections(folder)["comments"]
+            section = run_files.read_sections(folder)["comments"]
             is_completed = run_files.read(folder)["status"] == "completed"
-            same_source = told["source"]["name"] == raw.name
-            other_rows = told["rows"]["digest"] != ingested.table.sha256
+            same_source = section["source"]["name"] == raw.name
+            other_rows = section["rows"]["digest"] != ingested.table.sha256
             if is_completed and same_source and other_rows and profile.is_file():
                 Profile.of_dict(json.loads(profile.read_bytes()))
                 return Last(profile=File.of(profile))
@@ -61,42 +61,28 @@ def validate_comments(
 ) -> Accepted:
     """The rows that meet every expectation; the rest in ``quarantine.parquet`` with reasons.
 
+    Parameters
+    ----------
+    ingested : Ingested
+        The rows as they came.
+    last : Last
+        The profile of the last run; without one nothing is said about drift.
+    categories : list of str, optional
+        Labels that a row may have; by default those of at least 1 % of the rows.
+    folds : int
+        Rows that every category must keep, one for each fold of the cross-validation.
+    limits : dict of str to float, optional
+        Shares in [0, 1] instead of the defaults of `comments.expectations.Limits`, by name.
+    stop_for_drift : bool
+        False: a drift is reported and stops nothing.
+    name : str
+        What the data is called in messages.
+
     Raises
     ------
     ValidationError
         If more than 5 % of the rows are faulty, the categories cannot be learned from, or the
         comments are no longer what they were in the last run.
-    """
-    return validate_table(
-        ingested,
-        last,
-        categories,
-        folds,
-        limits,
-        stop_for_drift,
-        name,
-        folder,
-        unfinished(folder),
-        useful_workers(ingested.rows),
-    )
-
-
-def validate_table(
-    ingested: Ingested,
-    last: Last,
-    categories: list[str] | None,
-    folds: int,
-    limits: dict[str, float] | None,
-    stop_for_drift: bool,
-    name: str,
-    folder: Path,
-    keep: Path,
-    n_workers: int = 0,
-    batch_rows: int = BATCH_ROWS,
-) -> Accepted:
-    """As `validate_comments`; neither the workers nor the size of the batches matters.
-
-    Batches that are finished lie in `keep`.
     """
     from neural_classifiers.checks import ValidationError
     from neural_classifiers.comments.expectations import Limits
@@ -119,27 +105,26 @@ def validate_table(
     )
     table, quarantine = folder / "comments.parquet", folder / QUARANTINE_FILE
     with TableWriter(table, ACCEPTED) as good, TableWriter(quarantine, QUARANTINE) as bad:
-        batches = ((rows, *s, known, ingested.rows) for s in slices(ingested.rows, batch_rows))
-        tell = reporter_for_rows(ingested.rows)
-        for batch in work_batches(examine_batch, batches, keep, n_workers, tell):
+        batches = ((rows, *s, known, ingested.rows) for s in slices(ingested.rows, BATCH_ROWS))
+        n_workers, report = useful_workers(ingested.rows), reporter_for_rows(ingested.rows)
+        for batch in work_batches(examine_batch, batches, unfinished(folder), n_workers, report):
             good.write(batch.read("accepted"))
             bad.write(batch.read("quarantined"))
-            validator.add(batch.told, batch.read("hashes")["hash"].to_numpy())
-    workers.stop_idle()  # each holds Great Expectations, which the verdict needs here
+            validator.add(batch.summary, batch.read("hashes")["hash"].to_numpy())
     try:
-        verdict = validator.verdict()
+        passed = validator.gate()
     except ValidationError as error:
         if error.result is not None:
             _leave(render_data_docs(error.result), quarantine)
         raise
     check_rows(name, good.rows + bad.rows, ingested.rows)
     findings, docs, profile = (folder / n for n in ("findings.json", DATA_DOCS, PROFILE))
-    findings.write_text(json.dumps(verdict.report, indent=2) + "\n", encoding="utf-8")
-    docs.write_text(render_data_docs(verdict.result), encoding="utf-8")
-    profile.write_text(json.dumps(verdict.profile.as_dict()) + "\n", encoding="utf-8")
+    findings.write_text(json.dumps(passed.report, indent=2) + "\n", encoding="utf-8")
+    docs.write_text(render_data_docs(passed.result), encoding="utf-8")
+    profile.write_text(json.dumps(passed.profile.as_dict()) + "\n", encoding="utf-8")
     drift = folder / "drift.png"
     if before:
-        drift.write_bytes(plot_drift(before, verdict.profile))
+        drift.write_bytes(plot_drift(before, passed.profile))
     return Accepted(
         table=File.of(table),
         quarantine=File.of(quarantine),
@@ -149,8 +134,8 @@ def validate_table(
         drift=File.of(drift) if before else None,
         rows=good.rows,
         rows_quarantined=bad.rows,
-        reasons=verdict.report["reasons"],
-        categories=list(verdict.shares["cat"]),
+        reasons=passed.report["reasons"],
+        categories=list(passed.shares["cat"]),
     )
 
 

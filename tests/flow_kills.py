@@ -94,5 +94,5 @@ def _whole(home: Path) -> dict[str, int]:
 
 
 def _fits(home: Path) -> dict[str, tuple[int, int]]:
-    paths = (home / "artifacts" / "cache").glob(".fits/*/[!.]*")
+    paths = (home / "artifacts" / "cache").glob(f"{records.FITS}/*/[!.]*")
     return {p.name: (p.stat().st_ino, p.stat().st_mtime_ns) for p in paths}

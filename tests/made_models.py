@@ -1,6 +1,7 @@
-"""Small promoted models and candidates on made-up comments, without a run."""
+"""Small promoted models and challengers on made-up comments, without a run."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,21 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from neural_classifiers.arrays.skops_bytes import model_to_bytes, parameters_digest
-from neural_classifiers.comments.text import CLEANINGS, clean_comments
+from neural_classifiers.comments.text import CLEANINGS, clean_comment
 from neural_classifiers.judgement.gates import Rival
 from neural_classifiers.serving import registry
 from neural_classifiers.serving.model import (
-    CARD,
     COMMENTS,
     EXAMPLES,
     FORMAT,
     PIPELINE,
     PROFILE,
+    RECIPE,
     SEEN,
-    cleaning_options,
     examples_to_bytes,
 )
-from neural_classifiers.serving.trained_on import digests_of_texts
-from tasks.promote import Candidate, profile_to_bytes, seen_to_bytes
+from neural_classifiers.serving.promotion import Challenger
+from neural_classifiers.serving.trained_on import profile_to_bytes, seen_to_bytes
 
 
 def comments(home: Path, n: int = 240, seed: int = 1) -> tuple[list[str], list[str]]:
@@ -42,37 +42,33 @@ def fitted(texts: list[str], labels: list[str], C: float = 10.0, **vectoriser: A
     pipeline = Pipeline(
         [("tfidf", TfidfVectorizer(**vectoriser)), ("linear", LogisticRegression(C=C))]
     )
-    return pipeline.fit(clean_comments(texts), labels)
+    return pipeline.fit(list(map(clean_comment, texts)), labels)
 
 
-def candidate(home: Path, pipeline: Pipeline | None = None, **changes: Any) -> Candidate:
+def challenger(home: Path, pipeline: Pipeline | None = None) -> Challenger:
     """A linear model that was trained on 160 made-up comments and judged on 80."""
     texts, labels = comments(home)
     train, test = slice(0, 160), slice(160, 240)
     pipeline = pipeline or fitted(texts[train], labels[train])
     actual = np.array(labels[test])
-    probabilities = pipeline.predict_proba(clean_comments(texts[test]))
+    probabilities = pipeline.predict_proba(list(map(clean_comment, texts[test])))
 
     def files() -> dict[str, bytes]:
         return {
             PIPELINE: model_to_bytes(pipeline),
-            CARD: b"{}",
-            EXAMPLES: examples_to_bytes(texts[test][:8], probabilities[:8]),
-            SEEN: seen_to_bytes(digests_of_texts(clean_comments(texts[train]))),
+            RECIPE: b"{}",
+            EXAMPLES: examples_to_bytes(actual, texts[test], probabilities),
+            SEEN: seen_to_bytes(map(clean_comment, texts[train])),
             PROFILE: profile_to_bytes(texts[train], labels[train]),
         }
 
-    told: dict[str, Any] = {
-        "kind": COMMENTS,
-        "name": "linear",
-        "inputs": texts[test],
-        "actual": actual,
-        "answers": pipeline.predict(clean_comments(texts[test])).astype(str),
-        "probabilities": probabilities,
-        "classes": [str(c) for c in pipeline.classes_],
-        "rivals": [Rival("constant", np.full(len(actual), "video_games"))],
-        "files": files,
-        "manifest": {
+    return Challenger(
+        inputs=texts[test],
+        actual=actual,
+        answers=pipeline.predict(list(map(clean_comment, texts[test]))).astype(str),
+        rivals=[Rival("constant", np.full(len(actual), "video_games"))],
+        files=files,
+        manifest={
             "format": FORMAT,
             "kind": COMMENTS,
             "model": "linear",
@@ -80,19 +76,24 @@ def candidate(home: Path, pipeline: Pipeline | None = None, **changes: Any) -> C
             "parameters_sha256": parameters_digest(pipeline),
             "run": {"run_id": "1", "folder": "a-run", "flow": "classify-comments"},
             "libraries": {},
-            "cleaning": cleaning_options(CLEANINGS["default"]),
+            "cleaning": asdict(CLEANINGS["default"]),
             "scores": {"accuracy": 0.9},
             "best_params": {"C": 10.0},
             "training": {"rows": 160, "sha256": "0" * 64},
         },
-    }
-    return Candidate(**(told | changes))
+    )
 
 
 def serve(home: Path, pipeline: Pipeline | None = None) -> str:
     """A version that serves, whatever speaks against it."""
-    made = candidate(home, pipeline)
+    made = challenger(home, pipeline)
+    return serve_files(made, made.files())
+
+
+def serve_files(made: Challenger, files: dict[str, bytes]) -> str:
+    """A version of these files that serves."""
     with registry.one_at_a_time():
-        version = registry.keep_version(registry.write_version(made.manifest, made.files()))
-        registry.serve(COMMENTS, version)
+        version = registry.add_version(made.manifest, files)
+        assert version is not None
+        registry.let_serve(COMMENTS, version)
     return version

@@ -25,7 +25,17 @@ from unittest import mock
 
 from neural_classifiers.engine import records
 from neural_classifiers.engine.folder_store import FolderStore
-from neural_classifiers.engine.records import File, Key, Reference, digest_of, folder_of
+from neural_classifiers.engine.records import (
+    FITS,
+    LOCKS,
+    RECORD,
+    WRITING,
+    File,
+    Key,
+    Reference,
+    digest_of,
+    record_folder,
+)
 
 KILLS = ("kill before", "kill after", "kill halfway")
 FAULTS = {
@@ -250,7 +260,7 @@ def _recall(text: str = "words", refresh: bool = False) -> Callable[[Path], Any]
         outcome = records.recall(
             home / CACHE, KEY, Made, work, lambda: {"seconds": 1.5}, refresh=refresh
         )
-        folder = folder_of(home / CACHE, KEY)
+        folder = record_folder(home / CACHE, KEY)
         return outcome.result.model_dump(mode="json", context={"folder": folder})
 
     return act
@@ -259,7 +269,7 @@ def _recall(text: str = "words", refresh: bool = False) -> Callable[[Path], Any]
 def _damage(file: str) -> Callable[[Path], object]:
     def prepare(home: Path) -> None:
         _recall()(home)
-        path = folder_of(home / CACHE, KEY) / file
+        path = record_folder(home / CACHE, KEY) / file
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
@@ -269,18 +279,17 @@ def _damage(file: str) -> Callable[[Path], object]:
 
 def _left_over(home: Path) -> None:
     """What a SIGKILL leaves: files of a record in the making, a value half written."""
-    name = f"{KEY.step}-{KEY.digest}"
-    for folder in (name, f"{name}/1/{name}/figures"):
-        left = home / CACHE / ".writing" / folder
+    for folder in (KEY.name, f"{KEY.name}/1/{KEY.name}/figures"):
+        left = home / CACHE / WRITING / folder
         left.mkdir(parents=True, exist_ok=True)
         (left / "table.txt").write_text("half")
-    store = home / CACHE / ".fits" / "x"
+    store = home / CACHE / FITS / "x"
     store.mkdir(parents=True)
     (store / ".a1.writing").write_bytes(b"ol")
 
 
 def _store(home: Path) -> FolderStore:
-    return FolderStore(home / CACHE / ".fits" / "x")
+    return FolderStore(home / CACHE / FITS / "x")
 
 
 def _keep(home: Path) -> dict[str, str]:
@@ -299,7 +308,7 @@ SCENARIOS = [
     Scenario("the same after a death", _left_over, lambda home: (_recall()(home), _keep(home))),
     Scenario("find", _recall(), _recall(), FIRST),
     Scenario("find an output damaged", _damage("figures/head.png"), _recall(), FIRST),
-    Scenario("find record.json damaged", _damage("record.json"), _recall(), FIRST),
+    Scenario("find record.json damaged", _damage(RECORD), _recall(), FIRST),
     Scenario("refresh, equal output", _recall(), _recall(refresh=True), FIRST),
     Scenario("refresh, other output", _recall(), _recall("others", refresh=True)),
     Scenario("keep new fits", _nothing, _keep),
@@ -375,14 +384,14 @@ class _Trial:
     def _whole_or_absent(self) -> None:
         """Look at what is visible after a death or a fault: no half record, no lock held."""
         cache = self.home / CACHE
-        record = folder_of(cache, KEY)
+        record = record_folder(cache, KEY)
         faults = records.faults_of(record) if record.exists() else None
         if faults and "damaged" not in self.scenario.name:
             self._diverged(f"a record that is not whole: {faults}")
         for value in _store(self.home).values():
             if value not in VALUES:
                 self._diverged(f"a value that is not whole: {value!r}")
-        for lock in (*cache.glob(".locks/*"), *cache.glob(".fits/*")):
+        for lock in (*cache.glob(f"{LOCKS}/*"), *cache.glob(f"{FITS}/*")):
             handle = os.open(lock, os.O_RDONLY)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -402,7 +411,7 @@ class _Trial:
 
 def _state(home: Path) -> dict[str, str]:
     """Every file and folder that counts, by name, as a digest."""
-    folders = (home / CACHE / name for name in (KEY.step, ".fits", ".writing"))
+    folders = (home / CACHE / name for name in (KEY.step, FITS, WRITING))
     return {
         str(path.relative_to(home)): digest_of(path) if path.is_file() else "folder"
         for folder in folders

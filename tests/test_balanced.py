@@ -12,7 +12,7 @@ from neural_classifiers.comments.models.balanced import (
     PATIENCE,
     BalancedMLPClassifier,
     class_weights,
-    rows_aside,
+    split_validation,
 )
 from neural_classifiers.comments.models.pipelines import (
     improved_keras_pipeline,
@@ -52,14 +52,16 @@ def test_a_class_with_few_rows_weighs_as_much_as_any_other():
     assert half[-1] / half[0] == pytest.approx(3)  # the root of 90 / 10
 
 
-def test_the_rows_set_aside_hold_every_class_and_none_that_is_trained_on():
+def test_the_validation_rows_hold_every_class_and_none_that_is_trained_on():
     y = np.array(["a"] * 90 + ["b"] * 10)
-    train, aside = rows_aside(y, 1)
+    train, validation = split_validation(y, 1)
 
-    assert sorted([*train, *aside]) == list(range(100))
-    assert len(aside) == 10
-    assert set(y[aside]) == {"a", "b"}
-    assert rows_aside(np.array(["a", "b", "b"]), 1)[0].size == 1  # "b" alone cannot be stratified
+    assert sorted([*train, *validation]) == list(range(100))
+    assert len(validation) == 10
+    assert set(y[validation]) == {"a", "b"}
+    assert (
+        split_validation(np.array(["a", "b", "b"]), 1)[0].size == 1
+    )  # "b" alone cannot be stratified
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
@@ -91,13 +93,15 @@ def test_scikit_keeps_the_weights_of_its_best_epoch_and_begins_anew_when_fitted_
     first, epochs = network.predict_proba(X), len(network.loss_curve_)
 
     assert PATIENCE < epochs < EPOCHS_MAX
-    train, aside = rows_aside(y, 3)
+    train, validation = split_validation(y, 3)
     longer = MLPClassifier((300,), alpha=0, learning_rate_init=2e-3, random_state=3, batch_size=64)
     losses = []
     for _ in range(epochs):
         longer.partial_fit(X[train], y[train], classes=np.unique(y))
-        losses.append(log_loss(y[aside], longer.predict_proba(X[aside])))
-    assert log_loss(y[aside], network.predict_proba(X[aside])) == pytest.approx(min(losses))
+        losses.append(log_loss(y[validation], longer.predict_proba(X[validation])))
+    assert log_loss(y[validation], network.predict_proba(X[validation])) == pytest.approx(
+        min(losses)
+    )
     assert network.fit(X, y).predict_proba(X).tolist() == first.tolist()
 
 

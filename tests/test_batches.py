@@ -1,4 +1,4 @@
-"""Batches: in order, each kept at once, none worked twice, whatever ends the process."""
+"""Batches: in order, each on disk at once, none worked twice, whatever ends the process."""
 
 import os
 import subprocess
@@ -32,70 +32,70 @@ def die_at_4(number: int, log: Path) -> Result:
     return double(number, log)
 
 
-def worked(log):
+def run(home, body=double, n=9, n_workers=0, advance=lambda _: None):
+    batches = ((number, home / "log") for number in range(n))
+    return list(work_batches(body, batches, home / "unfinished", n_workers, advance))
+
+
+def worked(home):
+    log = home / "log"
     return sorted(map(int, log.read_text().split())) if log.exists() else []
 
 
 @pytest.mark.parametrize("n_workers", [0, 2])
-def test_what_batches_give_comes_in_their_order_and_is_worked_once(home, n_workers):
-    log, keep = home / "log", home / "keep"
-    told = []
+def test_results_come_in_the_order_of_their_batches_each_worked_once(home, n_workers):
+    done = []
     for _ in range(2):
-        batches = work_batches(double, ((n, log) for n in range(7)), keep, n_workers, told.append)
-        found = [(b.told["number"], b.read("rows")["n"].to_pylist()) for b in batches]
+        results = run(home, n=7, n_workers=n_workers, advance=done.append)
+        found = [(b.summary["number"], b.read("rows")["n"].to_pylist()) for b in results]
         assert found == [(n, [n, 2 * n, 2 * n]) for n in range(7)]
-    assert worked(log) == list(range(7))
-    assert told == [2] * 14
+    assert worked(home) == list(range(7))
+    assert done == [2] * 14
 
 
 def test_a_piece_is_read_alone(home):
-    list(work_batches(double, [(4, home / "log"), (5, home / "log")], home / "keep"))
-    assert read_piece(home / "keep", 1, "rows", 1).to_pydict() == {"n": [10]}
+    run(home, n=6)
+    assert read_piece(home / "unfinished", 5, "rows", 1).to_pydict() == {"n": [10]}
 
 
-@pytest.mark.parametrize("file", ["000002-told", "000002-rows.arrow"])
-def test_what_is_damaged_or_gone_is_worked_again(home, file):
-    log, keep = home / "log", home / "keep"
-    list(work_batches(double, [(n, log) for n in range(4)], keep))
-    content = (keep / file).read_bytes()
+@pytest.mark.parametrize("name", ["000002-summary", "000002-rows.arrow"])
+def test_what_is_damaged_or_gone_is_worked_again(home, name):
+    run(home, n=4)
+    file = home / "unfinished" / name
+    content = file.read_bytes()
     changed = [content[:n] + b"?" + content[n + 1 :] for n in range(len(content))]
     for damage in (content[:-1], b"null", b"", *changed[:: len(changed) // 9], None):
-        log.unlink()
+        (home / "log").unlink()
         if damage is None:
-            (keep / file).unlink()
+            file.unlink()
         else:
-            (keep / file).write_bytes(damage)
-        again = list(work_batches(double, [(n, log) for n in range(4)], keep))
-        assert worked(log) == [2]
-        assert (keep / file).read_bytes() == content
-        assert [b.told["number"] for b in again] == [0, 1, 2, 3]
+            file.write_bytes(damage)
+        again = run(home, n=4)
+        assert worked(home) == [2]
+        assert file.read_bytes() == content
+        assert [b.summary["number"] for b in again] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("n_workers", [0, 1])
 def test_an_error_ends_the_work_and_what_is_done_stays(home, n_workers):
-    log, keep = home / "log", home / "keep"
     with pytest.raises(ValueError, match="got batch 3"):
-        list(work_batches(fail_at_3, ((n, log) for n in range(9)), keep, n_workers))
-    assert worked(log)[:3] == [0, 1, 2]
-    before = len(worked(log))
-    list(work_batches(double, ((n, log) for n in range(9)), keep))
-    assert worked(log) == list(range(9))
-    assert before < 9
+        run(home, fail_at_3, n_workers=n_workers)
+    assert worked(home)[:3] == [0, 1, 2]
+    assert 3 not in worked(home)
+    run(home)
+    assert worked(home) == list(range(9))
 
 
 def test_after_a_kill_the_batches_that_were_done_are_not_worked_again(home):
-    log, keep = home / "log", home / "keep"
     code = (
-        "from pathlib import Path; from tests.test_batches import die_at_4, work_batches; "
-        f"list(work_batches(die_at_4, ((n, Path({str(log)!r})) for n in range(9)), "
-        f"Path({str(keep)!r})))"
+        f"import sys; sys.path[:0] = {sys.path!r}; from pathlib import Path; "
+        f"import test_batches as t; t.run(Path({str(home)!r}), t.die_at_4)"
     )
-    code = f"import sys; sys.path[:0] = {sys.path!r}; " + code.replace("tests.", "")
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
-    assert worked(log) == [0, 1, 2, 3]
-    batches = list(work_batches(double, ((n, log) for n in range(9)), keep))
-    assert worked(log) == list(range(9))
-    assert [b.told["number"] for b in batches] == list(range(9))
+    assert worked(home) == [0, 1, 2, 3]
+    results = run(home)
+    assert worked(home) == list(range(9))
+    assert [b.summary["number"] for b in results] == list(range(9))
 
 
 def test_batches_are_taken_as_they_are_needed(home):
@@ -106,7 +106,7 @@ def test_batches_are_taken_as_they_are_needed(home):
             taken.append(n)
             yield n, home / "log"
 
-    for number, _ in enumerate(work_batches(double, batches(), home / "keep", 2)):
+    for number, _ in enumerate(work_batches(double, batches(), home / "unfinished", 2)):
         assert len(taken) <= number + 6  # two under way in each worker, one in hand, one asked for
 
 
@@ -119,43 +119,43 @@ class Nothing(Reference):
     """A step's result without content."""
 
 
-def test_what_was_kept_goes_when_the_record_stands(home):
-    cache = home / "cache"
-    key = Key(step="clean", parameters={})
-    keep = cache / ".unfinished" / f"clean-{key.digest}"
+@pytest.fixture
+def recorded(home):
+    """A step of one batch, as often as it is called; the folder that its batch lies in."""
+    cache, key = home / "cache", Key(step="clean", parameters={})
+    unfinished = cache / ".unfinished" / f"clean-{key.digest}"
 
-    def work(folder):
-        assert folder.name == keep.name
-        list(work_batches(double, [(1, home / "log")], keep))
-        return Nothing()
+    def step(error=None, refresh=False):
+        def work(folder):
+            assert folder.name == unfinished.name
+            list(work_batches(double, [(1, home / "log")], unfinished))
+            if error:
+                raise error
+            return Nothing()
 
-    def fail(folder):
-        work(folder)
-        raise ValueError("no")
+        return recall(cache, key, Nothing, work, refresh=refresh)
 
+    return step, unfinished
+
+
+def test_finished_batches_go_when_the_record_stands(home, recorded):
+    step, unfinished = recorded
     with pytest.raises(ValueError, match="no"):
-        recall(cache, key, Nothing, fail)
-    assert keep.is_dir()
-    recall(cache, key, Nothing, work)
-    assert not keep.exists()
-    assert worked(home / "log") == [1]
+        step(error=ValueError("no"))
+    assert unfinished.is_dir()
+    step()
+    assert not unfinished.exists()
+    assert worked(home) == [1]
 
 
-def test_a_refresh_works_every_batch_each_time(home):
-    cache = home / "cache"
-    key = Key(step="clean", parameters={})
-    keep = cache / ".unfinished" / f"clean-{key.digest}"
-
-    def work(folder):
-        list(work_batches(double, [(1, home / "log")], keep))
-        return Nothing()
-
-    recall(cache, key, Nothing, work)
-    list(work_batches(double, [(1, home / "log")], keep))  # as a failed attempt leaves it
+def test_a_refresh_works_every_batch_each_time(home, recorded):
+    step, unfinished = recorded
+    step()
+    list(work_batches(double, [(1, home / "log")], unfinished))  # as a failed attempt leaves it
     for n in (3, 4, 5):
-        recall(cache, key, Nothing, work, refresh=True)
-        assert worked(home / "log") == [1] * n
-        assert not keep.exists()
+        step(refresh=True)
+        assert worked(home) == [1] * n
+        assert not unfinished.exists()
 
 
 def test_a_worker_does_not_import_what_it_does_not_need():

@@ -18,7 +18,7 @@ from neural_classifiers.judgement.calibration import (
     shifted_f1_macro,
     softmax,
 )
-from neural_classifiers.search.fits import fit_share
+from neural_classifiers.search.fits import fit
 from neural_classifiers.search.plan import plan_search
 from neural_classifiers.search.results import collect, held_out_answers
 
@@ -59,7 +59,7 @@ def test_a_temperature_of_one_leaves_probabilities_as_they_are():
 def test_what_a_search_kept_for_the_rows_held_out_calibrates_the_winner():
     plan = plan_search(LinearSVC(), {"C": [0.1, 1.0]}, X, Y, namespace="tests")
     store: dict[str, bytes] = {}
-    fit_share(plan, store)
+    fit(plan, store)
     results = collect(plan, store)
     answers = held_out_answers(plan, results, store)
 
@@ -77,7 +77,7 @@ def test_what_a_search_kept_for_the_rows_held_out_calibrates_the_winner():
 def test_a_fit_that_is_missing_is_no_answer():
     plan = plan_search(LinearSVC(), {"C": [0.1]}, X, Y, namespace="tests")
     store: dict[str, bytes] = {}
-    fit_share(plan, store)
+    fit(plan, store)
     results = collect(plan, store)
     del store[plan.key(0, 3)]
 

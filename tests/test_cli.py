@@ -106,9 +106,9 @@ def test_a_killed_run_goes_on_where_it_was(home, prefect_server, monkeypatch, ca
 
     assert told["status"] == "completed"
     [run] = history.all_runs()  # the same run, the same folder
-    assert (str(run.folder), run.told["run_id"]) == (told["folder"], told["run_id"])
-    assert (run.status, run.told["attempts"]) == ("completed", 2)
-    executed = [(s["step"], s["attempt"], s["hit"]) for s in run.told["steps"]]
+    assert (str(run.folder), run.json["run_id"]) == (told["folder"], told["run_id"])
+    assert (run.status, run.json["attempts"]) == ("completed", 2)
+    executed = [(s["step"], s["attempt"], s["hit"]) for s in run.json["steps"]]
     assert executed == [
         ("start_number", 1, False),
         ("start_number", 1, True),

@@ -11,14 +11,13 @@ from neural_classifiers.digits.networks import (
     NOTEBOOK,
     PRESETS,
     DigitsPreset,
-    build_fast_cnn,
-    build_mnist_cnn,
-    judge,
-    model_summary_rows,
+    build_network,
+    layers_of,
     predict_digits,
     rebuild,
-    validation_split,
 )
+from neural_classifiers.digits.scores import score_network
+from neural_classifiers.digits.splits import draw_images, validation_split
 from neural_classifiers.digits.training import learning_rates, train
 
 SMALL = {  # the two presets, made small enough to train in a moment
@@ -52,54 +51,48 @@ def train_bars(preset, **changes):
 
 
 def test_the_notebook_network_has_the_parameters_that_the_notebook_printed():
-    rows = model_summary_rows(NOTEBOOK)
+    layers = layers_of(NOTEBOOK)
 
-    assert sum(row.parameters for row in rows) == 1_182_730
-    assert [row.parameters for row in rows if row.parameters] == [
+    assert sum(layer["parameters"] for layer in layers) == 1_182_730
+    assert [layer["parameters"] for layer in layers if layer["parameters"]] == [
         64 * (5 * 5 + 1),
         (12 * 12 * 64 + 1) * 128,
         (128 + 1) * 10,
     ]
-    assert [row.output_shape for row in rows] == [
-        (24, 24, 64),
-        (12, 12, 64),
-        (12, 12, 64),
-        (9216,),
-        (128,),
-        (128,),
-        (10,),
-    ]
-    assert (rows[0].name, rows[0].type) == ("conv_1", "Conv2D")
+    convolved, pooled, flat, hidden = (24, 24, 64), (12, 12, 64), (9216,), (128,)
+    shapes = [convolved, pooled, pooled, flat, hidden, hidden, (10,)]
+    assert [layer["output_shape"] for layer in layers] == shapes
+    assert (layers[0]["name"], layers[0]["type"]) == ("conv_1", "Conv2D")
 
 
 def test_the_fast_network_pools_before_it_activates():
-    rows = model_summary_rows(FAST)
+    layers = layers_of(FAST)
 
-    assert [row.type for row in rows[:3]] == ["Conv2D", "MaxPooling2D", "ReLU"]
-    assert [row.parameters for row in rows if row.parameters] == [
+    assert [layer["type"] for layer in layers[:3]] == ["Conv2D", "MaxPooling2D", "ReLU"]
+    assert [layer["parameters"] for layer in layers if layer["parameters"]] == [
         16 * (5 * 5 + 1),
         32 * (5 * 5 * 16 + 1),
         (4 * 4 * 32 + 1) * 256,
         (256 + 1) * 10,
     ]
-    assert sum(row.parameters for row in rows) == 147_146
+    assert sum(layer["parameters"] for layer in layers) == 147_146
 
 
 def test_the_notebook_convolution_starts_normal_with_deviation_0_05():
-    kernel = np.asarray(build_mnist_cnn(seed=5).get_layer("conv_1").kernel)
+    kernel = np.asarray(build_network(NOTEBOOK, seed=5).get_layer("conv_1").kernel)
 
     # 1,600 numbers: the standard error of their deviation is 0.05 / sqrt(3200) = 0.0009
     assert kernel.std() == pytest.approx(0.05, abs=0.004)
     assert abs(kernel).max() > 0.1  # a uniform distribution of that deviation ends at 0.087
 
 
-@pytest.mark.parametrize("build", [build_mnist_cnn, build_fast_cnn])
-def test_first_weights_follow_the_seed_alone(build):
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+def test_first_weights_follow_the_seed_alone(preset):
     import keras
 
-    first = build(seed=1).get_weights()
+    first = build_network(preset, seed=1).get_weights()
     keras.utils.set_random_seed(99)
-    again, other = build(seed=1).get_weights(), build(seed=2).get_weights()
+    again, other = (build_network(preset, seed).get_weights() for seed in (1, 2))
 
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[0], other[0])
@@ -142,6 +135,17 @@ def test_mnist_keeps_whole_batches_of_the_notebook_after_the_split():
     train_rows, validation_rows = validation_split(np.arange(60_000) % 10)
 
     assert (len(train_rows), len(validation_rows)) == (55_000, 5_000)
+
+
+def test_images_are_drawn_with_the_same_share_of_each_digit():
+    labels = np.repeat(np.arange(10), [10, 20, 30, 40, 50, 50, 50, 50, 100, 100])
+
+    assert np.bincount(labels[draw_images(labels, 50, seed=1)]).tolist() == [
+        1, 2, 3, 4, 5, 5, 5, 5, 10, 10
+    ]  # fmt: skip
+    assert draw_images(labels, 500, seed=1).tolist() == list(range(500))
+    with pytest.raises(ValueError, match="mnist: expected at least 501 training images, got 500"):
+        draw_images(labels, 501, seed=1, name="mnist")
 
 
 def test_the_split_follows_its_seed():
@@ -195,7 +199,7 @@ def test_a_training_of_whole_batches_does_what_keras_fit_does():
     preset = SMALL["fast"].model_copy(
         update={"batch_size": 100, "epochs": 4, "schedule": "constant", "learning_rate": 0.003}
     )
-    model = build_fast_cnn(preset, seed=3)
+    model = build_network(preset, seed=3)
     model.compile(
         optimizers.Adam(0.003, beta_1=0.7, beta_2=0.9),
         "sparse_categorical_crossentropy",
@@ -224,7 +228,7 @@ def test_the_accuracy_of_an_epoch_counts_every_image_once():
     # weights over all images, the last batch of 100 - 3 * 32 = 4 no heavier than its images.
     preset = SMALL["fast"].model_copy(update={"learning_rate": 1e-12, "epochs": 1})
     images, labels = TRAIN
-    probabilities = predict_digits(build_fast_cnn(preset, seed=3), images)
+    probabilities = predict_digits(build_network(preset, seed=3), images)
 
     epoch = train_bars(preset).epochs[0]
 
@@ -234,16 +238,11 @@ def test_the_accuracy_of_an_epoch_counts_every_image_once():
 
 
 def test_progress_is_told_step_by_step():
-    steps, epochs = [], []
-    trained = train_bars(
-        SMALL["fast"],
-        on_step=lambda done, total, scores: steps.append((done, total, scores)),
-        on_epoch=lambda done, scores: epochs.append((done, scores)),
-    )
+    steps = []
+    trained = train_bars(SMALL["fast"], on_step=lambda *step: steps.append(step))
 
     # 100 images in batches of 32: 4 steps an epoch
     assert [(done, total) for done, total, _ in steps] == [(k, 8) for k in range(1, 9)]
-    assert epochs == list(enumerate(trained.epochs, start=1))
     assert steps[-1][2] == {key: trained.epochs[-1][key] for key in ("accuracy", "loss")}
 
 
@@ -278,8 +277,10 @@ class KilledError(Exception):
     pass
 
 
-def kill(*_):
-    raise KilledError
+def kill(done, *_):
+    """Die in the first step after the first epoch."""
+    if done > 4:
+        raise KilledError
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -287,7 +288,7 @@ def test_a_training_killed_after_an_epoch_ends_in_the_same_weights_to_the_bit(na
     preset = SMALL[name].model_copy(update={"epochs": 3})
     checkpoint, steps = {}, []
     with pytest.raises(KilledError):
-        train_bars(preset, checkpoint=checkpoint, on_epoch=kill)
+        train_bars(preset, checkpoint=checkpoint, on_step=kill)
 
     continued = train_bars(
         preset, checkpoint=checkpoint, on_step=lambda done, *_: steps.append(done)
@@ -304,7 +305,7 @@ def test_a_finished_training_is_handed_back_without_a_step():
     checkpoint = {}
     finished = train_bars(SMALL["fast"], checkpoint=checkpoint)
 
-    again = train_bars(SMALL["fast"], checkpoint=checkpoint, on_step=kill, on_epoch=kill)
+    again = train_bars(SMALL["fast"], checkpoint=checkpoint, on_step=kill)
 
     assert again.n_epochs_continued == 2
     assert weights_digest(again.weights) == weights_digest(finished.weights)
@@ -355,14 +356,15 @@ def test_scores_agree_with_a_second_method():
     trained = train_bars(SMALL["fast"])
     images, labels = bars(60, seed=2)
 
-    scores = judge(SMALL["fast"], trained.weights, images, labels, threads=1)
+    scores = score_network(SMALL["fast"], trained.weights, images, labels, threads=1)
 
     assert scores.probabilities.shape == (60, 10)
     assert scores.probabilities.dtype == np.float32
-    assert scores.test_accuracy == accuracy_score(labels, scores.predicted)
+    predicted = scores.probabilities.argmax(axis=1)
+    assert scores.test_accuracy == accuracy_score(labels, predicted)
     assert scores.test_loss == pytest.approx(log_loss(labels, scores.probabilities), rel=1e-5)
     np.testing.assert_array_equal(
-        scores.confusion, confusion_matrix(labels, scores.predicted, labels=range(10))
+        scores.confusion, confusion_matrix(labels, predicted, labels=range(10))
     )
 
 
@@ -392,7 +394,7 @@ def test_weights_of_another_network_are_refused():
 
 
 def test_no_images_give_no_predictions():
-    assert predict_digits(build_fast_cnn(), np.empty((0, 28, 28), np.uint8)).shape == (0, 10)
+    assert predict_digits(build_network(FAST), np.empty((0, 28, 28), np.uint8)).shape == (0, 10)
 
 
 def test_tensorflow_stays_out_until_it_is_needed():

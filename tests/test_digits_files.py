@@ -10,10 +10,10 @@ from PIL import Image
 
 from neural_classifiers.checks import SourceError
 from neural_classifiers.digits.files import read_npz, read_png
-from tasks import sources
+from neural_classifiers.engine import paths
 from tasks.downloads import to_idx
 from tasks.ingest_digits import _read
-from tasks.sources import find_source
+from tasks.sources import find_source, read_catalogue
 
 LABELS = np.arange(60, dtype=np.uint8) % 10
 IMAGES = np.random.default_rng(1).integers(0, 256, (60, 28, 28)).astype(np.uint8)
@@ -93,7 +93,7 @@ def test_a_png_at_fault_is_refused_with_what_was_expected(data, message):
 def written(folder, form):
     """The digits above in one of the forms that a path may have."""
     folder.mkdir()
-    names = sources.read_catalogue(sources.paths.catalogue())["mnist"].files
+    names = read_catalogue(paths.catalogue())["mnist"].files
     if form == "npz":
         (folder / "digits.npz").write_bytes(npz(**WHOLE))
         return folder / "digits.npz"

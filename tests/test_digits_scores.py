@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neural_classifiers.digits.networks import FAST, build_fast_cnn, named_variables
+from neural_classifiers.digits.networks import FAST, build_network, named_variables
 from neural_classifiers.digits.scores import (
     ALTERATIONS,
     add_noise,
@@ -119,7 +119,7 @@ def test_noise_has_its_deviation_and_stays_within_a_byte():
 
 def test_every_network_is_shown_the_same_altered_images_and_all_alterations():
     preset = FAST.model_copy(update={"filters": (2, 2), "dense_units": 4})
-    network = build_fast_cnn(preset, seed=1)
+    network = build_network(preset, seed=1)
     weights = {name: np.asarray(v) for name, v in named_variables(network).items()}
     rng = np.random.default_rng(2)
     images, labels = rng.integers(0, 256, (60, 28, 28)).astype(np.uint8), np.arange(60) % 10

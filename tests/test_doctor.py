@@ -91,7 +91,7 @@ def test_the_command_ends_with_1_while_something_is_ill(home, capsys):
 def test_a_damaged_model_that_serves_is_ill(rows, home):
     version = made_models.serve(home)
     assert rows()["model"].found == f"serving, whole: {version}"
-    damaged = registry.folder_of(version) / "seen.npz"
+    damaged = registry.version_folder(version) / "seen.npz"
     damaged.chmod(0o644)
     damaged.write_bytes(damaged.read_bytes()[:-1])
 

@@ -2,6 +2,7 @@ import random
 
 import pytest
 
+from neural_classifiers.comments import duplicates
 from neural_classifiers.comments.duplicates import near_duplicates, rows_to_check
 
 WORDS = [f"word{i}" for i in range(500)]
@@ -61,19 +62,21 @@ def test_short_texts_are_alike_only_when_equal():
     assert [pair[:2] for pair in found.pairs] == [(0, 0), (2, 1)]
 
 
-def test_of_many_texts_a_sample_is_checked_against_all_and_bounds_the_share():
+def test_of_many_texts_a_sample_is_checked_against_all_and_bounds_the_share(monkeypatch):
+    monkeypatch.setattr(duplicates, "CHECKED_WHOLE", 1000)
+    monkeypatch.setattr(duplicates, "CHECKED_ROWS", 200)
     rng = random.Random(3)
     train = [text(rng) for _ in range(600)]
     test = [train[i] if i % 4 == 0 else text(rng) for i in range(600)]  # a quarter repeats
-    rows = rows_to_check(600, 600, 34, whole=1000, sample=200).tolist()
+    rows = rows_to_check(600, 600, 34).tolist()
     found = near_duplicates(train, {row: test[row] for row in rows}, 600)
 
     assert found.checked == 200
     assert found.interval[0] < 0.25 < found.interval[1]
     assert found.interval[0] < found.share < found.interval[1]
     assert {row for row, *_ in found.pairs} == {row for row in rows if row % 4 == 0}
-    assert rows == rows_to_check(600, 600, 34, whole=1000, sample=200).tolist()
-    assert len(rows_to_check(600, 600, 34, whole=1200, sample=200)) == 600
+    assert rows == rows_to_check(600, 600, 34).tolist()
+    assert len(rows_to_check(400, 600, 34)) == 600
 
 
 def test_without_test_texts_nothing_is_found():

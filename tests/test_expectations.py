@@ -7,11 +7,16 @@ from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
+from dirty import dirty_lines
 
 from neural_classifiers.checks import ValidationError
+from neural_classifiers.comments import validator
 from neural_classifiers.comments.drift import Profiler, compare_profiles
-from neural_classifiers.comments.expectations import Limits, comment_suite
-from neural_classifiers.comments.rows import Layout, Part, read_comments
+from neural_classifiers.comments.expectations import Bounds, Limits, comment_suite
+from neural_classifiers.comments.formats import Layout, Part
+from neural_classifiers.comments.gx_adapter import as_expectation, broken_rows
+from neural_classifiers.comments.rows import read_parsed_rows
+from neural_classifiers.comments.rules import Rule, row_rules
 from neural_classifiers.comments.schemas import ACCEPTED, QUARANTINE
 from neural_classifiers.comments.text import english_stop_words
 from neural_classifiers.comments.validator import Validator, usual_categories
@@ -24,23 +29,26 @@ def table_of(*comments, batch_rows=8192):
     """Batches of rows as they are read; a string stands for a line that is given as it is."""
     lines = [c if isinstance(c, str) else json.dumps(c) for c in comments]
     content = "\n".join(lines).encode()
-    return list(
-        read_comments([Part("posts.jsonl", lambda: BytesIO(content))], Layout(), None, batch_rows)
-    )
+    part = Part("posts.jsonl", lambda: BytesIO(content))
+    return list(read_parsed_rows([part], Layout(), None, batch_rows))
 
 
 def check(batches, categories=CLASSES, folds=5, **options):
-    """Verdict on all batches, with what was accepted and what was quarantined."""
+    """What the gate found in all batches, with what was accepted and what was quarantined."""
     validator = Validator(categories, folds, **options)
-    parted = [validator.check(batch) for batch in batches]
-    accepted, quarantined = zip(*parted, strict=True) if parted else ((), ())
-    verdict = validator.verdict()
+    examined = [validator.examine(batch) for batch in batches]
+    for batch in examined:
+        validator.add(batch.counts, batch.hashes)
+    passed = validator.gate()
     return SimpleNamespace(
-        accepted=pa.Table.from_batches(accepted, ACCEPTED).to_pandas(),
-        quarantined=pa.Table.from_batches(quarantined, QUARANTINE).to_pandas(),
-        shares=verdict.shares,
-        report=verdict.report,
-        verdict=verdict,
+        accepted=pa.Table.from_batches([b.accepted for b in examined], ACCEPTED).to_pandas(),
+        quarantined=pa.Table.from_batches(
+            [b.quarantined for b in examined], QUARANTINE
+        ).to_pandas(),
+        shares=passed.shares,
+        report=passed.report,
+        profile=passed.profile,
+        result=passed.result,
     )
 
 
@@ -116,10 +124,10 @@ def test_the_verdict_does_not_depend_on_the_size_of_batches(batch_rows):
     whole, cut = (check(table_of(*comments, batch_rows=n)) for n in (8192, batch_rows))
 
     assert cut.report == whole.report
-    assert cut.verdict.profile == whole.verdict.profile
+    assert cut.profile == whole.profile
     assert cut.accepted.equals(whole.accepted)
     assert cut.quarantined["line"].tolist() == whole.quarantined["line"].tolist() == [41, 42, 43]
-    assert render_data_docs(cut.verdict.result) == render_data_docs(whole.verdict.result)
+    assert render_data_docs(cut.result) == render_data_docs(whole.result)
 
 
 def test_five_percent_faulty_rows_pass_and_one_more_does_not():
@@ -210,7 +218,7 @@ def test_a_file_that_was_appended_to_itself_stops_the_run():
 
 def test_a_table_without_one_of_its_columns_stops_the_run():
     [batch] = table_of(*good(20))
-    with pytest.raises(ValidationError, match=r"expect_table_columns_to_match_set .*txt_type"):
+    with pytest.raises(ValidationError, match=r"expected the columns .*got none .* txt_type"):
         check([batch.drop_columns(["txt_type"])])
 
 
@@ -255,25 +263,68 @@ def test_the_report_is_plain_json_with_every_expectation():
     ]
 
 
-def test_an_expectation_that_a_user_adds_is_judged_and_told(monkeypatch):
+def test_the_rules_find_what_great_expectations_finds():
+    """Row for row and rule for rule: a second opinion on what training and prediction apply."""
+    lines = [line.decode("latin-1") for line in dirty_lines(3000)]
+    n_broken = 0
+    for batch in table_of(*lines, *(line for line, _ in BAD), batch_rows=1000):
+        rows = batch.to_pandas()
+        for rule in row_rules(["science_and_technology", "sports", "video_games"]):
+            broken = rule.broken_rows(batch[rule.column].to_pylist())
+            assert broken == broken_rows(as_expectation(rule), rows, "comments")
+            n_broken += len(broken)
+    assert n_broken > 80
+
+
+@pytest.fixture
+def extend_suite(monkeypatch):
+    """Add expectations of a user's own to the parts of the suite."""
+
+    def extend(**parts):
+        def extended(*args, **options):
+            suite = comment_suite(*args, **options)
+            for part, added in parts.items():
+                getattr(suite, part).append(added)
+            return suite
+
+        monkeypatch.setattr(validator, "comment_suite", extended)
+
+    return extend
+
+
+@pytest.mark.parametrize("kind", ["rule", "great expectations"])
+def test_an_expectation_that_a_user_adds_is_judged_and_told(extend_suite, kind):
     from great_expectations import expectations as gxe
 
-    from neural_classifiers.comments import validator
-
-    def extended(*args, **options):
-        suite = comment_suite(*args, **options)
-        suite.rows.append(
-            gxe.ExpectColumnValueLengthsToBeBetween(
-                column="txt", max_value=20, meta={"reason": "txt: too long"}
-            )
-        )
-        return suite
-
-    monkeypatch.setattr(validator, "comment_suite", extended)
+    too_long = "txt: too long"
+    if kind == "rule":
+        extend_suite(rows=Rule("txt", too_long, forbidden=".{21}"))
+    else:
+        longest = {"column": "txt", "max_value": 20, "meta": {"reason": too_long}}
+        extend_suite(rows=gxe.ExpectColumnValueLengthsToBeBetween(**longest))
     checked = check(table_of(*good(50), {"cat": "games", "txt": "x" * 21}))
 
-    assert [list(r) for r in checked.quarantined["reasons"]] == [["txt: too long"]]
-    assert "txt: too long" in checked.report["reasons"]
+    assert [list(r) for r in checked.quarantined["reasons"]] == [[too_long]]
+    assert checked.report["reasons"] == {too_long: 1}
+    assert [e["unexpected"] for e in checked.report["expectations"] if e["unexpected"]] == [1]
+    assert "x" * 21 in render_data_docs(checked.result)
+
+
+def test_an_expectation_that_the_whole_breaks_stops_the_run(extend_suite):
+    from great_expectations import expectations as gxe
+
+    no_half = gxe.ExpectColumnMaxToBeBetween(
+        column="share", max_value=0.4, meta={"fault": "expected no half"}
+    )
+    extend_suite(categories=no_half, whole=Bounds("rows", "at least 1,000 rows", least=1000))
+    with pytest.raises(ValidationError, match=r"1,000 rows; expected no half, got 0\.5;"):
+        check(table_of(*good(50)))
+    extend_suite(rows=gxe.ExpectColumnMaxToBeBetween(column="line", max_value=9))
+    with pytest.raises(ValidationError, match=r"expect_column_max_to_be_between .*, got 100"):
+        check(table_of(*good(50)))
+    extend_suite(whole=gxe.ExpectColumnMaxToBeBetween(column="lines", max_value=9))
+    with pytest.raises(ValidationError, match=r'"lines" .*does not exist'):
+        check(table_of(*good(50)))
 
 
 # ---- drift
@@ -350,13 +401,15 @@ def test_distances_are_those_of_the_definitions():
 
 def test_the_data_docs_hold_every_expectation_and_load_nothing():
     hostile = {"cat": "<script>alert(1)</script>", "txt": 'x" onload="alert(2) $cat'}
-    page = render_data_docs(check(table_of(*good(50), hostile)).verdict.result)
+    long = {"cat": "c" * 200, "txt": "x"}
+    page = render_data_docs(check(table_of(*good(50), hostile, long)).result)
 
     assert "<script" not in page
     loads = r"https?:|//[a-z]|url\(|@import|<(?:link|img|iframe|form|input)|src=|href=.(?!#)"
     assert not re.findall(loads, page)
     assert not re.findall(r"<[^>]*\son[a-z]+=", page)
     assert "&lt;script&gt;alert(1)" in page
+    assert "c" * 79 + "…" in page
     for column in ("line_type", "cat_type", "txt", "faulty_share", "class_drift", "share"):
         assert column in page
     assert "default-src 'none'" in page
@@ -367,12 +420,15 @@ def test_checking_writes_no_file_opens_no_connection_and_prints_nothing(tmp_path
     watched = """
 import json, sys
 from io import BytesIO
-from neural_classifiers.comments import Layout, Part, read_comments
-from neural_classifiers.comments.expectations import Validator, comment_suite
+from neural_classifiers.comments.formats import Layout, Part
+from neural_classifiers.comments.rows import read_parsed_rows
+from neural_classifiers.comments.validator import Validator
 comments = [{"cat": c, "txt": f"x {i}"} for c in ("games", "sports") for i in range(50)] + [{}]
 content = b"\\n".join(json.dumps(c).encode() for c in comments)
-[rows] = read_comments([Part("posts.jsonl", lambda: BytesIO(content))], Layout())
-comment_suite(["games"])  # imports Great Expectations
+[rows] = read_parsed_rows([Part("posts.jsonl", lambda: BytesIO(content))], Layout())
+Validator(["games", "sports"]).examine(rows)
+assert "great_expectations" not in sys.modules  # rows wait for no library that they do not need
+from great_expectations import expectations
 seen = []
 def hook(event, args):
     writes = event == "open" and (set(args[1] or "") & set("wax+") or args[2] & 3)
@@ -380,8 +436,9 @@ def hook(event, args):
         seen.append((event, str(args)))
 sys.addaudithook(hook)
 validator = Validator(["games", "sports"])
-validator.check(rows)
-validator.verdict()
+examined = validator.examine(rows)
+validator.add(examined.counts, examined.hashes)
+validator.gate()
 assert not seen, seen
 """
     ran = subprocess.run(

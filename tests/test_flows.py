@@ -216,8 +216,8 @@ def test_the_number_of_features_is_not_the_number_of_rows(good):
     from neural_classifiers.comments.models.pipelines import keras_pipeline
 
     assert keras_pipeline(34)[0].max_features == 2100
-    card = read(next((good[0] / "artifacts/cache/search_keras").iterdir()) / "card.json")
-    assert card["network"]["n_features"] != card["training_rows"]
+    recipe = read(next((good[0] / "artifacts/cache/search_keras").iterdir()) / "recipe.json")
+    assert recipe["network"]["n_features"] != recipe["training_rows"]
 
 
 def test_candidates_that_cannot_differ_are_fitted_once(good):
@@ -248,7 +248,7 @@ def test_the_best_model_is_promoted_by_a_run_that_is_told_to(good, promoted_run)
 
     assert states[0].is_completed()
     assert all(gate["passed"] for gate in decision["gates"]), decision
-    assert decision["version"] == registry.serving("comments")
+    assert decision["version"] == registry.serving_version("comments")
     model = neural_classifiers.load("comments")
     scores = read(folder / "metrics.json")["comments"][decision["model"]]
     test = pd.read_parquet(read(folder / "report.json")["comments"]["files"]["test"]["path"])
@@ -263,7 +263,7 @@ def test_the_serving_model_is_judged_in_the_next_run_beside_the_others(good, pro
     section = read(folder / "report.json")["comments"]
 
     assert states[1].is_completed()
-    version = registry.serving("comments")
+    version = registry.serving_version("comments")
     assert metrics["serving"]["version"] == version
     assert metrics["serving"]["rows_seen"] == 0  # trained on the other side of the same split
     name = version.rpartition("-")[0]
@@ -302,7 +302,7 @@ def test_new_files_in_a_folder_are_predicted_by_a_flow_each_once(good, promoted_
     [predicted] = out.iterdir()
     table = pd.read_parquet(predicted)
     assert len(table) == 50
-    assert set(table["version"]) == {registry.serving("comments")}
+    assert set(table["version"]) == {registry.serving_version("comments")}
 
     (incoming / "broken.jsonl").unlink()
     written = predicted.stat().st_mtime_ns
@@ -451,7 +451,7 @@ def test_digits_are_judged_once_on_the_test_images(home, capsys):
     gates = {gate.name: gate for gate in decision.gates}
     assert gates["better than constant"].passed, gates
     reader = neural_classifiers.load("digits")
-    assert reader.version == decision.version == registry.serving("digits")
+    assert reader.version == decision.version == registry.serving_version("digits")
     images = source / "t10k-images-idx3-ubyte"
     Image.fromarray(read_images(images)[7]).save(home / "seven.png")
     capsys.readouterr()

@@ -132,7 +132,7 @@ def test_the_store_of_a_searchs_fits_is_found_from_its_record(home, monkeypatch)
     from neural_classifiers.engine.records import File, Reference
     from neural_classifiers.engine.step import body_of, key_of
     from tasks import searches
-    from tasks.search_scikit import fit_scikit
+    from tasks.search_models import fit_scikit
 
     made: list[Path] = []
 
@@ -148,10 +148,10 @@ def test_the_store_of_a_searchs_fits_is_found_from_its_record(home, monkeypatch)
 
     (home / "train").write_text("rows")
     split = Split(train=File.of(home / "train"))
-    wanted = SimpleNamespace(searched=split.train, plan=lambda namespace: None)
+    search = SimpleNamespace(searched=split.train, plan=lambda namespace: None)
     monkeypatch.setattr(searches, "FolderStore", ask)
     with pytest.raises(AskedError):
-        searches.fit_fold(fit_scikit, wanted, 0, home)  # type: ignore[arg-type]
+        searches.fit_fold(fit_scikit, search, 0, home)  # type: ignore[arg-type]
     monkeypatch.undo()
     monkeypatch.setenv("NEURAL_CLASSIFIERS_HOME", str(home))
 

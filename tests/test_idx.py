@@ -4,7 +4,7 @@ import struct
 import numpy as np
 import pytest
 
-from neural_classifiers.digits.idx import read_idx
+from neural_classifiers.digits.files import read_idx
 
 
 def to_idx(array, type_code=0x08):

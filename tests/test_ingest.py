@@ -12,33 +12,29 @@ import pytest
 from dirty import dirty_lines
 
 from neural_classifiers.checks import SourceError
-from neural_classifiers.comments.formats import KEPT_BYTES, MAX_ROW_BYTES
-from neural_classifiers.comments.rows import CommentFileError, Layout
+from neural_classifiers.comments.formats import KEPT_BYTES, MAX_ROW_BYTES, CommentFileError
 from neural_classifiers.comments.schemas import CLEANED
-from neural_classifiers.comments.splits import split_comments
+from neural_classifiers.comments.splits import Side, keys_of, split_keys
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.rows.parquet import TableWriter, one_batch
-from tasks.clean import clean_table
-from tasks.ingest import read_source
+from neural_classifiers.engine.step import body_of
+from tasks import clean, ingest, split, validate
 from tasks.references import Last, read_comments
 from tasks.sources import find_source
-from tasks.split import split_table
-from tasks.validate import last_profile, validate_table
 
 CLASSES = ["science_and_technology", "sports", "video_games"]
 
 
-def ingest(path, folder, sample=None, layout=None, **options):
+def ingested_from(path, folder, sample=None):
     folder.mkdir(parents=True, exist_ok=True)
     source = find_source(str(path), "comments")
-    return read_source(source, layout or Layout(), sample, 34, folder, folder / "keep", **options)
+    return body_of(ingest.ingest_comments)(source, sample, 34, "txt", "cat", None, folder)
 
 
-def validate(ingested, folder, categories=None, limits=None, last=None, **options):
+def validated(ingested, folder, categories=None, last=None):
     folder.mkdir(parents=True, exist_ok=True)
-    keep = folder / "keep"
-    told = (ingested, last or Last(), categories, 5, limits, True, "posts", folder, keep)
-    return validate_table(*told, **options)
+    gate = body_of(validate.validate_comments)
+    return gate(ingested, last or Last(), categories, 5, None, True, "posts", folder)
 
 
 def good(n, start=0):
@@ -75,7 +71,7 @@ def test_one_file_damaged_in_ways_we_know_names_exactly_these_rows(home):
     path = home / "posts.jsonl"
     path.write_bytes(content)
 
-    accepted = validate(ingest(path, home / "a"), home / "b", ["sports", "games"])
+    accepted = validated(ingested_from(path, home / "a"), home / "b", ["sports", "games"])
     found = pd.read_parquet(accepted.quarantine.path)
 
     assert dict(zip(found["line"], found["reasons"].map(list), strict=True)) == {
@@ -93,7 +89,8 @@ def test_one_file_damaged_in_ways_we_know_names_exactly_these_rows(home):
 def dirty(home):
     """A file of 3,000 dirty comments in JSON Lines."""
     path = home / "dirty.jsonl"
-    path.write_bytes(b"".join(dirty_lines(3000, faults={"removed": 0.02, "duplicate": 0.05})))
+    faults = {"removed": 0.02, "duplicate": 0.05, "stop words": 0.003}
+    path.write_bytes(b"".join(dirty_lines(3000, faults)))
     return path
 
 
@@ -114,7 +111,7 @@ def as_format(path: Path, form: str) -> Path:
 @pytest.mark.parametrize("form", ["gzip", "zstd", "csv", "tsv", "parquet"])
 def test_every_format_gives_the_same_accepted_rows(home, dirty, form):
     def accepted(path, name):
-        rows = validate(ingest(path, home / name, 3000), home / f"{name}-ok", CLASSES)
+        rows = validated(ingested_from(path, home / name, 3000), home / f"{name}-ok", CLASSES)
         return pd.read_parquet(rows.table.path)[["cat", "txt"]]
 
     plain, other = accepted(dirty, "plain"), accepted(as_format(dirty, form), form)
@@ -122,27 +119,35 @@ def test_every_format_gives_the_same_accepted_rows(home, dirty, form):
     pd.testing.assert_frame_equal(plain, other)
 
 
-def first_steps(home, source, **options):
+def first_steps(home, source, name="first"):
     """What the first four steps write, by name."""
-    ingested = ingest(source, home / "ingested", 3000, **options)
-    accepted = validate(ingested, home / "accepted", CLASSES, **options)
-    (home / "cleaned").mkdir(exist_ok=True)
-    cleaned = clean_table(accepted, "default", home / "cleaned", home / "keep", **options)
-    (home / "split").mkdir(exist_ok=True)
-    told = (cleaned, 0.7, 34, 5, False, home / "split", home / "split" / "keep")
-    split = split_table(*told, **options)
-    files = {"rows": ingested.table, "accepted": accepted.table, "docs": accepted.docs}
-    files |= {"quarantine": accepted.quarantine, "findings": accepted.findings}
-    files |= {"profile": accepted.profile, "cleaned": cleaned.table, "head": cleaned.head}
-    files |= {"train": split.train, "test": split.test, "dropped": split.dropped_rows}
-    counts = {"empty": cleaned.rows_empty, "conflicting": split.conflicting, **split.counts}
-    return {name: file.sha256 for name, file in files.items()} | counts
+    ingested = ingested_from(source, home / f"{name}-ingested", 3000)
+    accepted = validated(ingested, home / f"{name}-accepted", CLASSES)
+    folders = [home / f"{name}-{step}" for step in ("cleaned", "split")]
+    for folder in folders:
+        folder.mkdir()
+    cleaned = body_of(clean.clean_comments)(accepted, "default", folders[0])
+    parted = body_of(split.split_comments)(cleaned, 0.7, 34, 5, False, folders[1])
+    return SimpleNamespace(ingested=ingested, accepted=accepted, cleaned=cleaned, split=parted)
 
 
-def test_neither_the_size_of_batches_nor_the_workers_change_a_byte(home, dirty):
-    first = first_steps(home / "first", dirty)
-    assert first_steps(home / "second", dirty, n_workers=2, batch_rows=701) == first
-    assert first["empty"] > 0
+def test_neither_the_size_of_batches_nor_the_workers_change_a_byte(home, dirty, monkeypatch):
+    def contents(steps):
+        files = [
+            (step, name, value.sha256)
+            for step, result in vars(steps).items()
+            for name, value in result
+            if isinstance(value, File)
+        ]
+        return files, steps.cleaned.rows_empty, steps.split.conflicting, steps.split.counts
+
+    first = contents(first_steps(home, dirty))
+    for module in (ingest, validate, clean, split):
+        monkeypatch.setattr(module, "BATCH_ROWS", 701)
+        monkeypatch.setattr(module, "useful_workers", lambda _: 2)
+    assert contents(first_steps(home, dirty, "second")) == first
+    assert len(first[0]) == 11
+    assert first[1] > 0
 
 
 def test_comments_are_read_back_as_they_were_written_over_row_groups(home):
@@ -154,17 +159,19 @@ def test_comments_are_read_back_as_they_were_written_over_row_groups(home):
     assert read_comments(File.of(home / "train.parquet")) == (clean, cat)
 
 
-def test_the_split_is_that_of_its_definition(home, dirty):
-    first_steps(home, dirty, batch_rows=701)
-    cleaned = pd.read_parquet(home / "cleaned" / "cleaned.parquet")
-    split = split_comments(cleaned["clean"].tolist(), cleaned["cat"].tolist())
+def test_the_split_is_that_of_its_definition(home, dirty, monkeypatch):
+    monkeypatch.setattr(split, "BATCH_ROWS", 701)
+    steps = first_steps(home, dirty)
+    cleaned = pd.read_parquet(steps.cleaned.table.path)
+    keys, labels = keys_of(cleaned["clean"].tolist()), pd.Categorical(cleaned["cat"])
+    sides = split_keys(keys, labels, 0.7, 34)
 
-    for name, rows in {"train": split.train, "test": split.test}.items():
-        expected = cleaned.iloc[rows].reset_index(drop=True)
-        pd.testing.assert_frame_equal(pd.read_parquet(home / "split" / f"{name}.parquet"), expected)
-    dropped = pd.read_parquet(home / "split" / "dropped.parquet")
-    reasons = dict.fromkeys(split.empty.tolist(), "clean: nothing left")
-    reasons |= dict.fromkeys(split.duplicates.tolist(), "clean: duplicate")
+    for side, file in ((Side.TRAIN, steps.split.train), (Side.TEST, steps.split.test)):
+        expected = cleaned.iloc[sides.rows_of(side)].reset_index(drop=True)
+        pd.testing.assert_frame_equal(pd.read_parquet(file.path), expected)
+    dropped = pd.read_parquet(steps.split.dropped_rows.path)
+    reasons = dict.fromkeys(sides.rows_of(Side.EMPTY).tolist(), "clean: nothing left")
+    reasons |= dict.fromkeys(sides.rows_of(Side.DUPLICATES).tolist(), "clean: duplicate")
     assert dropped["reason"].tolist() == [reasons[row] for row in sorted(reasons)]
     assert dropped["line"].tolist() == cleaned["line"].iloc[sorted(reasons)].tolist()
 
@@ -186,15 +193,15 @@ def test_row_groups_have_a_fixed_size_however_the_batches_come(home, monkeypatch
 
 
 def test_rows_that_are_lost_on_the_way_are_noticed(home, dirty):
-    first_steps(home, dirty)
+    steps = first_steps(home, dirty)
     accepted, cleaned = (
-        SimpleNamespace(table=File.of(path), rows=pq.read_metadata(path).num_rows + 1)
-        for path in (home / "accepted" / "comments.parquet", home / "cleaned" / "cleaned.parquet")
+        result.model_copy(update={"rows": result.rows + 1})
+        for result in (steps.accepted, steps.cleaned)
     )
     with pytest.raises(RuntimeError, match=rf"expected {accepted.rows:,} rows, got"):
-        clean_table(accepted, "default", home, home / "keep")
+        body_of(clean.clean_comments)(accepted, "default", home)
     with pytest.raises(RuntimeError, match=rf"expected {cleaned.rows:,} rows, got"):
-        split_table(cleaned, 0.7, 34, 2, False, home, home / "keep-split")
+        body_of(split.split_comments)(cleaned, 0.7, 34, 2, False, home)
 
 
 def test_text_too_large_for_one_piece_is_an_error_and_no_row_is_lost():
@@ -208,7 +215,7 @@ def test_text_too_large_for_one_piece_is_an_error_and_no_row_is_lost():
 def test_workers_are_started_for_the_rows_drawn_not_for_those_in_the_file(home, dirty, monkeypatch):
     asked = []
     monkeypatch.setattr("tasks.ingest.useful_workers", lambda rows: asked.append(rows) or 0)
-    ingest(dirty, home / "drawn", 100)
+    ingested_from(dirty, home / "drawn", 100)
     assert asked == [100]
 
 
@@ -219,8 +226,8 @@ def test_a_folder_and_a_glob_are_one_data_set(home):
     (folder / "2020" / "b.csv").write_text("cat,txt\nsports,one\ngames,two\n")
     (folder / "_SUCCESS").write_bytes(b"")
     (folder / ".hidden").write_bytes(b"not a comment")
-    ingested = ingest(folder, home / "out")
-    by_glob = ingest(folder / "**" / "*.csv", home / "glob")
+    ingested = ingested_from(folder, home / "out")
+    by_glob = ingested_from(folder / "**" / "*.csv", home / "glob")
 
     rows = pd.read_parquet(ingested.table.path)
     assert rows["file"].value_counts().to_dict() == {"a.jsonl": 20, "2020/b.csv": 2}
@@ -240,14 +247,14 @@ def test_a_file_that_is_cut_short_leaves_no_table(home):
     path = home / "posts.jsonl.gz"
     path.write_bytes(gzip.compress(b"\n".join(good(5000)))[:-30])
     with pytest.raises(CommentFileError, match=r"posts\.jsonl\.gz: expected a whole file"):
-        ingest(path, home / "out")
+        ingested_from(path, home / "out")
 
 
 def test_a_drifted_file_is_held_against_the_last_profile(home):
     def run(lines, name, last=None):
         path = home / "posts.jsonl"
         path.write_bytes(b"\n".join(lines))
-        return validate(ingest(path, home / name), home / f"{name}-ok", last=last)
+        return validated(ingested_from(path, home / name), home / f"{name}-ok", last=last)
 
     first = run(good(1000), "first")
     again = run(good(1000, start=1000), "again", Last(profile=first.profile))
@@ -263,9 +270,9 @@ def test_the_last_profile_is_that_of_the_last_completed_run_on_other_rows(home):
     source, ingested = home / "posts.jsonl", {}
     for name, start in (("old", 0), ("now", 500)):
         source.write_bytes(b"\n".join(good(200, start)))
-        ingested[name] = ingest(source, home / name)
+        ingested[name] = ingested_from(source, home / name)
     raw = find_source(str(source), "comments")
-    profile = validate(ingested["old"], home / "ok").profile.path.read_bytes()
+    profile = validated(ingested["old"], home / "ok").profile.path.read_bytes()
 
     def run(name, status="completed", of="old", source="posts.jsonl", told=profile):
         folder = home / "artifacts" / "runs" / name
@@ -276,7 +283,7 @@ def test_the_last_profile_is_that_of_the_last_completed_run_on_other_rows(home):
         (folder / "profile.json").write_bytes(told)
         return folder / "profile.json"
 
-    assert last_profile(raw, ingested["now"]) == Last()
+    assert validate.last_profile(raw, ingested["now"]) == Last()
     run("20260101T000000Z-a")
     expected = run("20260102T000000Z-b")
     run("20260103T000000Z-c", status="failed")
@@ -285,7 +292,7 @@ def test_the_last_profile_is_that_of_the_last_completed_run_on_other_rows(home):
     run("20260106T000000Z-f", told=b"not JSON")
     (home / "artifacts" / "runs" / "20260107T000000Z-g").mkdir()
 
-    assert last_profile(raw, ingested["now"]).profile.path == expected
+    assert validate.last_profile(raw, ingested["now"]).profile.path == expected
 
 
 def test_rows_that_do_not_add_up_end_the_report():

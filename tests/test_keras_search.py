@@ -10,9 +10,9 @@ keras_classifier = pytest.importorskip("neural_classifiers.comments.models.keras
 
 from neural_classifiers.comments.models import grids, pipelines  # noqa: E402
 from neural_classifiers.search import answers  # noqa: E402
-from neural_classifiers.search.fits import Share, fit_share  # noqa: E402
-from neural_classifiers.search.plan import plan_search, refit  # noqa: E402
-from neural_classifiers.search.results import collect  # noqa: E402
+from neural_classifiers.search.fits import FitCounts, fit  # noqa: E402
+from neural_classifiers.search.plan import plan_search  # noqa: E402
+from neural_classifiers.search.results import collect, refit  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -66,8 +66,8 @@ def search_done():
     """The grid searched once: store, counts, and the epochs of every training."""
     CountingClassifier.trainings.clear()
     store = {}
-    share = fit_share(plan(), store)
-    return store, share, list(CountingClassifier.trainings)
+    counts = fit(plan(), store)
+    return store, counts, list(CountingClassifier.trainings)
 
 
 @pytest.fixture
@@ -77,9 +77,9 @@ def searched(search_done):
 
 
 def test_one_training_serves_every_epoch_count_of_a_batch_size_and_fold(search_done):
-    _, share, epochs = search_done
+    _, counts, epochs = search_done
 
-    assert share == Share(executed=12, found=0, trainings=4)
+    assert counts == FitCounts(executed=12, found=0, trainings=4)
     assert epochs == [3, 3, 3, 3]  # 2 batch sizes x 2 folds, each to the largest count
 
 
@@ -103,8 +103,8 @@ def test_every_stored_fit_holds_the_bits_of_a_separate_fit(searched):
         alone = planned.build(candidate).fit([X[row] for row in train], Y[train])
         expected = alone.predict_proba([X[row] for row in test])
         kept = answers.decode(searched[planned.key(candidate, 1)])
-        assert np.array_equal(kept.answers["predict_proba"], expected)
-        assert kept.answers["predict"].tolist() == alone.predict([X[r] for r in test]).tolist()
+        assert np.array_equal(kept.by_method["predict_proba"], expected)
+        assert kept.by_method["predict"].tolist() == alone.predict([X[r] for r in test]).tolist()
 
 
 def test_a_training_goes_no_further_than_the_largest_missing_epoch_count(searched, trainings):
@@ -114,25 +114,25 @@ def test_a_training_goes_no_further_than_the_largest_missing_epoch_count(searche
     del store[planned.key(numbers[12, 1], 1)]
     del store[planned.key(numbers[12, 3], 1)]
 
-    share = fit_share(planned, store)
+    counts = fit(planned, store)
 
-    assert share == Share(executed=3, found=9, trainings=2)
+    assert counts == FitCounts(executed=3, found=9, trainings=2)
     assert trainings == [2, 3]
 
 
 def test_an_epoch_count_more_trains_only_for_what_is_missing(searched, trainings):
     planned = plan({"epochs": [1, 2, 3, 4], "batch_size": [5]})
 
-    share = fit_share(planned, searched, folds=[0])
+    counts = fit(planned, searched, folds=[0])
 
-    assert share == Share(executed=1, found=3, trainings=1)
+    assert counts == FitCounts(executed=1, found=3, trainings=1)
     assert trainings == [4]
 
 
 def test_another_scoring_trains_nothing(searched, trainings):
-    planned = plan(scoring=["accuracy", "neg_log_loss"], refit="neg_log_loss")
+    planned = plan(scoring="neg_log_loss")
 
-    assert fit_share(planned, searched).executed == 0
+    assert fit(planned, searched).executed == 0
     assert collect(planned, searched).best_score_ < 0
     assert trainings == []
 
@@ -146,18 +146,10 @@ def test_each_epoch_count_is_stored_as_it_passes():
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit_share(plan(), store, on_fit=stop)
+        fit(plan(), store, on_fit=stop)
 
     assert seen == [1, 2]
     assert len(store) == 2
-
-
-def test_a_share_is_any_choice_of_trainings_and_folds(trainings):
-    planned = plan()
-
-    share = fit_share(planned, {}, folds=[1], trainings=[1])
-
-    assert share == Share(executed=3, found=0, trainings=1)
 
 
 def test_candidates_of_one_training_say_so(searched):
@@ -174,7 +166,7 @@ def test_epoch_counts_that_are_none_fail_alone():
     store = {}
     planned = plan({"epochs": [1, "many"], "batch_size": [12]})
 
-    fit_share(planned, store)
+    fit(planned, store)
 
     table = collect(planned, store).cv_results_
     assert np.isnan(table["mean_test_score"]).tolist() == [False, True]

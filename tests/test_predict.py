@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from dataclasses import asdict
 from pathlib import Path
 
 import made_models
@@ -14,24 +15,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from dirty import dirty_lines
+from prefect.logging import disable_run_logger
 
 import neural_classifiers
 from neural_classifiers.comments.formats import CommentFileError
-from neural_classifiers.comments.text import Cleaning, clean_column, porter_stemmer
+from neural_classifiers.comments.text import Cleaning, clean_column
+from neural_classifiers.engine.records import File
 from neural_classifiers.judgement.calibration import Calibrated
 from neural_classifiers.serving import model as model_module
 from neural_classifiers.serving import predict, registry
 from neural_classifiers.serving.model import (
-    CARD,
     COMMENTS,
     EXAMPLES,
     MODEL_FILES,
+    RECIPE,
     Classifier,
     NotPromotedError,
-    cleaning_options,
     version_of,
 )
 from tasks import predict_new
+from tasks.references import New
 
 ROOT = Path(__file__).parents[1]
 GOOD = "The goalie saved the penalty in the last match of the season"
@@ -99,7 +102,7 @@ def test_a_model_that_shifts_its_answers_shifts_them_when_it_serves(home, tmp_pa
 
 @pytest.mark.parametrize("which", ["comments", "version", "folder"])
 def test_a_model_is_found_by_what_it_serves_by_version_and_by_folder(home, version, which):
-    folder = shutil.copytree(registry.folder_of(version), home / "elsewhere" / "copy")
+    folder = shutil.copytree(registry.version_folder(version), home / "elsewhere" / "copy")
     where = {"comments": "comments", "version": version, "folder": folder}[which]
     assert neural_classifiers.load(where).version == version
 
@@ -110,7 +113,7 @@ def test_what_is_no_model_is_told(home, version):
     with pytest.raises(NotPromotedError, match="model of digits, got none: neural-classifiers pro"):
         neural_classifiers.load("digits")
     with pytest.raises(NotPromotedError, match="expected a model of digits, got one of comments"):
-        predict.load_serving("digits", version)
+        registry.load(version, kind="digits")
 
 
 def test_predicting_needs_no_prefect_and_a_linear_model_no_tensorflow(version):
@@ -137,9 +140,9 @@ def test_the_example_of_the_documents_runs(version):
 
 @pytest.mark.parametrize("name", [*MODEL_FILES[:2], EXAMPLES, "manifest.json"])
 def test_a_tampered_file_is_never_loaded(home, version, name, monkeypatch):
-    folder = registry.folder_of(version)
+    folder = registry.version_folder(version)
     if not (folder / name).exists():  # weights: a linear model has none
-        name = CARD
+        name = RECIPE
     content = bytearray((folder / name).read_bytes())
     content[len(content) // 2] ^= 1
     (folder / name).chmod(0o644)
@@ -154,7 +157,7 @@ def test_a_tampered_file_is_never_loaded(home, version, name, monkeypatch):
 
 
 def test_a_manifest_that_was_written_anew_is_another_version(home, version):
-    folder = registry.folder_of(version)
+    folder = registry.version_folder(version)
     told = json.loads((folder / "manifest.json").read_bytes()) | {"classes": ["a", "b", "c"]}
     told["version"] = version_of(told)
     (folder / "manifest.json").chmod(0o644)
@@ -171,12 +174,14 @@ def test_features_of_prediction_are_those_of_training_byte_for_byte(home, tmp_pa
     """10,000 texts: by the steps of a run, and one by one, in batches and in a file."""
     texts = [json.loads(line)["txt"] for line in dirty_lines(10_000, faults={})]
     labels = (["a", "b", "c"] * 10_000)[:10_000]
-    column = clean_column(pa.array(texts), stem=porter_stemmer())  # what the step of a run calls
+    column = clean_column(pa.array(texts))  # what the step of a run calls
     cleaned = column.to_pylist()
     pipeline = made_models.fitted(texts[:500], labels[:500])
     in_training = pipeline[:-1].transform(cleaned)
-    made = made_models.candidate(home)
-    model = Classifier(pipeline, Cleaning(**made.manifest["cleaning"]), {"version": "linear-1"})
+    made = made_models.challenger(home)
+    model = Classifier(
+        pipeline, Cleaning(**made.manifest["cleaning"]), {"version": "linear-1"}, home
+    )
 
     def same(one, other) -> bool:
         parts = ("indptr", "indices", "data")
@@ -192,16 +197,17 @@ def test_features_of_prediction_are_those_of_training_byte_for_byte(home, tmp_pa
 
 @pytest.mark.parametrize("cleaning", ["notebook", {"stem": "none", "emoji": "name"}])
 def test_a_model_is_asked_as_it_was_trained_whatever_the_cleaning(home, cleaning):
-    from neural_classifiers.comments.text import clean_comments, cleaning_of
+    from neural_classifiers.comments.text import clean_comment, cleaning_of
 
     texts, labels = made_models.comments(home)
-    told = cleaning_of(cleaning)
+    options = Cleaning(**asdict(cleaning_of(cleaning)))  # as a manifest has them
     pipeline = made_models.fitted(texts, labels)
-    manifest = {"version": "linear-1", "cleaning": cleaning_options(told)}
-    model = Classifier(pipeline, Cleaning(**manifest["cleaning"]), manifest)
+    model = Classifier(pipeline, options, {"version": "linear-1"}, home)
     dirty = [json.loads(line)["txt"] for line in dirty_lines(200, faults={})]
 
-    assert model.clean(dirty) == clean_comments(dirty, cleaning=told)
+    assert model.clean(dirty) == [
+        clean_comment(text, cleaning=cleaning_of(cleaning)) for text in dirty
+    ]
 
 
 # --------------------------------------------------------------------------- texts
@@ -217,32 +223,6 @@ def test_a_hostile_text_is_answered_or_rejected(model, text):
     if HOSTILE[text] is None:
         assert sum(told["probabilities"].values()) == pytest.approx(1)
         json.dumps(told)
-
-
-def test_the_rules_are_those_of_great_expectations(tmp_path):
-    """The suite that guards training, and what prediction uses in its place, row for row."""
-    from neural_classifiers.comments.rows import Layout, Part, read_comments
-    from neural_classifiers.comments.rules import faults, row_rules
-    from neural_classifiers.comments.validator import Validator
-
-    lines = b"".join(dirty_lines(3000)) + "".join(
-        json.dumps({"cat": "sports", "txt": text}) + "\n" for text in HOSTILE
-    ).encode("ascii")
-    path = tmp_path / "dirty.jsonl"
-    path.write_bytes(lines)
-    categories = ["science_and_technology", "sports", "video_games"]
-    part = Part("dirty", lambda: path.open("rb"))
-    checked = n_faulty = 0
-    for batch in read_comments([part], Layout(), batch_rows=1000):
-        _, quarantined = Validator(categories).check(batch)
-        told = {row["line"]: row["reasons"] for row in quarantined.to_pylist()}
-        rules = row_rules(categories)
-        found = faults((rule, batch.column(rule.column).to_pylist()) for rule in rules)
-        start = batch.column("line")[0].as_py()
-        assert {start + row: reasons for row, reasons in found.items()} == told
-        checked, n_faulty = checked + batch.num_rows, n_faulty + len(told)
-    assert checked == 3000 + len(HOSTILE)
-    assert n_faulty > 40
 
 
 # --------------------------------------------------------------------------- files
@@ -371,7 +351,7 @@ def test_a_rollback_while_a_file_is_predicted_leaves_it_to_the_version_it_began_
     second = made_models.serve(home, made_models.fitted(texts, labels, C=0.01))
     path, out = tmp_path / "many.jsonl", home / "out.jsonl"
     path.write_bytes(b"".join(dirty_lines(2000, faults={})))
-    model = predict.load_serving(COMMENTS)
+    model = neural_classifiers.load(COMMENTS)
     started, rolled_back = threading.Event(), threading.Event()
     clean = model.clean
 
@@ -391,49 +371,58 @@ def test_a_rollback_while_a_file_is_predicted_leaves_it_to_the_version_it_began_
     running.join(60)
 
     assert {row["version"] for row in rows_of(out)} == {second}
-    assert predict.load_serving(COMMENTS).version == first
+    assert neural_classifiers.load(COMMENTS).version == first
 
 
 # --------------------------------------------------------------------------- new files in a folder
 
 
+def new_in(folder: Path) -> New:
+    with disable_run_logger():
+        return predict_new.find_new_files.fn(str(folder), str(folder.parent / "out"), None)
+
+
+def predicted_as_csv(file: File, new: New) -> predict.PredictedFile:
+    with disable_run_logger():
+        return predict_new.predict_new_file.fn(file, new.version, new.out, "csv")
+
+
 def test_each_content_of_a_folder_is_predicted_once(home, version, source):
-    folder, out = home / "incoming", home / "predictions"
+    folder = home / "incoming"
     folder.mkdir()
     shutil.copy(source, folder / "monday.jsonl")
     shutil.copy(source, folder / "the same again.jsonl")
 
-    [file] = (new := predict_new.new_files(folder, out, None)).files
+    [file] = (new := new_in(folder)).files
     assert (file.path.name, new.version) == ("monday.jsonl", version)
-    account = predict_new.predict_once(file, new.version, out, "csv")
-    assert Path(account.out).name == f"monday-{file.sha256[:16]}.csv"
+    assert Path(predicted_as_csv(file, new).out).name == f"monday-{file.sha256[:16]}.csv"
 
-    assert predict_new.new_files(folder, out, None).files == []
+    assert new_in(folder).files == []
     (folder / "monday.jsonl").write_text(json.dumps({"txt": GOOD}) + "\n")  # changed
-    assert [f.path.name for f in predict_new.new_files(folder, out, None).files] == ["monday.jsonl"]
+    assert [f.path.name for f in new_in(folder).files] == ["monday.jsonl"]
 
 
 def test_nothing_of_a_file_that_changes_meanwhile_is_kept(home, version, source, monkeypatch):
-    folder, out = home / "incoming", home / "predictions"
+    folder = home / "incoming"
     folder.mkdir()
     growing = Path(shutil.copy(source, folder / "growing.jsonl"))
-    [file] = predict_new.new_files(folder, out, None).files
+    [file] = (new := new_in(folder)).files
     predict_file = predict.predict_file
 
     def and_meanwhile(*args):
-        account = predict_file(*args)
+        predicted = predict_file(*args)
         growing.write_text(growing.read_text() + "{}\n")
-        return account
+        return predicted
 
     monkeypatch.setattr(predict, "predict_file", and_meanwhile)
     with pytest.raises(ValueError, match=r"growing\.jsonl: expected sha256"):
-        predict_new.predict_once(file, version, out, "csv")
-    assert list(out.iterdir()) == []
+        predicted_as_csv(file, new)
+    assert list(new.out.iterdir()) == []
 
 
 def test_a_folder_without_new_files_needs_no_model(home):
-    assert predict_new.new_files(home / "incoming", home / "out", None).files == []
+    assert new_in(home / "incoming").files == []
     (home / "incoming").mkdir()
     (home / "incoming" / "new.jsonl").write_text("{}")
     with pytest.raises(NotPromotedError, match="expected a promoted model for 1 new files"):
-        predict_new.new_files(home / "incoming", home / "out", None)
+        new_in(home / "incoming")

@@ -2,15 +2,19 @@
 
 import dataclasses
 import json
+import shutil
 
 import made_models
 import numpy as np
 import pytest
 
-from neural_classifiers.judgement.gates import MIN_SLICE_ROWS, Rival, judge_candidate
+import neural_classifiers
+from neural_classifiers.comments.text import clean_comment
+from neural_classifiers.judgement.gates import MIN_SLICE_ROWS, Rival, judge_challenger
 from neural_classifiers.serving import registry
 from neural_classifiers.serving.model import COMMENTS, EXAMPLES, PIPELINE, SEEN, NotPromotedError
-from tasks.promote import decide
+from neural_classifiers.serving.promotion import decide
+from neural_classifiers.serving.trained_on import seen_to_bytes
 
 N = 400
 ACTUAL = np.array(["sports", "games"] * (N // 2))
@@ -25,7 +29,7 @@ def right_about(share: float, seed: int = 0) -> np.ndarray:
 
 
 def judged(answers, *rivals, **more):
-    return {gate.name: gate for gate in judge_candidate(ACTUAL, answers, rivals, **more)}
+    return {gate.name: gate for gate in judge_challenger(ACTUAL, answers, rivals, **more)}
 
 
 def test_a_model_that_is_better_than_all_passes():
@@ -62,16 +66,16 @@ def test_a_useful_model_of_unequal_classes_may_be_less_often_right_than_the_comm
     useful, coin = actual.copy(), np.random.default_rng(1).permutation(actual)
     useful[np.r_[0:10, 60:140]] = ["common"] * 10 + ["rare"] * 80  # 50 of 60 rare ones found
 
-    gate, *_ = judge_candidate(actual, useful, [constant])
+    gate, *_ = judge_challenger(actual, useful, [constant])
     assert gate.passed
     assert gate.found.startswith("worse, but better at the rarer classes: 400 texts, ")
-    gate, *_ = judge_candidate(actual, coin, [constant])
+    gate, *_ = judge_challenger(actual, coin, [constant])
     assert not gate.passed
     assert gate.found.startswith("worse, not shown to be better than guessing: 400 texts, ")
 
 
 def test_a_slice_that_falls_behind_speaks_against_a_model_that_is_better_in_all():
-    # Of 40 rows of one forum the candidate has 10 right, its rival 36; of the others 330 of 360
+    # Of 40 rows of one forum the challenger has 10 right, its rival 36; of the others 330 of 360
     # against 250, so that it wins in all
     forum = np.arange(N) < 40
     ours, theirs = ACTUAL.copy(), ACTUAL.copy()
@@ -105,7 +109,7 @@ def test_a_class_is_a_slice_and_one_of_a_few_rows_is_told_and_not_judged():
     def gate(n_rare: int):
         keep = np.r_[0:n_rare, MIN_SLICE_ROWS : len(actual)]
         rivals = [dataclasses.replace(rival, answers=rival.answers[keep])]
-        return judge_candidate(actual[keep], answers[keep], rivals)[-1]
+        return judge_challenger(actual[keep], answers[keep], rivals)[-1]
 
     assert not gate(MIN_SLICE_ROWS).passed
     assert "class rare: 0.0" in gate(MIN_SLICE_ROWS).found
@@ -138,27 +142,27 @@ def refused(decision) -> dict[str, str]:
 
 
 def test_a_model_is_promoted_and_then_serves_and_the_same_one_is_not_promoted_twice(home):
-    candidate = made_models.candidate(home)
-    decision = decide(candidate, "a-run")
+    challenger = made_models.challenger(home)
+    decision = decide(challenger)
 
-    assert decision.version == registry.serving(COMMENTS)
+    assert decision.version == registry.serving_version(COMMENTS)
     assert all(gate.passed for gate in decision.gates)
-    told = json.loads((registry.folder_of(decision.version) / "manifest.json").read_bytes())
-    assert told["gates"][0]["name"] == "better than constant"
+    manifest = neural_classifiers.load("comments").manifest
+    assert manifest["gates"][0]["name"] == "better than constant"
     assert "within 0 of what is recorded" in decision.gates[-1].found
 
-    again = refused(decide(candidate, "a-run"))
+    again = refused(decide(challenger))
     assert "is the same model" in again["another model than serves"]
 
 
 def test_wrong_probabilities_in_a_clean_process_speak_against_a_model(home):
-    candidate = made_models.candidate(home)
-    files = candidate.files()
-    told = json.loads(files[EXAMPLES])
-    told["probabilities"][3] = told["probabilities"][3][::-1]
-    wrong = files | {EXAMPLES: json.dumps(told).encode()}
+    challenger = made_models.challenger(home)
+    files = challenger.files()
+    examples = json.loads(files[EXAMPLES])
+    examples["probabilities"][3] = examples["probabilities"][3][::-1]
+    wrong = files | {EXAMPLES: json.dumps(examples).encode()}
 
-    decision = decide(dataclasses.replace(candidate, files=lambda: wrong), "a-run")
+    decision = decide(dataclasses.replace(challenger, files=lambda: wrong))
 
     found = refused(decision)
     assert list(found) == ["answers as recorded in a clean process"]
@@ -171,85 +175,84 @@ def test_a_model_is_held_against_the_serving_one_on_what_that_was_not_trained_on
     version = made_models.serve(home)
     texts, labels = made_models.comments(home)
     worse = made_models.fitted(texts[:40], labels[:40])
-    found = refused(decide(made_models.candidate(home, worse), "a-run"))
+    found = refused(decide(made_models.challenger(home, worse)))
     assert "better than serving" in found
 
     everything = made_models.fitted(texts, labels)  # trained on the whole test set
-    made = made_models.candidate(home, everything)
-    seen = made.files() | {
-        SEEN: made_models.seen_to_bytes(
-            made_models.digests_of_texts(made_models.clean_comments(texts))
-        )
-    }
-    with registry.one_at_a_time():
-        kept = registry.keep_version(registry.write_version(made.manifest, seen))
-        registry.serve(COMMENTS, kept)
-    found = refused(decide(made_models.candidate(home), "a-run"))
+    made = made_models.challenger(home, everything)
+    seen = made.files() | {SEEN: seen_to_bytes(map(clean_comment, texts))}
+    serves = made_models.serve_files(made, seen)
+    found = refused(decide(made_models.challenger(home)))
     assert found["better than serving"] == "no texts that neither was trained on"
-    assert version != kept
+    assert version != serves
 
 
 def test_other_categories_than_the_serving_ones_need_to_be_asked_for(home):
     made_models.serve(home)
     texts, labels = made_models.comments(home)
     others = [label.upper() for label in labels]
-    made = made_models.candidate(home, made_models.fitted(texts[:160], others[:160]))
+    made = made_models.challenger(home, made_models.fitted(texts[:160], others[:160]))
     made = dataclasses.replace(
         made,
         actual=np.char.upper(made.actual),
         rivals=[Rival("constant", np.full(80, "VIDEO_GAMES"))],
     )
 
-    found = refused(decide(made, "a-run"))
+    found = refused(decide(made))
     assert list(found) == ["the categories of the serving model"]
     assert "SPORTS" in found["the categories of the serving model"]
-    assert decide(made, "a-run", other_classes=True).version
+    assert decide(made, other_classes=True).version
 
 
 def test_a_model_that_was_rolled_back_is_promoted_again_by_hand_only(home):
     first = made_models.serve(home)
     assert registry.roll_back(COMMENTS) == (first, None)
-    assert registry.serving(COMMENTS) is None
+    assert registry.serving_version(COMMENTS) is None
 
-    candidate = made_models.candidate(home)
-    assert "not rolled back" in refused(decide(candidate, "a-run", again=False))
-    assert decide(candidate, "a-run", again=True).version
+    challenger = made_models.challenger(home)
+    assert "not rolled back" in refused(decide(challenger, again=False))
+    assert decide(challenger, again=True).version
 
 
 def test_rolling_back_goes_one_version_back_at_a_time(home):
     texts, labels = made_models.comments(home)
-    kept = [made_models.serve(home, made_models.fitted(texts, labels, C)) for C in (1, 2, 3)]
+    a, b, c = [made_models.serve(home, made_models.fitted(texts, labels, C)) for C in (1, 2, 3)]
 
-    assert len(set(kept)) == 3
-    assert registry.roll_back(COMMENTS) == (kept[2], kept[1])
-    assert registry.roll_back(COMMENTS) == (kept[1], kept[0])
-    assert {told["version"]: told["serves"] for told in registry.all_versions()} == {
-        kept[0]: True,
-        kept[1]: False,
-        kept[2]: False,
-    }
+    assert len({a, b, c}) == 3
+    assert registry.roll_back(COMMENTS) == (c, b)
+    assert registry.roll_back(COMMENTS) == (b, a)
+    serves = {each["version"]: each["serves"] for each in registry.all_versions()}
+    assert serves == {a: True, b: False, c: False}
     registry.roll_back(COMMENTS)
     with pytest.raises(NotPromotedError, match="expected a model of comments"):
         registry.roll_back(COMMENTS)
 
 
 def test_a_promotion_that_is_killed_leaves_nothing_that_serves(home):
-    made = made_models.candidate(home)
-    registry.write_version(made.manifest, made.files())  # and no further
+    made, left = made_models.challenger(home), home / "left"
+
+    def killed(folder):
+        shutil.copytree(folder, left / folder.name)
+        raise KeyboardInterrupt(folder)
+
+    with pytest.raises(KeyboardInterrupt) as kill:
+        registry.add_version(made.manifest, made.files(), killed)
+    shutil.copytree(left, kill.value.args[0].parent)  # which a kill would have left there
 
     assert registry.all_versions() == []
-    assert registry.serving(COMMENTS) is None
-    assert decide(made, "a-run").version  # what lay there is no hindrance
+    assert registry.serving_version(COMMENTS) is None
+    assert decide(made).version  # what lay there is no hindrance
+    assert not kill.value.args[0].parent.exists()
 
 
 def test_a_damaged_serving_model_is_a_reason_and_a_rollback_puts_it_out_of_the_way(home):
     version = made_models.serve(home)
     texts, labels = made_models.comments(home)
-    damaged = registry.folder_of(version) / PIPELINE
+    damaged = registry.version_folder(version) / PIPELINE
     damaged.chmod(0o644)
     damaged.write_bytes(b"")
 
-    made = made_models.candidate(home, made_models.fitted(texts[:160], labels[:160], C=5.0))
-    assert f"{version}: " in refused(decide(made, "a-run"))["the serving model can be asked"]
+    made = made_models.challenger(home, made_models.fitted(texts[:160], labels[:160], C=5.0))
+    assert f"{version}: " in refused(decide(made))["the serving model can be asked"]
     registry.roll_back(COMMENTS)
-    assert decide(made, "a-run").version
+    assert decide(made).version

@@ -75,9 +75,9 @@ def _bytes(home: Path) -> dict[str, str]:
 
 
 def _parameters(home: Path) -> dict[str, str]:
-    cards = (home / "artifacts" / "cache").glob("[!.]*/*/card.json")
-    told = [json.loads(card.read_bytes()) for card in cards]
-    return {card["model"]: card["parameters_sha256"] for card in told}
+    files = (home / "artifacts" / "cache").glob("[!.]*/*/recipe.json")
+    recipes = [json.loads(file.read_bytes()) for file in files]
+    return {recipe["model"]: recipe["parameters_sha256"] for recipe in recipes}
 
 
 def _without_bytes(record: dict) -> dict:

@@ -7,18 +7,23 @@ import pandas as pd
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from neural_classifiers.comments.samples import draw_stratified
+from neural_classifiers.comments.splits import draw_stratified
 from neural_classifiers.engine import progress
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.step import body_of, key_of
 from neural_classifiers.operation import cli
-from tasks.baselines import fit_constant, search_linear
 from tasks.explain import examine_training
 from tasks.model_files import load_pipeline
 from tasks.references import SearchSample, Split
 from tasks.sample import draw_sample
-from tasks.search_keras import search_keras_improved
-from tasks.search_scikit import fit_scikit, search_scikit, search_scikit_improved
+from tasks.search_models import (
+    fit_constant,
+    fit_scikit,
+    search_keras_improved,
+    search_linear,
+    search_scikit,
+    search_scikit_improved,
+)
 
 WORDS = {"games": "boss level quest loot", "sports": "goal match coach season"}
 GRID = {"solver": ["lbfgs"], "alpha": [1e-4, 1e-1], "activation": ["tanh", "relu"]}
@@ -175,9 +180,9 @@ def test_what_the_sample_chose_is_fitted_on_all_training_comments(name, split, s
     )
     assert vocabulary(model) == every > few == vocabulary(alone)
     assert not any(word.startswith("unseen") for word in vocabulary(model))
-    card = json.loads(model.card.path.read_bytes())
-    assert (card["searched_rows"], card["training_rows"]) == (N, 120)
-    assert card["training_file_sha256"] == split.train.sha256
+    recipe = json.loads(model.recipe.path.read_bytes())
+    assert (recipe["searched_rows"], recipe["training_rows"]) == (N, 120)
+    assert recipe["training_file_sha256"] == split.train.sha256
 
 
 def test_the_same_sample_of_other_comments_is_not_searched_again(split, sample, home):

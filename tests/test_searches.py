@@ -11,12 +11,11 @@ from neural_classifiers.engine import paths, progress
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.step import body_of, key_of
 from neural_classifiers.search import fits as fits_module
-from tasks import searches
 from tasks.model_files import read_grid
 from tasks.references import Split
-from tasks.search_keras import fit_keras, search_keras
-from tasks.search_scikit import fit_scikit, search_scikit
+from tasks.search_models import fit_keras, fit_scikit, search_keras, search_scikit
 
+DASK = "NEURAL_CLASSIFIERS_DASK"
 GRID = {"solver": ["lbfgs"], "alpha": [1e-4, 1e-1], "activation": ["tanh", "relu"]}
 FOLDS = 2
 
@@ -58,7 +57,7 @@ def chosen(split, home, fits, scoring="accuracy", method="grid"):
 
 def test_another_scoring_chooses_among_the_same_fits(split, home, monkeypatch):
     fits = fold_fits(split, home)
-    monkeypatch.setattr(fits_module, "fit_share", None)  # whoever fits a candidate fails
+    monkeypatch.setattr(fits_module, "run_training", None)  # whoever fits a candidate fails
 
     by_accuracy = chosen(split, home, fits)
     by_loss = chosen(split, home, fits, "neg_log_loss")
@@ -82,7 +81,7 @@ def test_halving_keeps_its_fits_and_chooses_one_of_the_grid(split, home, monkeyp
     assert {path.name for path in store.iterdir()} == kept
 
 
-def test_dask_workers_make_the_fits_where_a_scheduler_is_named(split, home, monkeypatch):
+def test_dask_workers_make_the_fits_where_a_line_in_env_names_a_scheduler(split, home, monkeypatch):
     distributed = pytest.importorskip("distributed")
     here = fold_fits(split, home)
     for path in (paths.cache() / ".fits").rglob("*"):
@@ -95,8 +94,8 @@ def test_dask_workers_make_the_fits_where_a_scheduler_is_named(split, home, monk
     with distributed.LocalCluster(
         n_workers=1, threads_per_worker=1, protocol="tcp", memory_limit=0, dashboard_address=None
     ) as cluster:
-        monkeypatch.setenv(searches.DASK, cluster.scheduler_address)
-        monkeypatch.setattr(fits_module, "fit_share", None)
+        (paths.root() / ".env").write_text(f"{DASK}={cluster.scheduler_address}\n")
+        monkeypatch.setattr(fits_module, "run_training", None)
         there = fold_fits(split, home)
 
     assert [fits.fits.sha256 for fits in there] == [fits.fits.sha256 for fits in here]
@@ -129,8 +128,8 @@ def test_every_scoring_that_a_flow_offers_is_one_of_scikit_learn(name):
     assert callable(get_scorer(name))
 
 
-def test_the_dask_scheduler_of_nowhere_is_an_error(split, home, monkeypatch):
-    monkeypatch.setenv(searches.DASK, "somewhere")
+def test_a_dask_scheduler_that_is_none_is_an_error(split, home, monkeypatch):
+    monkeypatch.setenv(DASK, "somewhere")
 
-    with pytest.raises(ValueError, match="address of a Dask scheduler"):
+    with pytest.raises(ValueError, match=f"{DASK}.*address of a Dask scheduler.*'somewhere'"):
         fold_fits(split, home)

@@ -12,7 +12,7 @@ from neural_classifiers.arrays.skops_bytes import (
     parameters_digest,
 )
 from neural_classifiers.comments.models.pipelines import improved_scikit_pipeline
-from neural_classifiers.comments.models.selection import SelectByRows, n_features_kept
+from neural_classifiers.comments.models.selection import SelectByRows
 from neural_classifiers.search.equivalence import describe
 
 
@@ -21,14 +21,6 @@ def counts(n_rows, n_features, seed=1):
     rng = np.random.default_rng(seed)
     X = sparse.random_array((n_rows, n_features), density=0.05, rng=rng, format="csr")
     return X, rng.choice(["a", "b", "c"], n_rows)
-
-
-@pytest.mark.parametrize(
-    ("n_rows", "kept"),
-    [(1, 300), (299, 300), (300, 300), (301, 301), (999, 999), (1000, 1000), (50_000, 1000)],
-)
-def test_there_are_as_many_features_as_rows_within_bounds(n_rows, kept):
-    assert n_features_kept(n_rows, at_least=300, at_most=1000) == kept
 
 
 @pytest.mark.parametrize(("n_rows", "kept"), [(60, 100), (100, 100), (120, 120), (200, 150)])

@@ -16,12 +16,13 @@ import pytest
 import yaml
 
 from neural_classifiers.checks import SourceError
-from neural_classifiers.digits.idx import read_idx
+from neural_classifiers.digits.files import read_idx
 from neural_classifiers.engine import paths
 from neural_classifiers.engine.records import File, digest_of
+from neural_classifiers.engine.step import body_of
 from tasks import downloads, sources
 from tasks.downloads import DownloadError
-from tasks.ingest import layout_of, read_source
+from tasks.ingest import ingest_comments
 from tasks.sources import find_source
 
 
@@ -273,9 +274,8 @@ def stays(home):
 
 def test_a_source_of_many_files_becomes_comments(server, home):
     source = find_source("small", "comments")
-    layout = layout_of(source, "txt", "cat", None)
     (home / "out").mkdir()
-    ingested = read_source(source, layout, None, 34, home / "out", home / "unfinished")
+    ingested = body_of(ingest_comments)(source, None, 34, "txt", "cat", None, home / "out")
 
     rows = pd.read_parquet(ingested.table.path)
     assert rows["cat"].value_counts().to_dict() == dict.fromkeys("sng", 200)

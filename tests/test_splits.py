@@ -1,12 +1,18 @@
 from collections import Counter
 from fractions import Fraction
 
-import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neural_classifiers.comments.splits import check_folds, nearest_count, split_comments
+from neural_classifiers.comments.splits import (
+    Side,
+    check_folds,
+    keys_of,
+    nearest_count,
+    split_keys,
+)
 
 CLASSES = ["games", "science", "sports"]
 
@@ -19,8 +25,17 @@ comments = st.lists(
 fractions = st.sampled_from([0.1, 0.5, 0.7, 0.95])
 
 
-def split_of(rows, *args, **kwargs):
-    return split_comments([text for text, _ in rows], [label for _, label in rows], *args, **kwargs)
+def split_of(rows, fraction=0.7, seed=34, times=None):
+    labels = pd.Categorical([label for _, label in rows])
+    return split_keys(keys_of([text for text, _ in rows]), labels, fraction, seed, times)
+
+
+def train(split):
+    return split.rows_of(Side.TRAIN).tolist()
+
+
+def held_out(split):
+    return split.rows_of(Side.TEST).tolist()
 
 
 def distinct(*sizes):
@@ -39,14 +54,14 @@ def test_each_class_is_split_70_to_30():
     split = split_of(rows)
 
     # 0.7 x 45 = 31.5 -> 32 (halves up); 0.7 x 10 = 7; 0.7 x 100 = 70
-    assert classes_of(rows, split.train) == {"games": 32, "science": 7, "sports": 70}
-    assert classes_of(rows, split.test) == {"games": 13, "science": 3, "sports": 30}
+    assert classes_of(rows, train(split)) == {"games": 32, "science": 7, "sports": 70}
+    assert classes_of(rows, held_out(split)) == {"games": 13, "science": 3, "sports": 30}
 
 
 def test_the_notebooks_class_shares_give_its_2100_and_900_rows():
     split = split_of(distinct(2172, 120, 708))  # 72.4, 4 and 23.6 % of 3,000
 
-    assert (len(split.train), len(split.test)) == (2100, 900)
+    assert (len(train(split)), len(held_out(split))) == (2100, 900)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +76,7 @@ def test_of_rows_with_one_text_and_label_the_first_stays():
     rows = [*distinct(5, 0, 5), ("games 3", "games"), ("games 3", "games")]
     split = split_of(rows)
 
-    assert split.duplicates.tolist() == [10, 11]
+    assert split.rows_of(Side.DUPLICATES).tolist() == [10, 11]
     assert split.counts["games"] == {
         "rows": 7,
         "empty": 0,
@@ -76,24 +91,24 @@ def test_a_text_with_two_labels_keeps_both_rows_on_one_side():
 
     for seed in range(20):
         split = split_of(rows, seed=seed)
-        assert {0, 1} <= set(split.train) or {0, 1} <= set(split.test)
+        assert {0, 1} <= set(train(split)) or {0, 1} <= set(held_out(split))
         assert split.conflicting == 1
         # 0.7 x 21 = 14.7: the other rows make up for it, wherever the text went
-        assert classes_of(rows, split.train) == {"games": 15, "sports": 15}
+        assert classes_of(rows, train(split)) == {"games": 15, "sports": 15}
 
 
 def test_texts_with_two_labels_are_judged_too():
     shared = [(f"text {i}", label) for i in range(10) for label in ("games", "sports")]
     split = split_of(shared)
 
-    assert (len(split.train), len(split.test)) == (14, 6)  # 7 and 3 texts, two rows each
+    assert (len(train(split)), len(held_out(split))) == (14, 6)  # 7 and 3 texts, two rows each
 
 
 def test_empty_texts_are_dropped_and_are_neither_duplicates_nor_conflicts():
     split = split_of([("", "games"), ("", "games"), ("", "sports"), *distinct(5, 0, 5)])
 
-    assert split.empty.tolist() == [0, 1, 2]
-    assert len(split.duplicates) == 0
+    assert split.rows_of(Side.EMPTY).tolist() == [0, 1, 2]
+    assert Side.DUPLICATES not in split.side
     assert split.conflicting == 0
 
 
@@ -101,14 +116,14 @@ def test_the_same_seed_gives_the_same_split_and_another_seed_another():
     rows = distinct(30, 30, 30)
     first, again, other = split_of(rows), split_of(rows), split_of(rows, seed=35)
 
-    assert first.train.tolist() == again.train.tolist()
-    assert first.test.tolist() == again.test.tolist()
-    assert set(first.train) != set(other.train)
+    assert train(first) == train(again)
+    assert held_out(first) == held_out(again)
+    assert set(train(first)) != set(train(other))
 
 
 def test_training_rows_come_in_random_order():
     # The notebook's file is sorted by category; folds are cut from the rows as they come
-    labels = [distinct(50, 0, 50)[i][1] for i in split_of(distinct(50, 0, 50)).train]
+    labels = [distinct(50, 0, 50)[i][1] for i in train(split_of(distinct(50, 0, 50)))]
 
     assert labels != sorted(labels)
 
@@ -118,32 +133,27 @@ def test_training_rows_come_in_random_order():
 def test_no_text_stands_on_both_sides(rows, fraction, seed):
     split = split_of(rows, fraction, seed)
 
-    assert not {rows[i][0] for i in split.train} & {rows[i][0] for i in split.test}
+    assert not {rows[i][0] for i in train(split)} & {rows[i][0] for i in held_out(split)}
 
 
 @unhurried
 @given(comments, fractions, st.integers(0, 2**32 - 1))
-def test_every_row_goes_to_exactly_one_place(rows, fraction, seed):
+def test_every_row_goes_to_exactly_one_side(rows, fraction, seed):
     split = split_of(rows, fraction, seed)
-    places = {
-        "train": split.train,
-        "test": split.test,
-        "duplicates": split.duplicates,
-        "empty": split.empty,
-    }
+    sides = {side: split.rows_of(side).tolist() for side in Side}
 
-    assert sorted(np.concatenate(list(places.values())).tolist()) == list(range(len(rows)))
+    assert sorted(row for on_side in sides.values() for row in on_side) == list(range(len(rows)))
     for label, counts in split.counts.items():
         assert counts["rows"] == sum(rows_label == label for _, rows_label in rows)
-        for place, positions in places.items():
-            assert counts[place] == classes_of(rows, positions)[label]
+        for side, positions in sides.items():
+            assert counts[side.name.lower()] == classes_of(rows, positions)[label]
 
 
 @unhurried
 @given(comments, fractions, st.integers(0, 2**32 - 1))
 def test_each_pair_of_text_and_label_stands_once(rows, fraction, seed):
     split = split_of(rows, fraction, seed)
-    kept = [rows[i] for i in [*split.train, *split.test]]
+    kept = [rows[i] for i in [*train(split), *held_out(split)]]
 
     assert sorted(kept) == sorted({row for row in rows if row[0]})
 
@@ -152,7 +162,7 @@ def test_each_pair_of_text_and_label_stands_once(rows, fraction, seed):
 @given(st.lists(st.integers(0, 40), min_size=3, max_size=3), fractions, st.integers(0, 2**32 - 1))
 def test_each_class_keeps_its_share_within_one_row(sizes, fraction, seed):
     rows = distinct(*sizes)
-    in_train = classes_of(rows, split_of(rows, fraction, seed).train)
+    in_train = classes_of(rows, train(split_of(rows, fraction, seed)))
 
     for label, n in zip(CLASSES, sizes, strict=True):
         assert abs(in_train[label] - Fraction(str(fraction)) * n) < 1
@@ -180,9 +190,11 @@ def test_a_train_fraction_that_leaves_a_side_empty_is_refused(fraction):
         split_of(distinct(5, 5, 5), fraction)
 
 
-def test_a_label_for_each_text_is_required():
-    with pytest.raises(ValueError, match="expected a label for each of 2 texts, got 1"):
-        split_comments(["a", "b"], ["games"])
+def test_a_label_and_a_time_for_each_text_are_needed():
+    with pytest.raises(ValueError, match="a label for each of 2 texts, got 1"):
+        split_keys(keys_of(["a", "b"]), pd.Categorical(["games"]), 0.7, 34)
+    with pytest.raises(ValueError, match="a time for each of 2 texts, got 1"):
+        split_of([("a", "x"), ("b", "y")], times=[1])
 
 
 def test_a_class_with_fewer_training_rows_than_folds_is_named():
@@ -197,29 +209,21 @@ def test_a_class_without_any_training_row_is_named():
 
 
 def test_by_time_the_earliest_are_the_training_set_and_ties_stay_together():
-    texts = [f"text {i}" for i in range(10)]
-    labels = ["a", "b"] * 5
-    times = [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]
-    split = split_comments(texts, labels, 0.7, times=times)
-    assert sorted(split.train) == [3, 4, 5, 6, 7, 8, 9]
-    assert sorted(split.test) == [0, 1, 2]
+    rows = [(f"text {i}", "ab"[i % 2]) for i in range(10)]
+    split = split_of(rows, times=[9, 8, 7, 6, 5, 4, 3, 2, 1, 0])
+    assert sorted(train(split)) == [3, 4, 5, 6, 7, 8, 9]
+    assert sorted(held_out(split)) == [0, 1, 2]
 
     tied = [0, 0, 0, 0, 0, 1, 1, 1, 1, 2]  # the 7th of 10 has time 1, and so have two more
-    assert sorted(split_comments(texts, labels, 0.7, times=tied).test) == [9]
+    assert held_out(split_of(rows, times=tied)) == [9]
 
 
 def test_by_time_the_earliest_duplicate_stays_and_a_text_has_one_side():
-    texts = ["same", "same", "x", "y", "both", "both"]
-    labels = ["a", "a", "a", "b", "a", "b"]
-    split = split_comments(texts, labels, 0.6, times=[5, 1, 2, 3, 4, 0])
+    rows = [("same", "a"), ("same", "a"), ("x", "a"), ("y", "b"), ("both", "a"), ("both", "b")]
+    split = split_of(rows, 0.6, times=[5, 1, 2, 3, 4, 0])
 
-    assert split.duplicates.tolist() == [0]
+    assert split.rows_of(Side.DUPLICATES).tolist() == [0]
     assert split.conflicting == 1
     # left are rows 1..5 with times 1, 2, 3, 4, 0; "both" stands where its row of time 0 does
-    assert sorted(split.train) == [1, 4, 5]
-    assert sorted(split.test) == [2, 3]
-
-
-def test_a_time_for_each_text_is_needed():
-    with pytest.raises(ValueError, match="a time for each of 2 texts, got 1"):
-        split_comments(["a", "b"], ["x", "y"], times=[1])
+    assert sorted(train(split)) == [1, 4, 5]
+    assert sorted(held_out(split)) == [2, 3]

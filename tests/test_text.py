@@ -3,7 +3,6 @@ import json
 import subprocess
 import sys
 import unicodedata
-from dataclasses import fields
 from importlib.resources import files
 
 import pyarrow as pa
@@ -14,19 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neural_classifiers.comments.text import (
-    _CHOICES,
     _PORTERS_ENDINGS,
     CLEANINGS,
     Cleaning,
     clean_column,
     clean_comment,
-    clean_comments,
     cleaning_of,
     english_stop_words,
     porter_stemmer,
 )
-
-STEM = porter_stemmer()
 
 
 def keep(word):
@@ -59,27 +54,27 @@ def test_clean_comment_keeps_only_lower_case_words(comment, expected):
 
 
 def test_a_stop_word_that_only_shows_without_punctuation_goes_too():
-    assert clean_comment("The goalie SAVED it!", {"the", "it"}, str.title) == "Goalie Saved"
     assert clean_comment("The goalie's save", {"the", "s"}, str.title) == "Goalie Save"
 
 
 def test_every_word_is_stemmed_not_only_the_last():
     # The notebook hands the comment to the stemmer as one word: "cats dogs running quickli"
-    assert clean_comments(["cats dogs running quickly"]) == ["cat dog run quickli"]
+    assert clean_comment("cats dogs running quickly") == "cat dog run quickli"
 
 
 def test_stop_words_go_before_they_are_stemmed():
     # "very" becomes "veri" and "because" "becaus", which are on no list
-    assert clean_comments(["Very good because saved"]) == ["good save"]
+    assert clean_comment("Very good because saved") == "good save"
 
 
 def test_contractions_go_and_words_stay_apart():
     # The notebook leaves "dont" and "pcconsole"
-    assert clean_comments(["I don't play pc/console games"]) == ["play pc consol game"]
+    assert clean_comment("I don't play pc/console games") == "play pc consol game"
 
 
 def test_comments_keep_their_order_and_number():
-    assert clean_comments(["Goals", "", "the", "Games"]) == ["goal", "", "", "game"]
+    column = clean_column(pa.array(["Goals", "", "the", "Games"]))
+    assert column.to_pylist() == ["goal", "", "", "game"]
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), 3, b"text"])
@@ -145,7 +140,7 @@ def test_any_text_becomes_words_without_punctuation_or_stop_words(comment):
 def test_any_text_has_stems(comment):
     words = clean_comment(comment, english_stop_words(), keep).split()
 
-    assert len(clean_comments([comment])[0].split()) == len(words)
+    assert len(clean_comment(comment).split()) == len(words)
 
 
 def clean(comment, **options):
@@ -201,7 +196,7 @@ def test_the_preset_notebook_cleans_as_the_notebook_does_mistakes_included():
         "?!",
         "sky",
     ):
-        ours = clean_comments([comment], cleaning=CLEANINGS["notebook"])[0]
+        ours = clean_comment(comment, cleaning=CLEANINGS["notebook"])
         assert ours == notebook(comment), comment
 
 
@@ -230,10 +225,7 @@ def test_a_cleaning_that_is_none_is_refused(told, message):
 
 options = st.fixed_dictionaries(
     {},
-    optional={
-        option.name: st.sampled_from(_CHOICES.get(option.name, (False, True)))
-        for option in fields(Cleaning)
-    },
+    optional={name: st.sampled_from(values) for name, values in Cleaning.choices().items()},
 )
 
 
@@ -249,9 +241,9 @@ def test_whatever_the_text_and_options_it_is_cleaned(comment, chosen):
 @given(st.lists(st.text(max_size=60), max_size=5), options)
 def test_a_column_is_cleaned_as_each_of_its_comments(comments, chosen):
     cleaning = Cleaning(**chosen)
-    expected = [clean_comment(c, english_stop_words(), STEM, cleaning) for c in comments]
+    expected = [clean_comment(c, cleaning=cleaning) for c in comments]
 
-    column = clean_column(pa.array(comments, pa.string()), stem=STEM, cleaning=cleaning)
+    column = clean_column(pa.array(comments, pa.string()), cleaning)
     assert column.to_pylist() == expected
 
 
@@ -259,12 +251,12 @@ def test_a_column_is_cleaned_as_each_of_its_comments(comments, chosen):
 def test_a_column_of_dirty_comments_is_cleaned_as_each_of_them(cleaning):
     sound = dirty_lines(400, faults={"removed": 0.01, "duplicate": 0.05})
     comments = [json.loads(line)["txt"] for line in sound]
-    told = cleaning_of(cleaning)
-    expected = [clean_comment(c, english_stop_words(), STEM, told) for c in comments]
+    cleaning = cleaning_of(cleaning)
+    expected = [clean_comment(c, cleaning=cleaning) for c in comments]
 
     assert len(comments) > 300
     for rows in (pa.array(comments), pa.array(["x", *comments]).slice(1)):  # a slice has an offset
-        assert clean_column(rows, stem=STEM, cleaning=told).to_pylist() == expected
+        assert clean_column(rows, cleaning).to_pylist() == expected
 
 
 def test_white_space_is_the_same_to_arrow_and_to_python():

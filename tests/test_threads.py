@@ -27,7 +27,22 @@ assert tf.config.threading.get_intra_op_parallelism_threads() == 1
 """
 
 
-def test_tensorflow_started_with_one_thread_keeps_to_it_and_says_so():
-    command = [sys.executable, "-c", SCRIPT]  # in this process, it may have started already
+STARTED_BY_VARIABLES = """
+import os
+os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+import tensorflow as tf
+tf.constant(1.0) + 1.0
+from neural_classifiers.arrays.threads import set_tensorflow_threads
+set_tensorflow_threads(1)  # the same again is no change
+try:
+    set_tensorflow_threads(2)
+except RuntimeError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("script", [SCRIPT, STARTED_BY_VARIABLES])
+def test_tensorflow_started_with_one_thread_keeps_to_it_and_says_so(script):
+    command = [sys.executable, "-c", script]  # in this process, it may have started already
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert re.search(r"on 2 threads, but it has already started .* with 1", done.stdout)

@@ -1,1 +1,6 @@
-"""Ground: models and weights as bytes, threads of the numeric libraries."""
+"""Arrays and models as bytes that can be had again to the bit, and the threads that compute them.
+
+- `weights`: named arrays as ``.npz`` bytes, and their digest.
+- `skops_bytes`: scikit-learn models as skops' bytes, and what makes two of them the same.
+- `threads`: `set_tensorflow_threads`, how many cores TensorFlow may use.
+"""

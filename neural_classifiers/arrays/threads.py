@@ -1,10 +1,14 @@
 """How many processor cores TensorFlow may use.
 
 TensorFlow fixes its threads when its first operation runs and keeps them until the process
-ends, and it takes no notice of threadpoolctl. So the number is set before, once for a process.
-The number also decides how sums are split, hence the last bits of every weight: a training that
-shall be had again names its threads as it names its seed.
+ends, and it takes no notice of threadpoolctl. So the number is set before, once for a process:
+here, or by whoever starts the process, in the variables ``TF_NUM_INTRAOP_THREADS`` and
+``TF_NUM_INTEROP_THREADS``, which TensorFlow reads then. The number also decides how sums are split,
+hence the last bits of every weight: a training that shall be had again names its threads as it
+names its seed.
 """
+
+import os
 
 
 def set_tensorflow_threads(n: int) -> None:
@@ -32,7 +36,10 @@ def set_tensorflow_threads(n: int) -> None:
         threading.set_intra_op_parallelism_threads(n)
         threading.set_inter_op_parallelism_threads(1)
     except RuntimeError as error:
-        started_with = threading.get_intra_op_parallelism_threads() or "every core"
+        set_here = threading.get_intra_op_parallelism_threads()
+        started_with = set_here or os.environ.get("TF_NUM_INTRAOP_THREADS", "every core")
+        if str(started_with) == str(n):
+            return
         raise RuntimeError(
             f"expected TensorFlow to run on {n} threads, but it has already started in this "
             f"process with {started_with}: set the threads before its first operation, or use "

@@ -22,6 +22,8 @@ MAX_WORDS_KEPT = 2000  # in a profile, the most frequent
 N_COMPARED_WORDS = 1000
 N_LENGTHS = 48  # two for each doubling: up to 2^24 characters
 
+DRIFTS = ("class_drift", "length_drift", "vocabulary_drift", "language_drift")
+
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 
 
@@ -54,7 +56,7 @@ class Profile:
         return asdict(self)
 
     @classmethod
-    def of_dict(cls, told: Mapping[str, Any]) -> Self:
+    def of_dict(cls, values: Mapping[str, Any]) -> Self:
         """What `as_dict` gave.
 
         Raises
@@ -62,7 +64,7 @@ class Profile:
         TypeError
             If it is no profile.
         """
-        return cls(**told)
+        return cls(**values)
 
 
 @dataclass
@@ -86,21 +88,19 @@ class Profiler:
         for text in counted:
             self._words.update(_WORD.findall(text.lower()))
 
-    def told(self) -> list[list[tuple[Any, int]]]:
-        """What was added until now, as plain JSON, for another profiler's `add_told`."""
-        return [list(c.items()) for c in (self._categories, self._lengths, self._words)]
+    def counts(self) -> list[list[tuple[Any, int]]]:
+        """All that was added, as plain JSON, for another profiler's `add_counts`."""
+        return [list(each.items()) for each in (self._categories, self._lengths, self._words)]
 
-    def add_told(self, told: Sequence[Sequence[tuple[Any, int]]]) -> None:
-        """Add what another profiler of as many rows was told."""
-        categories, lengths, words = map(dict, told)
-        self._categories.update(categories)
-        self._lengths.update(lengths)
-        self._words.update(words)
+    def add_counts(self, counts: Sequence[Sequence[tuple[Any, int]]]) -> None:
+        """Add the `counts` of another profiler of as many rows."""
+        mine: list[Counter[Any]] = [self._categories, self._lengths, self._words]
+        for counter, more in zip(mine, counts, strict=True):
+            counter.update(dict(more))
 
     def profile(self) -> Profile:
-        """What was added until now."""
-        frequent = sorted(self._words.items(), key=lambda told: (-told[1], told[0]))
-        is_stop = (word.replace("’", "'") in self.stop_words for word in self._words)
+        """The profile of all that was added."""
+        frequent = sorted(self._words.items(), key=_by_count)
         return Profile(
             rows=self._categories.total(),
             categories=dict(sorted(self._categories.items())),
@@ -108,7 +108,7 @@ class Profiler:
             words=dict(frequent[:MAX_WORDS_KEPT]),
             n_words=self._words.total(),
             n_stop_words=sum(
-                n for n, stop in zip(self._words.values(), is_stop, strict=True) if stop
+                n for word, n in frequent if word.replace("’", "'") in self.stop_words
             ),
         )
 
@@ -200,20 +200,22 @@ def compare_profiles(before: Profile, now: Profile) -> list[Measure]:
 
 def moved_words(before: Profile, now: Profile, n: int = 10) -> list[dict[str, Any]]:
     """The words whose share changed most: ``word``, ``before`` and ``now`` (shares)."""
-    words = _compared_words(before, now)
-    told: list[dict[str, Any]] = [
-        {
-            "word": word,
-            "before": before.words.get(word, 0) / max(before.n_words, 1),
-            "now": now.words.get(word, 0) / max(now.n_words, 1),
-        }
-        for word in words
+    moved: list[dict[str, Any]] = [
+        {"word": word, "before": _share(before, word), "now": _share(now, word)}
+        for word in _compared_words(before, now)
     ]
-    return sorted(told, key=_moved)[:n]
+    return sorted(moved, key=lambda m: (-abs(m["before"] - m["now"]), m["word"]))[:n]
 
 
-def _moved(told: Mapping[str, Any]) -> tuple[float, str]:
-    return -abs(told["before"] - told["now"]), told["word"]
+def _share(profile: Profile, word: str) -> float:
+    """Of a word among all running words."""
+    return profile.words.get(word, 0) / max(profile.n_words, 1)
+
+
+def _by_count(counted: tuple[str, float]) -> tuple[float, str]:
+    """Key that sorts words by their counts, the most frequent first, equals by name."""
+    word, n = counted
+    return -n, word
 
 
 def _lengths(texts: Sequence[str]) -> list[int]:
@@ -234,8 +236,8 @@ def _shares(counts: Sequence[int]) -> np.ndarray:
 
 
 def _shares_in_words(classes: Sequence[str], shares: np.ndarray) -> str:
-    told = [f"{c} {share:.1%}" for c, share in zip(classes, shares, strict=True)]
-    return ", ".join(told[:8]) + (", …" if len(told) > 8 else "")
+    named = [f"{c} {share:.1%}" for c, share in zip(classes, shares, strict=True)]
+    return ", ".join(named[:8]) + (", …" if len(named) > 8 else "")
 
 
 def _harmonic(n: int, m: int) -> float:
@@ -244,12 +246,9 @@ def _harmonic(n: int, m: int) -> float:
 
 def _compared_words(before: Profile, now: Profile) -> list[str]:
     """The most frequent words of both."""
-    shares: dict[str, float] = {}
-    for p in (before, now):
-        for word, n in p.words.items():
-            shares[word] = shares.get(word, 0) + n / max(p.n_words, 1)
-    ranked = sorted(shares.items(), key=lambda told: (-told[1], told[0]))
-    return [word for word, _ in ranked[:N_COMPARED_WORDS]]
+    words = {*before.words, *now.words}
+    shares = {word: _share(before, word) + _share(now, word) for word in words}
+    return [word for word, _ in sorted(shares.items(), key=_by_count)[:N_COMPARED_WORDS]]
 
 
 def _divergence(p: np.ndarray, q: np.ndarray) -> float:

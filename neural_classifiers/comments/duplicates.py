@@ -12,7 +12,7 @@ comment against, one after the other; and nothing is missed.
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +21,13 @@ from neural_classifiers.judgement.scores import wilson_interval
 
 THRESHOLD = 0.8
 CHECKED_WHOLE = 50_000  # rows of both sides together; beyond, a sample of the test rows
-CHECKED_ROWS = 5_000
+CHECKED_ROWS = 5_000  # in that sample
 
 Sequence3 = tuple[str, ...]  # three words; of a text of one or two, these
 
 
-@dataclass(frozen=True)
-class NearDuplicates:
-    """What was found.
+class Overlap(NamedTuple):
+    """Test texts that nearly repeat a training text.
 
     Attributes
     ----------
@@ -51,35 +50,25 @@ class NearDuplicates:
     threshold: float
 
 
-def rows_to_check(
-    n_train: int, n_test: int, seed: int, whole: int = CHECKED_WHOLE, sample: int = CHECKED_ROWS
-) -> NDArray[np.int64]:
-    """Test rows to hold against the training rows, rising: all, or `sample` of more than `whole`.
+def rows_to_check(n_train: int, n_test: int, seed: int) -> NDArray[np.int64]:
+    """Test rows to hold against every training row, rising: all of them, or of many a sample.
 
-    Parameters
-    ----------
-    n_train, n_test : int
-        Rows of the two sides.
-    seed : int
-        Of the draw.
-    whole, sample : int
-        With more than `whole` rows on both sides together, `sample` test rows are drawn. They are
-        held against every training row all the same: a sample of both sides would miss pairs.
+    A sample of the training rows, too, would miss pairs.
     """
-    if n_train + n_test <= whole or n_test <= sample:
+    if n_train + n_test <= CHECKED_WHOLE or n_test <= CHECKED_ROWS:
         return np.arange(n_test)
-    return np.sort(np.random.default_rng(seed).choice(n_test, sample, replace=False))
+    return np.sort(np.random.default_rng(seed).choice(n_test, CHECKED_ROWS, replace=False))
 
 
 def near_duplicates(
     train: Iterable[str], test: Mapping[int, str], n_test: int, threshold: float = THRESHOLD
-) -> NearDuplicates:
+) -> Overlap:
     """Test texts that nearly repeat a training text.
 
     Parameters
     ----------
     train : iterable of str
-        Cleaned texts, words separated by spaces; gone through once, none is kept.
+        Cleaned texts, words separated by spaces; gone through once.
     test : mapping of int to str
         Cleaned texts to check, by their row.
     n_test : int
@@ -103,7 +92,7 @@ def near_duplicates(
     is_whole = len(test) == n_test
     interval = (share, share) if is_whole else wilson_interval(len(best), len(test))
     pairs = [(row, *best[row]) for row in sorted(best)]
-    return NearDuplicates(len(test), pairs, share, interval, threshold)
+    return Overlap(len(test), pairs, share, interval, threshold)
 
 
 def _sequences(text: str) -> list[Sequence3]:

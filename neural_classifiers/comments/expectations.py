@@ -1,23 +1,19 @@
 """What we expect of comments, and which of them we let through.
 
-`comment_suite` is the specification: read it there, extend it there. Great Expectations judges it
-batch by batch and comes to one verdict. A row that breaks an expectation about rows is set aside
+`comment_suite` is the specification: read it there, extend it there, with rules and bounds or with
+any expectation of Great Expectations. A row that breaks an expectation about rows is set aside
 with every reason and the run goes on; expectations about the categories and about the whole are the
 gate: one that is broken ends the run.
-
-Great Expectations runs in memory: its context keeps everything in dictionaries, writes no file
-and sends nothing.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from neural_classifiers.comments.rules import Rule, row_rules
-from neural_classifiers.comments.schemas import JUDGED
 
 if TYPE_CHECKING:
-    import great_expectations as gx
+    from great_expectations.expectations import Expectation
 
 
 @dataclass(frozen=True)
@@ -65,23 +61,45 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """What a measure of a table must lie between; null lies there too.
+
+    Attributes
+    ----------
+    column : str
+        Of the table.
+    what : str
+        What is expected, as the gate says it.
+    least, most : float, optional
+        Both may be reached.
+    """
+
+    column: str
+    what: str
+    least: float | None = None
+    most: float | None = None
+
+
+@dataclass(frozen=True)
 class Suite:
     """Expectations by the table that they are about.
 
     Attributes
     ----------
-    rows : list of expectations
-        About each row, as `comments.rows.read_comments` gives them.
-    categories : list of expectations
+    rows : list of Rule or Expectation
+        About each row, as `comments.rows.parse_rows` gives them. ``reason`` in an expectation's
+        ``meta`` is the reason of a row that breaks it, with the value at fault for {}.
+    categories : list of Bounds or Expectation
         About each category: columns ``cat``, ``rows`` and ``share`` of the accepted rows.
-    whole : list of expectations
+    whole : list of Bounds or Expectation
         About one row of measures: ``rows``, ``accepted``, ``categories``, ``faulty_share``,
         ``duplicate_share``, and the drifts, which are null where there was no run before.
+        ``fault`` in an expectation's ``meta`` is what the gate says.
     """
 
-    rows: "list[gx.expectations.Expectation]"
-    categories: "list[gx.expectations.Expectation]"
-    whole: "list[gx.expectations.Expectation]"
+    rows: "list[Rule | Expectation]"
+    categories: "list[Bounds | Expectation]"
+    whole: "list[Bounds | Expectation]"
 
 
 def comment_suite(
@@ -108,77 +126,38 @@ def comment_suite(
     Notes
     -----
     What each row must be stands in `comments.rules.row_rules`, which prediction applies
-    too. ``fault`` is what the gate says. Expectations about values pass over nulls, so that each
-    fault is told once: ``cat`` and ``txt`` are null unless they hold a string, and their types are
-    null unless the row has fields.
+    too. Expectations about values pass over nulls, so that each fault is named once: ``cat`` and
+    ``txt`` are null unless they hold a string, and their types are null unless the row has fields.
     """
-    from great_expectations import expectations as gxe
-
     limits, noise = limits or Limits(), noise or {}
 
-    def fault(text: str) -> dict[str, Any]:
-        return {"meta": {"fault": f"expected {text}"}}
-
-    def at_most(measure: str, limit: float, what: str) -> gxe.ExpectColumnValuesToBeBetween:
-        limit = limit + noise.get(measure, 0.0)
-        return gxe.ExpectColumnValuesToBeBetween(
-            column=measure, max_value=limit, **fault(f"{what} of at most {limit:.3f}")
-        )
+    def drift(measure: str, of: str, limit: float) -> Bounds:
+        most = limit + noise.get(measure, 0.0)
+        return Bounds(measure, f"a drift of {of} of at most {most:.3f}", most=most)
 
     return Suite(
-        rows=[
-            gxe.ExpectTableColumnsToMatchSet(column_set=JUDGED, exact_match=False),
-            gxe.ExpectColumnValuesToBeOfType(column="cat", type_="str"),
-            gxe.ExpectColumnValuesToBeOfType(column="txt", type_="str"),
-            *map(_expectation, row_rules(categories)),
-        ],
+        rows=[*row_rules(categories)],
         categories=[
-            gxe.ExpectColumnValuesToBeBetween(
-                column="rows",
-                min_value=folds,
-                **fault(f"at least {folds} rows of every category, one a fold"),
-            ),
-            gxe.ExpectColumnValuesToBeBetween(
-                column="share",
-                max_value=limits.category,
-                **fault(f"no category above {limits.category:.0%} of the rows"),
+            Bounds("rows", f"at least {folds} rows of every category, one a fold", least=folds),
+            Bounds(
+                "share",
+                f"no category above {limits.category:.0%} of the rows",
+                most=limits.category,
             ),
         ],
         whole=[
-            gxe.ExpectColumnValuesToBeBetween(
-                column="rows", min_value=min_rows, **fault(f"at least {min_rows:,} rows")
+            Bounds("rows", f"at least {min_rows:,} rows", least=min_rows),
+            Bounds("accepted", "some accepted rows", least=1),
+            Bounds("categories", "at least 2 categories", least=2),
+            Bounds("faulty_share", f"at most {limits.faulty:.1%} faulty rows", most=limits.faulty),
+            Bounds(
+                "duplicate_share",
+                f"at most {limits.duplicates:.0%} duplicates",
+                most=limits.duplicates,
             ),
-            gxe.ExpectColumnValuesToBeBetween(
-                column="accepted", min_value=1, **fault("some accepted rows")
-            ),
-            gxe.ExpectColumnValuesToBeBetween(
-                column="categories", min_value=2, **fault("at least 2 categories")
-            ),
-            gxe.ExpectColumnValuesToBeBetween(
-                column="faulty_share",
-                max_value=limits.faulty,
-                **fault(f"at most {limits.faulty:.1%} faulty rows"),
-            ),
-            gxe.ExpectColumnValuesToBeBetween(
-                column="duplicate_share",
-                max_value=limits.duplicates,
-                **fault(f"at most {limits.duplicates:.0%} duplicates"),
-            ),
-            at_most("class_drift", limits.class_drift, "a drift of class shares"),
-            at_most("length_drift", limits.length_drift, "a drift of lengths"),
-            at_most("vocabulary_drift", limits.vocabulary_drift, "a drift of vocabulary"),
-            at_most("language_drift", limits.language_drift, "a drift of language"),
+            drift("class_drift", "class shares", limits.class_drift),
+            drift("length_drift", "lengths", limits.length_drift),
+            drift("vocabulary_drift", "vocabulary", limits.vocabulary_drift),
+            drift("language_drift", "language", limits.language_drift),
         ],
     )
-
-
-def _expectation(rule: Rule) -> "gx.expectations.Expectation":
-    """A rule as Great Expectations knows it."""
-    from great_expectations import expectations as gxe
-
-    told: dict[str, Any] = {"column": rule.column, "meta": {"reason": rule.reason}}
-    if rule.values is not None:
-        return gxe.ExpectColumnValuesToBeInSet(value_set=list(rule.values), **told)
-    if rule.pattern is not None:
-        return gxe.ExpectColumnValuesToMatchRegex(regex=rule.pattern, **told)
-    return gxe.ExpectColumnValuesToNotMatchRegex(regex=rule.forbidden, **told)

@@ -14,18 +14,18 @@ import io
 import json
 import zipfile
 import zlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import IO, Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from neural_classifiers.comments.strict_json import BYTE_ORDER_MARK, OBJECT, read_json
+from neural_classifiers.comments.strict_json import BYTE_ORDER_MARK, OBJECT, Fields, read_json
 from neural_classifiers.errors import RefusedError
 
 MAX_ROW_BYTES = 16 * 2**20  # a longer row is set aside unread
@@ -125,33 +125,39 @@ class Row(NamedTuple):
     values: Mapping[str, Any] | None = None
 
 
-class Fields(NamedTuple):
-    """What a row holds: "object" and its fields, or what came instead."""
+@dataclass(frozen=True)
+class Reader:
+    """Rows of one file.
 
-    kind: str
-    values: Mapping[str, Any]
-    twice: frozenset[str] = frozenset()
-
-
-class Reader(Protocol):
-    """Rows of one file, whatever its format."""
+    Attributes
+    ----------
+    format : str
+        Such as "JSON Lines".
+    rows : callable
+        Every row, in order; None stands for a blank line, which is no row.
+    n_rows : int, optional
+        Where the file tells it.
+    """
 
     format: str
-
-    def rows(self) -> Iterator[Row | None]:
-        """Every row, in order; None stands for a blank line, which is no row."""
+    rows: Callable[[], Iterator[Row | None]]
+    n_rows: int | None = None
 
     def count(self) -> tuple[int, int]:
         """Rows, and blank lines."""
+        if self.n_rows is not None:
+            return self.n_rows, 0
+        blank = Counter(row is None for row in self.rows())
+        return blank[False], blank[True]
 
 
 def fields_of(row: Row) -> Fields:
-    """What a row holds, whatever its file's format."""
+    """Fields of a row, or what came instead of them."""
     if row.fault:
-        return Fields(row.fault, {})
+        return Fields(row.fault)
     if row.values is not None:
         return Fields(OBJECT, row.values)
-    return Fields(*read_json(_without_mark(row)))
+    return read_json(_without_mark(row))
 
 
 def open_reader(part: Part, layout: Layout) -> Reader:
@@ -165,7 +171,7 @@ def open_reader(part: Part, layout: Layout) -> Reader:
     """
     with _unpacked(part) as (stream, packing):
         if packing == "parquet":
-            return _Parquet(part, layout)
+            return _parquet(part, layout)
         first, number = b"", 0
         for line in _lines(stream):
             first, number = line.raw, line.line
@@ -180,7 +186,7 @@ def open_reader(part: Part, layout: Layout) -> Reader:
     headers = {delimiter: _split(head, delimiter, layout.quoted) for delimiter in _DELIMITERS}
     for delimiter, header in headers.items():
         if set(layout.columns) <= set(header):
-            return _Delimited(part, layout, delimiter, header)
+            return _table(part, layout, delimiter, header)
     names = part.name.lower().split(".")
     if not head.lstrip().startswith("{") and any(f".{n}" in _TABLE_NAMES for n in names[1:]):
         delimiter = max(headers, key=lambda d: len(headers[d]))
@@ -188,145 +194,135 @@ def open_reader(part: Part, layout: Layout) -> Reader:
             f"{part.name}: expected a header with the columns {layout.columns}, "
             f"got {headers[delimiter][:20]}"
         )
-    return _JsonLines(part)
+    return Reader("JSON Lines", partial(_json_lines, part))
 
 
-class _JsonLines:
+def _json_lines(part: Part) -> Iterator[Row | None]:
     """One JSON text a line; lines end in LF or CRLF, the last one may have no end."""
-
-    format = "JSON Lines"
-
-    def __init__(self, part: Part) -> None:
-        self._part = part
-
-    def rows(self) -> Iterator[Row | None]:
-        with _unpacked(self._part) as (stream, _):
-            for line in _lines(stream):
-                yield line if _without_mark(line).strip(_BLANK) else None
-
-    def count(self) -> tuple[int, int]:
-        return _counted(self.rows())
+    with _unpacked(part) as (stream, _):
+        for line in _lines(stream):
+            yield line if _without_mark(line).strip(_BLANK) else None
 
 
-class _Delimited:
+def _table(part: Part, layout: Layout, delimiter: str, header: list[str]) -> Reader:
     """CSV by RFC 4180, and the same with tabs or semicolons; the first row is the header."""
+    if twice := [name for name in layout.columns if header.count(name) > 1]:
+        raise CommentFileError(f"{part.name}: expected each column once, got {twice} twice")
 
-    def __init__(self, part: Part, layout: Layout, delimiter: str, header: Sequence[str]) -> None:
-        self._part, self._delimiter, self._header = part, delimiter, list(header)
-        self._quoted, self.format = layout.quoted, _DELIMITERS[delimiter]
-        if twice := [name for name in layout.columns if header.count(name) > 1]:
-            raise CommentFileError(f"{part.name}: expected each column once, got {twice} twice")
+    def rows() -> Iterator[Row | None]:
+        with _unpacked(part) as (stream, _):
+            records = _records(_Lines(_lines(stream)), delimiter, layout.quoted)
+            has_header = False
+            for record in records:
+                if has_header:
+                    yield record and _with_values(record, header, delimiter, layout.quoted)
+                has_header = has_header or record is not None
 
-    def rows(self) -> Iterator[Row | None]:
-        with _unpacked(self._part) as (stream, _):
-            seen_header = False
-            for row in self._records(_lines(stream)):
-                if not seen_header and row is not None:
-                    seen_header = True
-                else:
-                    yield row
-
-    def count(self) -> tuple[int, int]:
-        return _counted(self.rows())
-
-    def _records(self, lines: Iterator[Row]) -> Iterator[Row | None]:
-        waiting: deque[Row] = deque()  # read ahead for a quote that was then not closed
-        while (line := waiting.popleft() if waiting else next(lines, None)) is not None:
-            if not line.raw.strip(_BLANK):
-                yield None
-            elif line.fault or not (self._quoted and b'"' in line.raw):
-                yield self._row([line], line.fault)
-            else:
-                taken = [line]
-                fault = self._take_quoted(taken, waiting, lines)
-                if fault:
-                    waiting.extendleft(reversed(taken[1:]))
-                    del taken[1:]
-                yield self._row(taken, fault)
-
-    def _take_quoted(self, taken: list[Row], waiting: deque[Row], lines: Iterator[Row]) -> str:
-        """Add to `taken` the lines that its first one needs; say what is wrong, if anything."""
-
-        def texts() -> Iterator[str]:
-            size = taken[0].size
-            yield _text(taken[0])
-            while (line := waiting.popleft() if waiting else next(lines, None)) is not None:
-                taken.append(line)
-                size += line.size
-                if size > MAX_ROW_BYTES:
-                    return
-                yield _text(line)
-
-        try:
-            next(csv.reader(texts(), delimiter=self._delimiter, strict=True))
-        except csv.Error as error:
-            closed = "unexpected end" not in str(error) and "field limit" not in str(error)
-            return "stray quotation mark" if closed and len(taken) == 1 else "quote never closed"
-        return ""
-
-    def _row(self, lines: Sequence[Row], fault: str) -> Row:
-        first = lines[0]
-        size = sum(line.size for line in lines)
-        raw = b"".join(line.raw + (_end(line) if line is not lines[-1] else b"") for line in lines)
-        row = Row(first.line, first.offset, size, raw, fault)
-        if fault:
-            return row
-        try:
-            text = _without_mark(row).decode("utf-8")
-        except UnicodeDecodeError:
-            return row._replace(fault="not UTF-8")
-        found = _split(text, self._delimiter, self._quoted)
-        if len(found) != len(self._header):
-            fault = f"{len(found)} columns, not {len(self._header)}"
-            return row._replace(fault=fault)
-        return row._replace(values=dict(zip(self._header, found, strict=True)))
+    return Reader(_DELIMITERS[delimiter], rows)
 
 
-class _Parquet:
+class _Lines:
+    """Lines of a file, some of which may be put back."""
+
+    def __init__(self, lines: Iterator[Row]) -> None:
+        self._lines = lines
+        self._ahead: deque[Row] = deque()
+
+    def __iter__(self) -> Iterator[Row]:
+        return self
+
+    def __next__(self) -> Row:
+        return self._ahead.popleft() if self._ahead else next(self._lines)
+
+    def put_back(self, lines: list[Row]) -> None:
+        self._ahead.extendleft(reversed(lines))
+
+
+def _records(lines: _Lines, delimiter: str, quoted: bool) -> Iterator[Row | None]:
+    """Records of a table: a line each, or several where a quote asks for it; None: a blank line."""
+    for line in lines:
+        if not line.raw.strip(_BLANK):
+            yield None
+        elif line.fault or not (quoted and b'"' in line.raw):
+            yield line
+        else:
+            yield _quoted_record(line, lines, delimiter)
+
+
+def _quoted_record(first: Row, lines: _Lines, delimiter: str) -> Row:
+    """A line and those that its quotes need as one row; the line alone if they are no record."""
+    taken, size = [first], first.size
+
+    def texts() -> Iterator[str]:
+        nonlocal size
+        yield _text(first)
+        for line in lines:
+            taken.append(line)
+            size += line.size
+            if size > MAX_ROW_BYTES:
+                return
+            yield _text(line)
+
+    try:
+        next(csv.reader(texts(), delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        closed = "unexpected end" not in str(error) and "field limit" not in str(error)
+        lines.put_back(taken[1:])
+        is_stray = closed and len(taken) == 1
+        return first._replace(fault="stray quotation mark" if is_stray else "quote never closed")
+    raw = b"".join(line.raw + _end(line) for line in taken[:-1]) + taken[-1].raw
+    return first._replace(size=size, raw=raw)
+
+
+def _with_values(row: Row, header: Sequence[str], delimiter: str, quoted: bool) -> Row:
+    """A record of a table with its columns by name, or with the fault that it has none."""
+    if row.fault:
+        return row
+    try:
+        text = _without_mark(row).decode("utf-8")
+    except UnicodeDecodeError:
+        return row._replace(fault="not UTF-8")
+    columns = _split(text, delimiter, quoted)
+    if len(columns) != len(header):
+        return row._replace(fault=f"{len(columns)} columns, not {len(header)}")
+    return row._replace(values=dict(zip(header, columns, strict=True)))
+
+
+def _parquet(part: Part, layout: Layout) -> Reader:
     """Parquet, the columns that count alone."""
+    columns = layout.columns
+    with _opened_parquet(part) as file:
+        names, n_rows = file.schema_arrow.names, file.metadata.num_rows
+    if missing := [column for column in columns if column not in names]:
+        raise CommentFileError(f"{part.name}: expected the columns {missing}, got {names[:20]}")
 
-    format = "Parquet"
-
-    def __init__(self, part: Part, layout: Layout) -> None:
-        self._part, self._columns = part, layout.columns
-        with self._opened() as file:
-            names = file.schema_arrow.names
-        if missing := [column for column in self._columns if column not in names]:
-            raise CommentFileError(f"{part.name}: expected the columns {missing}, got {names[:20]}")
-
-    def rows(self) -> Iterator[Row | None]:
+    def rows() -> Iterator[Row | None]:
         number = 0
-        with self._opened() as file:
+        with _opened_parquet(part) as file:
             groups = range(file.num_row_groups)  # one call would keep a buffer for each of them
-            read = partial(file.iter_batches, batch_size=4096, columns=self._columns)
-            for batch in chain.from_iterable(read(row_groups=[number]) for number in groups):
-                columns = {name: _values(batch.column(name)) for name in self._columns}
-                for values in zip(*columns.values(), strict=True):
+            read = partial(file.iter_batches, batch_size=4096, columns=columns)
+            for batch in chain.from_iterable(read(row_groups=[group]) for group in groups):
+                for values in zip(*(_values(batch.column(name)) for name in columns), strict=True):
                     number += 1
                     fields = dict(zip(columns, values, strict=True))
-                    told = json.dumps(fields, ensure_ascii=False, default=_plain)
-                    raw = told.encode("utf-8", "surrogatepass")
+                    text = json.dumps(fields, ensure_ascii=False, default=_plain)
+                    raw = text.encode("utf-8", "surrogatepass")
                     yield Row(number, None, len(raw), raw, values=fields)
 
-    def count(self) -> tuple[int, int]:
-        with self._opened() as file:
-            return file.metadata.num_rows, 0
+    return Reader("Parquet", rows, n_rows)
 
-    @contextmanager
-    def _opened(self) -> Iterator[pq.ParquetFile]:
-        with _damage_told(self._part.name, "Parquet"), self._part.open() as file:
-            yield pq.ParquetFile(file)
+
+@contextmanager
+def _opened_parquet(part: Part) -> Iterator[pq.ParquetFile]:
+    with _refusing_damage(part.name, "Parquet"), part.open() as file:
+        yield pq.ParquetFile(file)
 
 
 def _values(column: pa.Array) -> list[Any]:
     """Values of a column; a string that is no UTF-8 stays bytes, which no string is taken for."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    if not (
-        pa.types.is_string(column.type)
-        or pa.types.is_large_string(column.type)
-        or pa.types.is_string_view(column.type)
-    ):
+    if column.type not in (pa.string(), pa.large_string(), pa.string_view()):
         return column.to_pylist()
     return [_decoded(value) for value in column.cast(pa.large_binary()).to_pylist()]
 
@@ -342,46 +338,36 @@ def _plain(value: Any) -> str:
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
 
 
-def _counted(rows: Iterator[Row | None]) -> tuple[int, int]:
-    n_rows = n_blank = 0
-    for row in rows:
-        n_blank += row is None
-        n_rows += row is not None
-    return n_rows, n_blank
-
-
 @contextmanager
-def _unpacked(part: Part) -> Iterator[tuple[BinaryIO, str]]:
-    """The file's content, unpacked as often as it is packed; and what the last layer is."""
-    with _damage_told(part.name, "file"), part.open() as file:
-        stream: Any = file
-        packing, layers = _packing(stream), 0
-        while packing in ("gzip", "zstd", "zip"):
+def _unpacked(part: Part) -> Iterator[tuple[io.BufferedReader, str]]:
+    """The file's content, unpacked as often as it is packed; and its magic number's format."""
+    with _refusing_damage(part.name, "file"), part.open() as file:
+        stream, layers = _buffered(file), 0
+        while (packing := _packing(stream)) in ("gzip", "zstd", "zip"):
             if layers == 3:
                 raise CommentFileError(f"{part.name}: expected at most 3 layers of packing")
-            stream = _opened_zip(part.name, stream, layers) if packing == "zip" else stream
             if packing != "zip":
-                unpacking = pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), packing)
-                stream = io.BufferedReader(unpacking, BUFFER_BYTES)
-            packing, layers = _packing(stream), layers + 1
+                inner = pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), packing)
+            elif layers:
+                raise CommentFileError(f"{part.name}: expected a zip as the outermost layer")
+            else:
+                inner = _opened_zip(part.name, stream)
+            stream, layers = _buffered(inner), layers + 1
         if packing == "parquet" and layers:
             raise CommentFileError(f"{part.name}: expected Parquet as it is, got it packed")
         yield stream, packing
 
 
-def _packing(stream: Any) -> str:
-    peek = getattr(stream, "peek", None)
-    if peek is not None:
-        head = peek(4)[:4]
-    else:
-        head = stream.read(4)
-        stream.seek(0)
+def _buffered(file: Any) -> io.BufferedReader:
+    return io.BufferedReader(file, BUFFER_BYTES)
+
+
+def _packing(stream: io.BufferedReader) -> str:
+    head = stream.peek(4)
     return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "")
 
 
-def _opened_zip(name: str, stream: Any, layers: int) -> Any:
-    if layers:
-        raise CommentFileError(f"{name}: expected a zip as the outermost layer")
+def _opened_zip(name: str, stream: BinaryIO) -> IO[bytes]:
     archive = zipfile.ZipFile(stream)
     members = [m for m in archive.infolist() if not m.is_dir() and "__MACOSX" not in m.filename]
     if len(members) != 1:
@@ -389,28 +375,28 @@ def _opened_zip(name: str, stream: Any, layers: int) -> Any:
         raise CommentFileError(f"{name}: expected one file in the zip, got {len(members)}: {named}")
     if members[0].flag_bits & 1:
         raise CommentFileError(f"{name}: expected a zip without a password, got one with")
-    return io.BufferedReader(archive.open(members[0]), BUFFER_BYTES)
+    return archive.open(members[0])
 
 
 @contextmanager
-def _damage_told(name: str, what: str) -> Iterator[None]:
+def _refusing_damage(name: str, what: str) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
         raise CommentFileError(f"{name}: expected a whole {what}, got: {error}") from error
 
 
-def _lines(stream: Any) -> Iterator[Row]:
+def _lines(stream: BinaryIO) -> Iterator[Row]:
     """Every line as a row of its bytes; one that is too long keeps its beginning only."""
     number = offset = 0
     while line := stream.readline(MAX_ROW_BYTES + 1):
         number, size = number + 1, len(line)
         if size > MAX_ROW_BYTES:
-            kept, rest = line[:KEPT_BYTES], line
+            beginning, rest = line[:KEPT_BYTES], line
             while not rest.endswith(b"\n") and (rest := stream.readline(MAX_ROW_BYTES)):
                 size += len(rest)
             fault = f"longer than {MAX_ROW_BYTES // 2**20} MiB"
-            yield Row(number, offset, size, kept, fault)
+            yield Row(number, offset, size, beginning, fault)
         else:
             yield Row(number, offset, size, line.removesuffix(b"\n").removesuffix(b"\r"))
         offset += size

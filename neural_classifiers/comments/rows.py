@@ -1,20 +1,20 @@
-"""Comments out of files: Arrow batches with a row for each row of a file, whatever it holds.
+"""Comments out of files: Arrow batches with a row for each row of a file, be it good or bad.
 
 A fault of the file (empty, cut short, a column that is nowhere) raises `CommentFileError`. A fault
-of a row never does: the row is kept with what came instead of text, and
-`comments.expectations` decides about it.
+of a row never does: the row stays, with what came instead of text, and `comments.expectations`
+decides about it.
 
-Two passes: `count_rows` counts, `read_comments` reads the rows that were drawn. Both hold one batch
-of rows in memory. How rows are cut into batches changes nothing about them.
-
-`read_comments` is two steps, which may run in two processes: `read_rows` finds where rows begin
-and end, one after the other; `parse_rows` looks into them, which is most of the work.
+Two passes: `count_rows` counts, a second reads the rows that were drawn. That one has two parts,
+which may run in two processes: `read_rows` finds where rows begin and end, one after the other;
+`parse_rows` looks into them, which is most of the work. `read_parsed_rows` is both in one process.
+All hold one batch of rows in memory. How rows are cut into batches changes nothing about them.
 """
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from itertools import compress
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from neural_classifiers.comments.formats import (
     CommentFileError,
-    Fields,
     Layout,
     Part,
     Row,
@@ -31,75 +30,52 @@ from neural_classifiers.comments.formats import (
     open_reader,
 )
 from neural_classifiers.comments.schemas import SCHEMA
-from neural_classifiers.comments.strict_json import OBJECT, type_of
-
-__all__ = [
-    "SCHEMA",
-    "CommentFileError",
-    "Counted",
-    "Layout",
-    "Part",
-    "SampleSize",
-    "count_rows",
-    "read_comments",
-]
+from neural_classifiers.comments.strict_json import OBJECT, Fields, type_of
 
 SampleSize = int | Literal["all"]
 
 SAMPLE = 3000  # notebook, "Load and Clean Comment Data"
-SEED = 34  # notebook, "Load and Clean Comment Data"
-BATCH_ROWS = 8192
+ROWS_IN_MEMORY = 8192  # of a file that one process reads and uses as it goes
 BATCH_BYTES = 32 * 2**20
 MAX_NAMES = 1000  # fields remembered for the message about one that is nowhere
 
 
-@dataclass(frozen=True)
-class Counted:
-    """What lies in the files of a data set.
+class Counted(NamedTuple):
+    """Rows in the files of a data set.
 
     Attributes
     ----------
-    rows : dict of str to int
-        Rows of each file, by name, in order.
+    rows : int
     blank : int
         Blank lines, which are no rows.
-    formats : tuple of str
-        Formats that were found, such as "JSON Lines", in order of appearance.
+    formats : list of str
+        Formats of the files, such as "JSON Lines", in order of appearance.
     """
 
-    rows: dict[str, int]
+    rows: int
     blank: int
-    formats: tuple[str, ...]
-
-    @property
-    def total(self) -> int:
-        """Rows of all files."""
-        return sum(self.rows.values())
+    formats: list[str]
 
 
 def count_rows(parts: Sequence[Part], layout: Layout) -> Counted:
-    """Rows of each file, which costs a pass over all of them.
+    """Count the rows of all files, which costs a pass over them.
 
     Raises
     ------
     CommentFileError
         As `comments.formats.open_reader` does, or if no file has a row.
     """
-    rows: dict[str, int] = {}
-    formats: dict[str, None] = {}
-    blank = 0
-    for part in parts:
-        reader = open_reader(part, layout)
-        rows[part.name], n_blank = reader.count()
-        blank += n_blank
-        formats[reader.format] = None
-    if not sum(rows.values()):
-        raise CommentFileError(f"{', '.join(rows)}: expected rows, got none")
-    return Counted(rows, blank, tuple(formats))
+    readers = [open_reader(part, layout) for part in parts]
+    counts = [reader.count() for reader in readers]
+    rows, blank = (sum(n) for n in zip(*counts, strict=True))
+    if not rows:
+        names = ", ".join(part.name for part in parts)
+        raise CommentFileError(f"{names}: expected rows, got none")
+    return Counted(rows, blank, list(dict.fromkeys(reader.format for reader in readers)))
 
 
 def draw_rows(
-    n_rows: int, name: str, sample: SampleSize | None = None, seed: int = SEED
+    n_rows: int, name: str, sample: SampleSize | None, seed: int
 ) -> NDArray[np.int64] | None:
     """Positions of the rows to read, drawn without replacement, rising; None for every row.
 
@@ -112,8 +88,8 @@ def draw_rows(
         Rows that there are.
     name : str
         Names the data in messages.
-    sample : int or "all", optional
-        How many to draw; unless given, 3,000, or all where there are fewer.
+    sample : int or "all" or None
+        How many to draw; None: 3,000, or all where there are fewer.
     seed : int
         The same rows, sample and seed give the same draw: ``choice`` without replacement by
         ``numpy.random.default_rng(seed)``.
@@ -131,60 +107,16 @@ def draw_rows(
     """
     if sample == "all":
         return None
-    wanted = min(SAMPLE, n_rows) if sample is None else sample
-    if wanted < 1:
-        raise ValueError(f"sample: expected at least 1 row, got {wanted}")
-    if wanted > n_rows:
+    size = min(SAMPLE, n_rows) if sample is None else sample
+    if size < 1:
+        raise ValueError(f"sample: expected at least 1 row, got {size}")
+    if size > n_rows:
         raise CommentFileError(
-            f"{name}: expected at least {wanted:,} rows to draw the sample from, got {n_rows:,}"
+            f"{name}: expected at least {size:,} rows to draw the sample from, got {n_rows:,}"
         )
-    if wanted == n_rows:
+    if size == n_rows:
         return None
-    return np.sort(np.random.default_rng(seed).choice(n_rows, size=wanted, replace=False))
-
-
-def read_comments(
-    parts: Sequence[Part],
-    layout: Layout,
-    drawn: NDArray[np.int64] | None = None,
-    batch_rows: int = BATCH_ROWS,
-) -> Iterator[pa.RecordBatch]:
-    """Rows of the files in batches, with what each of them holds.
-
-    Parameters
-    ----------
-    parts : sequence of Part
-        Files, read in this order.
-    layout : Layout
-        Columns that count. The result calls them ``txt``, ``cat`` and ``time``.
-    drawn : ndarray of int64, optional
-        Positions over all files, rising, as `draw_rows` gives them; by default every row.
-    batch_rows : int
-        Rows of a batch at most; one of more than 32 MiB is handed on earlier.
-
-    Yields
-    ------
-    RecordBatch
-        With `SCHEMA`: ``file``, ``line``, ``byte_offset``, ``size``, ``raw`` as in
-        `comments.formats.Row`; ``line_type`` ("object", or what came instead: "not
-        JSON", "not UTF-8", "list", "3 columns, not 2", ...); ``cat`` and ``txt`` (null unless a
-        string that can be stored), ``time`` (null unless a moment); ``cat_type``, ``txt_type``
-        ("string", "null", "number", ..., "missing", "given twice", "lone surrogate"; null where
-        the row has no fields) and ``time_type`` ("time", "missing", "not a time", ...; null where
-        no column was named).
-
-    Raises
-    ------
-    CommentFileError
-        Where a file is at fault; after the last batch if no row drawn had fields, or none had one
-        of the columns.
-    """
-    parsed = Parsed()
-    for segments in read_rows(parts, layout, drawn, batch_rows):
-        batch, found = parse_rows(segments, layout)
-        parsed.add(found)
-        yield batch
-    parsed.check(parts[0].name, layout)
+    return np.sort(np.random.default_rng(seed).choice(n_rows, size=size, replace=False))
 
 
 class Segment(NamedTuple):
@@ -196,17 +128,38 @@ class Segment(NamedTuple):
 
 
 def read_rows(
-    parts: Sequence[Part],
-    layout: Layout,
-    drawn: NDArray[np.int64] | None = None,
-    batch_rows: int = BATCH_ROWS,
+    parts: Sequence[Part], layout: Layout, drawn: NDArray[np.int64] | None, batch_rows: int
 ) -> Iterator[list[Segment]]:
-    """The rows of the files in batches, as they stand there; parameters as of `read_comments`."""
+    """The rows of the files in batches, as they stand there.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+        Files, read in this order.
+    layout : Layout
+        Columns that count.
+    drawn : ndarray of int64, or None
+        Positions over all files, rising, as `draw_rows` gives them; None: every row.
+    batch_rows : int
+        Rows of a batch at most; one of more than 32 MiB is handed on earlier.
+
+    Raises
+    ------
+    CommentFileError
+        Where a file is at fault.
+    """
     if layout.label in layout.text:
         raise ValueError(f"expected two columns, got {layout.label!r} as text and as label")
+    rows: Iterator[tuple[Part, Row]] = (
+        (part, row) for part in parts for row in open_reader(part, layout).rows() if row is not None
+    )
+    if drawn is not None:
+        is_drawn = np.zeros(drawn[-1] + 1, dtype=bool)
+        is_drawn[drawn] = True
+        rows = compress(rows, is_drawn.data)
     segments: list[Segment] = []
     n_rows = size = 0
-    for part, row in _drawn_rows(parts, layout, drawn):
+    for part, row in rows:
         if not segments or segments[-1].name != part.name:
             segments.append(Segment(part.name, part.label, []))
         segments[-1].rows.append(row)
@@ -220,7 +173,7 @@ def read_rows(
 
 @dataclass
 class Parsed:
-    """What rows held, over all batches: whether there is anything to read in the files.
+    """Names and kinds in the rows of all batches: is there anything to read in the files?
 
     Attributes
     ----------
@@ -239,7 +192,7 @@ class Parsed:
     first: list[Any] = field(default_factory=list)
 
     def add(self, later: "Parsed") -> None:
-        """Add what the next batch held."""
+        """Add those of the next batch."""
         self.rows += later.rows
         self.has_fields = self.has_fields or later.has_fields
         if len(self.names) < MAX_NAMES:
@@ -263,83 +216,88 @@ class Parsed:
 
 
 def parse_rows(segments: Sequence[Segment], layout: Layout) -> tuple[pa.RecordBatch, Parsed]:
-    """A batch of rows with `SCHEMA`, and what to remember of it for `Parsed.check`."""
+    """A batch of rows, and what `Parsed.check` needs of it.
+
+    Returns
+    -------
+    RecordBatch
+        With `SCHEMA`: ``file``, ``line``, ``byte_offset``, ``size``, ``raw`` as in
+        `comments.formats.Row`; ``line_type`` ("object", or what came instead: "not
+        JSON", "not UTF-8", "list", "3 columns, not 2", ...); ``cat`` and ``txt`` (null unless a
+        string that can be stored), ``time`` (null unless a moment); ``cat_type``, ``txt_type``
+        ("string", "null", "number", ..., "missing", "given twice", "lone surrogate"; null where
+        the row has no fields) and ``time_type`` ("time", "missing", "not a time", ...; null where
+        no column was named).
+    Parsed
+    """
+    parsed = Parsed()
     names: dict[str, None] = {}
-    first: list[Any] = []
     rows: list[tuple[Any, ...]] = []
-    has_fields = False
     for name, label, raw_rows in segments:
         for row in raw_rows:
             fields = fields_of(row)
-            rows.append(_told(name, label, row, fields, layout))
-            has_fields = has_fields or fields.kind == OBJECT
-            first = first or [name, row.line, fields.kind]
+            rows.append(_schema_row(name, label, row, fields, layout))
+            parsed.has_fields = parsed.has_fields or fields.kind == OBJECT
+            parsed.first = parsed.first or [name, row.line, fields.kind]
             if len(names) < MAX_NAMES and not names.keys() >= fields.values.keys():
                 names |= dict.fromkeys(fields.values)
-    return _batch(rows), Parsed(len(rows), has_fields, list(names), first)
+    parsed.rows, parsed.names = len(rows), list(names)
+    columns = zip(zip(*rows, strict=True), SCHEMA.types, strict=True)
+    batch = pa.record_batch([pa.array(column, kind) for column, kind in columns], schema=SCHEMA)
+    return batch, parsed
 
 
-def _drawn_rows(
-    parts: Sequence[Part], layout: Layout, drawn: NDArray[np.int64] | None
-) -> Iterator[tuple[Part, Row]]:
-    position, wanted = -1, iter([] if drawn is None else drawn.tolist())
-    following = next(wanted, None)
-    for part in parts:
-        reader = open_reader(part, layout)
-        for row in reader.rows():
-            if row is None:
-                continue
-            position += 1
-            if drawn is not None:
-                if position != following:
-                    continue
-                following = next(wanted, None)
-            yield part, row
+def read_parsed_rows(
+    parts: Sequence[Part],
+    layout: Layout,
+    drawn: NDArray[np.int64] | None = None,
+    batch_rows: int = ROWS_IN_MEMORY,
+) -> Iterator[pa.RecordBatch]:
+    """Rows of the files in batches, as `parse_rows` gives them; parameters as of `read_rows`.
+
+    Raises
+    ------
+    CommentFileError
+        Where a file is at fault; after the last batch if no row drawn had fields, or none had one
+        of the columns.
+    """
+    parsed = Parsed()
+    for segments in read_rows(parts, layout, drawn, batch_rows):
+        batch, of_batch = parse_rows(segments, layout)
+        parsed.add(of_batch)
+        yield batch
+    parsed.check(parts[0].name, layout)
 
 
-def _batch(rows: list[tuple[Any, ...]]) -> pa.RecordBatch:
-    columns = zip(*rows, strict=True)
-    return pa.record_batch(
-        [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)],
-        schema=SCHEMA,
-    )
-
-
-def _told(
+def _schema_row(
     name: str, label: str | None, row: Row, fields: Fields, layout: Layout
 ) -> tuple[Any, ...]:
-    """A row of the schema."""
-    where = (name, row.line, row.offset, row.size, row.raw, fields.kind)
+    """The values of a row, in the order of the schema."""
+    origin = (name, row.line, row.offset, row.size, row.raw, fields.kind)
     if fields.kind != OBJECT:
-        return (*where, None, None, None, None, None, None)
+        return (*origin, None, None, None, None, None, None)
     category = (label, "string") if layout.label is None else _text_of(fields, layout.label)
     text = _texts_of(fields, layout.text)
     time = (None, None) if layout.time is None else _time_of(fields, layout.time)
-    return (*where, *category, *text, *time)
+    return (*origin, *category, *text, *time)
 
 
 def _texts_of(fields: Fields, columns: tuple[str, ...]) -> tuple[str | None, str]:
     """The text of one column, or of several that are not blank, and what came."""
-    if len(columns) == 1:
-        return _text_of(fields, columns[0])
-    texts = []
-    for column in columns:
-        text, came = _text_of(fields, column)
+    texts = [_text_of(fields, column) for column in columns]
+    if len(texts) == 1:
+        return texts[0]
+    for text, came in texts:
         if text is None:
             return None, came
-        texts.append(text)
-    return "\n\n".join(text for text in texts if text.strip()), "string"
+    return "\n\n".join(text for text, _ in texts if text and text.strip()), "string"
 
 
 def _text_of(fields: Fields, column: str) -> tuple[str | None, str]:
     """A field's text, null where it has none, and what came."""
-    if column not in fields.values:
-        return None, "missing"
-    if column in fields.twice:
-        return None, "given twice"
+    if (came := _came(fields, column)) != "string":
+        return None, came
     value = fields.values[column]
-    if not isinstance(value, str):
-        return None, type_of(value)
     try:
         value.encode()
     except UnicodeEncodeError:  # half of a surrogate pair: neither Arrow nor Parquet stores it
@@ -352,16 +310,19 @@ def _time_of(fields: Fields, column: str) -> tuple[datetime | None, str]:
 
     Numbers, in digits too, are seconds since 1970; texts are ISO 8601. Without a zone it is UTC.
     """
-    if column not in fields.values:
-        return None, "missing"
-    value = fields.values[column]
-    if column in fields.twice or value is None or isinstance(value, bool):
-        return None, "given twice" if column in fields.twice else type_of(value)
+    if (came := _came(fields, column)) in ("missing", "given twice", "null", "boolean"):
+        return None, came
     try:
-        moment = _moment(value)
+        return _moment(fields.values[column]), "time"
     except (ValueError, OverflowError, OSError, TypeError):
         return None, "not a time"
-    return moment, "time"
+
+
+def _came(fields: Fields, column: str) -> str:
+    """Kind of a field, or why it has no value."""
+    if column not in fields.values:
+        return "missing"
+    return "given twice" if column in fields.twice else type_of(fields.values[column])
 
 
 def _moment(value: Any) -> datetime:

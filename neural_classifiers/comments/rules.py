@@ -1,12 +1,12 @@
 """What every row of comments must be, as plain rules.
 
-`comments.expectations.comment_suite` makes Great Expectations' expectations of them for
-training; `faults` applies them where loading Great Expectations (3 s) would be the longest part, in
-prediction. A rule added to `row_rules` therefore holds in both.
+Training (`comments.validator.Validator`) and prediction (`faults`) hold rows against them; neither
+loads Great Expectations for it, which takes 3 s and 190 MB in every process. A rule added to
+`row_rules` therefore holds in both.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,9 +24,9 @@ class Rule:
     Attributes
     ----------
     column : str
-        Of the rows that `comments.rows.read_comments` gives.
+        Of the rows that `comments.rows.parse_rows` gives.
     reason : str
-        What a row that breaks it is told, with the value at fault for {}.
+        Why a row that breaks it is set aside, with the value at fault for {}.
     values : tuple of str, optional
         All that it may be.
     pattern : str, optional
@@ -52,6 +52,11 @@ class Rule:
         search = re.compile(self.forbidden or r"(?!)").search
         return lambda value: search(value) is None
 
+    def broken_rows(self, values: Iterable[str | None]) -> list[int]:
+        """Positions of the values that break it, ascending."""
+        is_met = self.is_met
+        return [i for i, value in enumerate(values) if value is not None and not is_met(value)]
+
 
 def row_rules(categories: Collection[str] | None = None) -> tuple[Rule, ...]:
     """The rules about rows; without `categories` those of rows that have no category yet."""
@@ -75,19 +80,17 @@ def row_rules(categories: Collection[str] | None = None) -> tuple[Rule, ...]:
 
 
 def faults(
-    columns: Iterable[tuple[Rule, Iterable[str | None]]],
+    columns: Iterable[tuple[Rule, Sequence[str | None]]],
 ) -> dict[int, list[str]]:
     """Reasons by the position of each row that breaks a rule, in the order of the rules.
 
     Parameters
     ----------
-    columns : iterable of (Rule, iterable of str or None)
+    columns : iterable of (Rule, sequence of str or None)
         Each rule with the values of its column.
     """
     reasons: dict[int, list[str]] = {}
     for rule, values in columns:
-        is_met = rule.is_met
-        for row, value in enumerate(values):
-            if value is not None and not is_met(value):
-                reasons.setdefault(row, []).append(rule.reason.format(value))
+        for row in rule.broken_rows(values):
+            reasons.setdefault(row, []).append(rule.reason.format(values[row]))
     return reasons

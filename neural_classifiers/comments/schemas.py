@@ -20,41 +20,16 @@ SCHEMA = pa.schema(
 )
 
 
-JUDGED = ["line_type", "cat", "cat_type", "txt", "txt_type", "time_type"]
+def _columns(*names: str) -> list[pa.Field]:
+    return [SCHEMA.field(name) for name in names]
 
 
-ACCEPTED = pa.schema(
-    {
-        "file": pa.string(),
-        "line": pa.int64(),
-        "byte_offset": pa.int64(),
-        "cat": pa.string(),
-        "txt": pa.string(),
-        "time": pa.timestamp("us", tz="UTC"),
-    }
-)
-
-
+ACCEPTED = pa.schema(_columns("file", "line", "byte_offset", "cat", "txt", "time"))
 QUARANTINE = pa.schema(
-    {
-        "file": pa.string(),
-        "line": pa.int64(),
-        "byte_offset": pa.int64(),
-        "size": pa.int64(),
-        "raw": pa.binary(),
-        "cat": pa.string(),
-        "txt": pa.string(),
-        "reasons": pa.list_(pa.string()),
-    }
-)
-
-
-CLEANED = pa.schema([*ACCEPTED, ("clean", pa.string())])
-
-
-DROPPED = pa.schema(
     [
-        *(field for field in ACCEPTED if field.name in ("file", "line", "cat", "txt")),
-        ("reason", pa.string()),
+        *_columns("file", "line", "byte_offset", "size", "raw", "cat", "txt"),
+        ("reasons", pa.list_(pa.string())),
     ]
 )
+CLEANED = pa.schema([*ACCEPTED, ("clean", pa.string())])
+DROPPED = pa.schema([*_columns("file", "line", "cat", "txt"), ("reason", pa.string())])

@@ -1,4 +1,4 @@
-"""Training and test rows that share no text.
+"""Training and test rows that share no text, and samples with the classes of all.
 
 The decision a reader might question: what counts as one text is the *cleaned* text, since that
 is all a model sees. A text with one label stands in the split once. A text that people labelled
@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from fractions import Fraction
 from typing import Any
 
@@ -20,27 +21,29 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.util import hash_array
 
-TRAIN_FRACTION = 0.7  # notebook, "Split Data"
-SEED = 34  # notebook, "Split Data"
-
 Rows = NDArray[np.int64]  # shape (n,): positions in the input
 
-_SIDES = ("empty", "duplicates", "train", "test")
-_EMPTY, _DUPLICATE, _TRAIN, _TEST = range(len(_SIDES))
+
+class Side(IntEnum):
+    """A side of the split; rows below ``TRAIN`` are dropped."""
+
+    EMPTY = 0  # nothing is left of its text
+    DUPLICATES = 1  # its text and label stood in an earlier row
+    TRAIN = 2
+    TEST = 3
 
 
 @dataclass(frozen=True)
-class Split:
-    """Where every row of the input went: each stands in exactly one of the four arrays.
+class Assignment:
+    """The side of every row of the input, and where it comes there.
 
     Attributes
     ----------
-    train, test : ndarray of int64
-        Positions in the input, in random order, so that folds cut from them in order are random.
-    duplicates : ndarray of int64
-        Rows whose cleaned text and label stood in an earlier row; dropped. Rising.
-    empty : ndarray of int64
-        Rows with nothing left after cleaning; dropped. Rising.
+    side : ndarray of int8, shape (n_rows,)
+        A `Side` each.
+    position : ndarray of int64, shape (n_rows,)
+        From 0, in the training and in the test set. Random, so that folds cut from the rows in
+        order are random. 0 in a row that is dropped.
     conflicting : int
         Cleaned texts that occur with several labels.
     counts : dict
@@ -48,41 +51,52 @@ class Split:
         ``test``, where ``rows`` is the sum of the others.
     """
 
-    train: Rows
-    test: Rows
-    duplicates: Rows
-    empty: Rows
+    side: NDArray[np.int8]
+    position: Rows
     conflicting: int
     counts: dict[str, dict[str, int]]
 
+    def rows_of(self, side: Side) -> Rows:
+        """Rows of one side, in their order there; those that are dropped rise."""
+        rows = np.flatnonzero(self.side == side)
+        return rows[np.argsort(self.position[rows], kind="stable")]
 
-def split_comments(
-    cleaned: Sequence[str],
-    labels: Sequence[str],
-    train_fraction: float = TRAIN_FRACTION,
-    seed: int = SEED,
-    times: Sequence[float] | None = None,
-) -> Split:
+
+def keys_of(texts: Sequence[str]) -> NDArray[np.uint64]:
+    """64 bits for each text, shape (n_texts,); the same in every process (SipHash, by pandas)."""
+    return hash_array(np.array(texts, dtype=object), categorize=False)
+
+
+_EMPTY_KEY = keys_of([""])[0]
+
+
+def split_keys(
+    keys: NDArray[np.uint64],
+    labels: pd.Categorical,
+    train_fraction: float,
+    seed: int,
+    times: Sequence[float] | NDArray[Any] | None = None,
+) -> Assignment:
     """Split comments by class, or by time, into training and test rows without common texts.
 
     Parameters
     ----------
-    cleaned : sequence of str, length n_comments
-        Cleaned texts.
-    labels : sequence of str, length n_comments
-        Their classes.
+    keys : ndarray of uint64, shape (n_comments,)
+        What stands for the cleaned texts, by `keys_of`.
+    labels : Categorical, length n_comments
+        Their classes, in sorted order; none missing.
     train_fraction : float
         Share of each class that goes to training, between 0 and 1.
     seed : int
         The same input and seed give the same split.
     times : sequence of float, length n_comments, optional
-        When each was written. Then the earliest `train_fraction` of the rows kept is the training
-        set, whatever their class; rows of the same time stay together, on the side of the first
+        When each was written. Then the earliest `train_fraction` of the rows not dropped is the
+        training set, of any class; rows of the same time stay together, on the side of the first
         of them that crosses the border; of duplicates the earliest stays.
 
     Returns
     -------
-    Split
+    Assignment
         Of a class with n rows left, training gets ``train_fraction * n`` rounded to the nearest
         whole number, halves up (0.7 of 45 is 32), and test gets the rest. That is exact where
         texts with several labels are few; where a class has hardly any others it may be off by
@@ -93,6 +107,13 @@ def split_comments(
     ValueError
         If `train_fraction` is not between 0 and 1, or the lengths differ.
 
+    Examples
+    --------
+    >>> labels = pd.Categorical(["games", "games", "sports", "games"])
+    >>> split = split_keys(keys_of(["boss", "loot", "goal", "boss"]), labels, 0.5, seed=34)
+    >>> [Side(side).name for side in split.side]
+    ['TEST', 'TRAIN', 'TRAIN', 'DUPLICATES']
+
     Notes
     -----
     The notebook splits without regard to class, and leaves duplicates in, on both sides. Here
@@ -100,73 +121,33 @@ def split_comments(
     model can learn nothing from them, and they would make one big "duplicate". Their number is
     given, because in use such comments do come.
     """
-    if len(cleaned) != len(labels):
-        raise ValueError(
-            f"expected a label for each of {len(cleaned):,} texts, got {len(labels):,}"
-        )
-    names, codes = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
-    is_empty = np.array([not text for text in cleaned], dtype=bool)
-    return split_keys(
-        keys_of(cleaned), is_empty, codes, names.tolist(), train_fraction, seed, times
-    )
-
-
-def keys_of(texts: Sequence[str]) -> NDArray[np.uint64]:
-    """64 bits for each text, shape (n_texts,); the same in every process (SipHash, by pandas)."""
-    return hash_array(np.array(texts, dtype=object), categorize=False)
-
-
-def split_keys(
-    keys: NDArray[np.uint64],
-    is_empty: NDArray[np.bool_],
-    codes: NDArray[np.integer[Any]],
-    labels: Sequence[str],
-    train_fraction: float = TRAIN_FRACTION,
-    seed: int = SEED,
-    times: Sequence[float] | NDArray[Any] | None = None,
-) -> Split:
-    """As `split_comments`, of what stands for texts and labels.
-
-    Parameters
-    ----------
-    keys : ndarray of uint64, shape (n_comments,)
-        By `keys_of`.
-    is_empty : ndarray of bool, shape (n_comments,)
-        Whether nothing is left of the text.
-    codes : ndarray of int, shape (n_comments,)
-        Position of each comment's class in `labels`.
-    labels : sequence of str
-        Classes, in sorted order.
-    train_fraction, seed, times
-        As in `split_comments`.
-    """
     if not 0 < train_fraction < 1:
         raise ValueError(f"train_fraction: expected a number between 0 and 1, got {train_fraction}")
-    if times is not None and len(times) != len(keys):
-        raise ValueError(f"expected a time for each of {len(keys):,} texts, got {len(times):,}")
-    moments = None if times is None else np.asarray(times)
-    repeated = _repeated(keys, is_empty, codes, moments)
+    for name, values in (("label", labels), ("time", times)):
+        if values is not None and len(values) != len(keys):
+            raise ValueError(
+                f"expected a {name} for each of {len(keys):,} texts, got {len(values):,}"
+            )
+    codes, moments = labels.codes, None if times is None else np.asarray(times)
+    repeated = _repeated(keys, codes, moments)
     is_duplicate = repeated.duplicated(["text", "code"])
-    duplicates = np.sort(repeated.index[is_duplicate].to_numpy())
     shared = repeated[~is_duplicate].sort_index()
     shared = shared[shared.duplicated("text", keep=False)]  # its other row has another label
 
-    side = np.full(len(keys), _TEST, dtype=np.int8)
-    side[duplicates] = _DUPLICATE
-    side[is_empty] = _EMPTY
+    side = np.full(len(keys), Side.TEST, dtype=np.int8)
+    side[repeated.index[is_duplicate]] = Side.DUPLICATES
+    side[keys == _EMPTY_KEY] = Side.EMPTY
     rng = np.random.default_rng(seed)
     if moments is None:
         _draw_train(side, codes, shared, train_fraction, rng)
     else:
         _take_earliest(side, moments, shared, train_fraction)
-    return Split(
-        train=rng.permutation(_where(side, _TRAIN)),
-        test=rng.permutation(_where(side, _TEST)),
-        duplicates=_where(side, _DUPLICATE),
-        empty=_where(side, _EMPTY),
-        conflicting=shared["text"].nunique(),
-        counts=_counts(codes, labels, side),
-    )
+    position = np.zeros(len(keys), dtype=np.int64)
+    for which in (Side.TRAIN, Side.TEST):
+        rows = rng.permutation(np.flatnonzero(side == which))
+        position[rows] = np.arange(len(rows))
+    counts = _counts(labels, side)
+    return Assignment(side, position, conflicting=shared["text"].nunique(), counts=counts)
 
 
 def check_folds(
@@ -206,22 +187,46 @@ def nearest_count(fraction: float, n: int) -> int:
     return math.floor(Fraction(str(fraction)) * n + Fraction(1, 2))
 
 
+def draw_stratified(labels: Sequence[str], n: int, seed: int) -> NDArray[np.intp]:
+    """Positions of `n` rows drawn at random, each class with its share of them.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        Class of each row.
+    n : int
+        From 0 to their number.
+    seed : int
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Rising. Of a class as many as its share of `n`, rounded down; the rows that are still
+        missing go to the classes with the largest remainders.
+
+    Raises
+    ------
+    ValueError
+        If there are not so many rows.
+    """
+    if not 0 <= n <= len(labels):
+        raise ValueError(f"expected from 0 to {len(labels):,} rows to draw, got {n:,}")
+    _, codes, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
+    sizes, remainders = np.divmod(counts * n, max(len(labels), 1))
+    sizes[np.argsort(-remainders, kind="stable")[: n - sizes.sum()]] += 1
+    rng = np.random.default_rng(seed)
+    drawn = [rng.permutation(np.flatnonzero(codes == c))[:size] for c, size in enumerate(sizes)]
+    return np.sort(np.concatenate([np.empty(0, dtype=np.intp), *drawn]))
+
+
 def _repeated(
-    keys: NDArray[np.uint64],
-    is_empty: NDArray[np.bool_],
-    codes: NDArray[np.integer[Any]],
-    moments: NDArray[Any] | None,
+    keys: NDArray[np.uint64], codes: NDArray[np.integer[Any]], moments: NDArray[Any] | None
 ) -> pd.DataFrame:
     """``text`` (key) and ``code`` of the rows whose text occurs more than once, earliest first."""
-    order = np.argsort(keys, kind="stable")
-    in_order = keys[order]
-    is_next_same = in_order[1:] == in_order[:-1]
+    in_order = np.sort(keys)
+    repeated = in_order[1:][in_order[1:] == in_order[:-1]]
     del in_order
-    is_repeated = np.zeros(len(keys), dtype=bool)
-    is_repeated[order[1:][is_next_same]] = True
-    is_repeated[order[:-1][is_next_same]] = True
-    del order
-    rows = np.flatnonzero(is_repeated & ~is_empty)
+    rows = np.flatnonzero(pd.Series(keys).isin(repeated) & (keys != _EMPTY_KEY))
     if moments is not None:
         rows = rows[np.argsort(moments[rows], kind="stable")]
     return pd.DataFrame({"text": keys[rows], "code": codes[rows]}, index=rows)
@@ -235,16 +240,16 @@ def _draw_train(
     rng: np.random.Generator,
 ) -> None:
     """Mark the training rows: `fraction` of each class, texts with several labels first."""
-    kept = np.bincount(codes[side == _TEST])
-    side[_draw_texts(shared, fraction, rng)] = _TRAIN
-    drawn = np.bincount(codes[side == _TRAIN], minlength=len(kept))
-    is_single = side == _TEST
+    sizes = np.bincount(codes[side == Side.TEST])  # shape (n_classes,): rows not dropped
+    side[_draw_texts(shared, fraction, rng)] = Side.TRAIN
+    drawn = np.bincount(codes[side == Side.TRAIN], minlength=len(sizes))
+    is_single = side == Side.TEST
     is_single[shared.index] = False
-    for code, n in enumerate(kept.tolist()):
+    for code, n in enumerate(sizes.tolist()):
         lacking = max(nearest_count(fraction, n) - int(drawn[code]), 0)
         of_class = np.flatnonzero(is_single & (codes == code))
         if len(of_class):
-            side[rng.permutation(of_class)[:lacking]] = _TRAIN
+            side[rng.permutation(of_class)[:lacking]] = Side.TRAIN
 
 
 def _draw_texts(shared: pd.DataFrame, fraction: float, rng: np.random.Generator) -> Rows:
@@ -265,27 +270,24 @@ def _take_earliest(
     side: NDArray[np.int8], moments: NDArray[Any], shared: pd.DataFrame, fraction: float
 ) -> None:
     """Mark the earliest rows; a text with several labels stands where its earliest row does."""
-    kept = np.flatnonzero(side == _TEST)
-    n_train = nearest_count(fraction, len(kept))
+    rows = np.flatnonzero(side == Side.TEST)
+    n_train = nearest_count(fraction, len(rows))
     if not n_train:
         return
     began = moments.copy()
     of_shared = pd.Series(moments[shared.index], index=shared.index)
     began[shared.index] = of_shared.groupby(shared["text"]).transform("min")
-    last = np.partition(began[kept], n_train - 1)[n_train - 1]
-    side[kept[began[kept] <= last]] = _TRAIN
+    last = np.partition(began[rows], n_train - 1)[n_train - 1]
+    side[rows[began[rows] <= last]] = Side.TRAIN
 
 
-def _where(side: NDArray[np.int8], which: int) -> Rows:
-    return np.flatnonzero(side == which).astype(np.int64, copy=False)
-
-
-def _counts(
-    codes: NDArray[np.integer[Any]], labels: Sequence[str], side: NDArray[np.int8]
-) -> dict[str, dict[str, int]]:
-    n = len(_SIDES)
-    table = np.bincount(codes.astype(np.int64) * n + side, minlength=len(labels) * n)
+def _counts(labels: pd.Categorical, side: NDArray[np.int8]) -> dict[str, dict[str, int]]:
+    """Rows of each label, in all and on each side."""
+    n = len(Side)
+    table = np.bincount(
+        labels.codes.astype(np.int64) * n + side, minlength=len(labels.categories) * n
+    )
     return {
-        label: {"rows": int(row.sum())} | dict(zip(_SIDES, row.tolist(), strict=True))
-        for label, row in zip(labels, table.reshape(-1, n), strict=True)
+        label: {"rows": int(row.sum())} | {which.name.lower(): int(row[which]) for which in Side}
+        for label, row in zip(labels.categories, table.reshape(-1, n), strict=True)
     }

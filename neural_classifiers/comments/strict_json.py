@@ -6,6 +6,9 @@ RFC leaves open. ``docs/json.md`` lists the decisions, ``tests/json_texts.py`` h
 
 import json
 import re
+from collections.abc import Mapping
+from itertools import accumulate
+from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 
 MAX_DEPTH = 256  # of lists and objects inside each other; Python's parser would end near 1,000,
@@ -23,25 +26,25 @@ _TYPES = {
     list: "list",
     dict: OBJECT,
 }
-_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
+_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"?|[][{}]', re.DOTALL)  # strings and brackets
 
 
-class Json(NamedTuple):
-    """What a text holds.
+class Fields(NamedTuple):
+    """Fields of a text that is an object; or its kind, or why it was refused.
 
     Attributes
     ----------
     kind : str
         "object", "list", "string", "number", "boolean" or "null"; else why the text was refused:
         "not JSON", "not UTF-8" or "nested too deeply".
-    fields : dict
-        The object's; empty where it is none. A name given twice has its last value here.
+    values : mapping
+        By name; empty where the text is no object. A name given twice has its last value here.
     twice : frozenset of str
         Names that the object gives more than once.
     """
 
     kind: str
-    fields: dict[str, Any]
+    values: Mapping[str, Any] = MappingProxyType({})
     twice: frozenset[str] = frozenset()
 
 
@@ -51,12 +54,12 @@ class _Object(dict[str, Any]):
     twice: frozenset[str] = frozenset()
 
 
-def read_json(text: bytes) -> Json:
-    """What one JSON text holds; refusing is an answer, never an exception.
+def read_json(text: bytes) -> Fields:
+    """Fields of one JSON text; refusing is an answer, never an exception.
 
     Examples
     --------
-    >>> read_json(b'{"cat": "sports"}').fields
+    >>> read_json(b'{"cat": "sports"}').values
     {'cat': 'sports'}
     >>> read_json(b"[NaN]").kind
     'not JSON'
@@ -64,16 +67,18 @@ def read_json(text: bytes) -> Json:
     try:
         decoded = text.decode("utf-8")  # refuses overlong forms and surrogates, as it should
     except UnicodeDecodeError:
-        return Json("not UTF-8", {})
+        return Fields("not UTF-8")
     if decoded.count("[") + decoded.count("{") > MAX_DEPTH and _depth(decoded) > MAX_DEPTH:
-        return Json("nested too deeply", {})
+        return Fields("nested too deeply")
     try:
         value = _DECODER.decode(decoded)
-    except (json.JSONDecodeError, RecursionError) as error:
-        return Json("nested too deeply" if isinstance(error, RecursionError) else "not JSON", {})
+    except json.JSONDecodeError:
+        return Fields("not JSON")
+    except RecursionError:
+        return Fields("nested too deeply")
     if not isinstance(value, dict):
-        return Json(type_of(value), {})
-    return Json(OBJECT, value, value.twice if isinstance(value, _Object) else frozenset())
+        return Fields(type_of(value))
+    return Fields(OBJECT, value, value.twice if isinstance(value, _Object) else frozenset())
 
 
 def type_of(value: Any) -> str:
@@ -86,9 +91,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(fields) == len(pairs):
         return fields
     names = [name for name, _ in pairs]
-    told = _Object(fields)
-    told.twice = frozenset(name for name in fields if names.count(name) > 1)
-    return told
+    repeating = _Object(fields)
+    repeating.twice = frozenset(name for name in fields if names.count(name) > 1)
+    return repeating
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -100,13 +105,7 @@ _DECODER = json.JSONDecoder(parse_int=float, parse_constant=_refuse, object_pair
 
 
 def _depth(text: str) -> int:
-    """How deep brackets stand inside each other, those in strings left out."""
-    deepest = depth = 0
-    for found in _BRACKETS.finditer(text):
-        bracket = found.group()
-        if bracket in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif bracket in "]}":
-            depth -= 1
-    return deepest
+    """Depth of the brackets inside each other, those in strings left out."""
+    steps = {"[": 1, "{": 1, "]": -1, "}": -1}
+    tokens = (token.group() for token in _TOKENS.finditer(text))
+    return max(accumulate(steps.get(token, 0) for token in tokens))

@@ -11,11 +11,11 @@ apostrophe goes first, so that "(don't" and "don't," are both recognised as the 
 import html
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,20 +50,10 @@ _ENDINGS = {"n't": "not", "'re": "are", "'ve": "have", "'ll": "will", "'m": "am"
 _CONTRACTED = re.compile(r"\b(\w+)(n't|'re|'ve|'ll|'m|'d)\b")
 _IRREGULAR_WORD = re.compile(rf"\b(?:{'|'.join(_IRREGULAR)})\b")
 
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "unicode": ("none", "NFC", "NFKC"),
-    "urls": ("keep", "drop"),
-    "quoted_lines": ("keep", "drop"),
-    "emoji": ("keep", "drop", "name"),
-    "stop_words": ("keep", "drop", "drop after punctuation"),
-    "punctuation": ("keep", "separate", "delete"),
-    "stem": ("none", "words", "whole comment"),
-}
-
 
 @dataclass(frozen=True)
 class Cleaning:
-    """What is done to a comment, in this order; the defaults are those of the pipeline.
+    """Options of cleaning, in the order in which they apply; the defaults are the pipeline's.
 
     Attributes
     ----------
@@ -101,28 +91,32 @@ class Cleaning:
 
     mojibake: bool = False
     html_entities: bool = False
-    unicode: str = "none"
-    quoted_lines: str = "keep"
+    unicode: Literal["none", "NFC", "NFKC"] = "none"
+    quoted_lines: Literal["keep", "drop"] = "keep"
     markdown: bool = False
-    urls: str = "keep"
-    emoji: str = "keep"
+    urls: Literal["keep", "drop"] = "keep"
+    emoji: Literal["keep", "drop", "name"] = "keep"
     contractions: bool = False
-    stop_words: str = "drop"
-    punctuation: str = "separate"
-    stem: str = "words"
+    stop_words: Literal["keep", "drop", "drop after punctuation"] = "drop"
+    punctuation: Literal["keep", "separate", "delete"] = "separate"
+    stem: Literal["none", "words", "whole comment"] = "words"
 
     def __post_init__(self) -> None:
-        for option in fields(self):
-            value, known = getattr(self, option.name), _CHOICES.get(option.name, (False, True))
-            if value not in known or isinstance(value, bool) != (known == (False, True)):
-                raise ValueError(f"{option.name}: expected one of {list(known)}, got {value!r}")
+        for name, values in self.choices().items():
+            value = getattr(self, name)
+            if value not in values or type(value) is not type(values[0]):
+                raise ValueError(f"{name}: expected one of {values}, got {value!r}")
+
+    @classmethod
+    def choices(cls) -> dict[str, list[str | bool]]:
+        """The values that each option knows."""
+        return {f.name: list(get_args(f.type)) or [False, True] for f in fields(cls)}
 
     @property
     def is_prepared(self) -> bool:
-        """Whether something is done that looks beyond a piece of text between two spaces."""
-        local = ("stop_words", "punctuation", "stem")
-        changed = (f.name for f in fields(self) if getattr(self, f.name) != f.default)
-        return any(name not in local for name in changed)
+        """True if an option looks beyond a piece of text between two spaces."""
+        local: Any = {name: getattr(self, name) for name in ("stop_words", "punctuation", "stem")}
+        return self != Cleaning(**local)
 
 
 CLEANINGS: Mapping[str, Cleaning] = {
@@ -133,7 +127,7 @@ CLEANINGS: Mapping[str, Cleaning] = {
 }
 
 
-def cleaning_of(told: str | Mapping[str, Any]) -> Cleaning:
+def cleaning_of(cleaning: str | Mapping[str, Any]) -> Cleaning:
     """A preset by its name, or options that differ from ``default``; ``preset`` names another base.
 
     Raises
@@ -141,20 +135,20 @@ def cleaning_of(told: str | Mapping[str, Any]) -> Cleaning:
     ValueError
         If a preset, an option or its value is unknown.
     """
-    options = {"preset": told} if isinstance(told, str) else dict(told)
+    options = {"preset": cleaning} if isinstance(cleaning, str) else dict(cleaning)
     preset = options.pop("preset", "default")
     if preset not in CLEANINGS:
         raise ValueError(f"cleaning: expected one of {list(CLEANINGS)}, got {preset!r}")
-    known = [option.name for option in fields(Cleaning)]
-    if unknown := sorted(set(options) - set(known)):
-        raise ValueError(f"cleaning: expected options among {known}, got {unknown}")
+    known = Cleaning.choices()
+    if unknown := sorted(options.keys() - known.keys()):
+        raise ValueError(f"cleaning: expected options among {list(known)}, got {unknown}")
     return replace(CLEANINGS[preset], **options)
 
 
 def clean_comment(
     comment: str,
-    stop_words: Collection[str],
-    stem: Callable[[str], str],
+    stop_words: Collection[str] | None = None,
+    stem: Callable[[str], str] | None = None,
     cleaning: Cleaning = CLEANINGS["default"],
 ) -> str:
     """Lower, separate at punctuation, drop stop words and stem one comment.
@@ -163,14 +157,14 @@ def clean_comment(
     ----------
     comment : str
         Raw text of one comment. May be empty.
-    stop_words : collection of str
+    stop_words : collection of str, optional
         Lower-case words of letters and apostrophes to drop, compared while the apostrophe
         stands ("don't" is one) and again when it is gone ("goalie's" leaves "s").
-        A set, for speed.
-    stem : callable
-        Maps one word to its stem, e.g. ``PorterStemmer().stem``.
+        A set, for speed. By default NLTK's English list.
+    stem : callable, optional
+        Maps one word to its stem. By default Porter's stemmer.
     cleaning : Cleaning, optional
-        What else to do, or not to do.
+        Options, by default those of the pipeline.
 
     Returns
     -------
@@ -184,10 +178,10 @@ def clean_comment(
 
     Examples
     --------
+    >>> clean_comment("I don't play pc/console games")
+    'play pc consol game'
     >>> clean_comment("The goalie SAVED it!", {"the", "it"}, str.title)
     'Goalie Saved'
-    >>> clean_comment("pc/console", set(), str.title)
-    'Pc Console'
 
     Notes
     -----
@@ -202,6 +196,8 @@ def clean_comment(
     """
     if not isinstance(comment, str):
         raise TypeError(f"expected a comment as str, got {type(comment).__name__}: {comment!r}")
+    stop_words = english_stop_words() if stop_words is None else stop_words
+    stem = porter_stemmer() if stem is None else stem
     words = _words(_prepared(comment, cleaning), stop_words, cleaning)
     if cleaning.stem == "none":
         return " ".join(words)
@@ -210,20 +206,14 @@ def clean_comment(
     return " ".join(map(stem, words))
 
 
-def clean_column(
-    comments: "pa.Array",
-    stop_words: Collection[str] | None = None,
-    stem: Callable[[str], str] | None = None,
-    cleaning: Cleaning = CLEANINGS["default"],
-) -> "pa.Array":
+def clean_column(comments: "pa.Array", cleaning: Cleaning = CLEANINGS["default"]) -> "pa.Array":
     """Clean a column of comments, each as `clean_comment` does: for many, several times faster.
 
     Parameters
     ----------
     comments : Array of string, shape (n_comments,)
         Without nulls.
-    stop_words, stem, cleaning
-        As in `clean_comments`.
+    cleaning : Cleaning, optional
 
     Notes
     -----
@@ -236,8 +226,6 @@ def clean_column(
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    stop_words = english_stop_words() if stop_words is None else stop_words
-    stem = porter_stemmer() if stem is None else stem
     if cleaning.is_prepared:
         prepared = [_prepared(comment, cleaning) for comment in comments.to_pylist()]
         comments = pa.array(prepared, pa.string())
@@ -245,7 +233,7 @@ def clean_column(
         comments = pa.array(_separated(comments.to_pylist()), pa.string())
     pieces = pc.utf8_split_whitespace(comments)
     distinct = pieces.flatten().dictionary_encode()
-    cleaned = list(_clean_pieces(distinct.dictionary.to_pylist(), stop_words, stem, cleaning))
+    cleaned = _clean_pieces(distinct.dictionary.to_pylist(), cleaning)
     texts = pa.array(cleaned, pa.string()).take(distinct.indices)
     is_left = pc.not_equal(texts, "")
     # each comment ends where its pieces ended, less those that are gone
@@ -253,7 +241,7 @@ def clean_column(
     offsets = pa.array(ends[pieces.offsets.to_numpy()], pa.int32())
     joined = pc.binary_join(pa.ListArray.from_arrays(offsets, texts.filter(is_left)), " ")
     if cleaning.stem == "whole comment":
-        return pa.array([stem(text) for text in joined.to_pylist()], pa.string())
+        return pa.array(map(porter_stemmer(), joined.to_pylist()), pa.string())
     return joined
 
 
@@ -286,7 +274,7 @@ def _mended(text: str, cleaning: Cleaning) -> str:
         text = ftfy.fix_encoding(text)
     if cleaning.html_entities:
         text = html.unescape(text)
-    return text if cleaning.unicode == "none" else unicodedata.normalize(cleaning.unicode, text)  # type: ignore[arg-type]
+    return text if cleaning.unicode == "none" else unicodedata.normalize(cleaning.unicode, text)
 
 
 def _without_wrapping(text: str, cleaning: Cleaning) -> str:
@@ -300,7 +288,7 @@ def _without_wrapping(text: str, cleaning: Cleaning) -> str:
     if cleaning.emoji == "drop":
         text = _EMOJI.sub(" ", text)
     elif cleaning.emoji == "name":
-        text = _EMOJI.sub(lambda found: f" {_emoji_name(found.group())} ", text)
+        text = _EMOJI.sub(lambda match: f" {_emoji_name(match.group())} ", text)
     return text
 
 
@@ -311,8 +299,8 @@ def _emoji_name(character: str) -> str:
 
 
 def _expanded(text: str) -> str:
-    text = _IRREGULAR_WORD.sub(lambda found: _IRREGULAR[found.group()], text)
-    return _CONTRACTED.sub(lambda found: f"{found.group(1)} {_ENDINGS[found.group(2)]}", text)
+    text = _IRREGULAR_WORD.sub(lambda match: _IRREGULAR[match.group()], text)
+    return _CONTRACTED.sub(lambda match: f"{match.group(1)} {_ENDINGS[match.group(2)]}", text)
 
 
 def _words(text: str, stop_words: Collection[str], cleaning: Cleaning) -> list[str]:
@@ -331,17 +319,13 @@ def _words(text: str, stop_words: Collection[str], cleaning: Cleaning) -> list[s
     return [part for part in parts if part not in late]
 
 
-def _clean_pieces(
-    pieces: Sequence[str],
-    stop_words: Collection[str],
-    stem: Callable[[str], str],
-    cleaning: Cleaning,
-) -> Iterator[str]:
+def _clean_pieces(pieces: Sequence[str], cleaning: Cleaning) -> Iterator[str]:
     """Each piece of text clean, which may leave nothing of it.
 
     Characters are changed in all pieces at once, and a piece that is one word, as most are, takes
     the shortest way: together half of the time.
     """
+    stop_words, stem = english_stop_words(), porter_stemmer()
     text = "\n".join(pieces)
     if not cleaning.is_prepared:
         text = text.lower()
@@ -364,38 +348,16 @@ def _bare(word: str) -> str:
     return word.translate(_punctuation_to_spaces()).strip(" '")
 
 
-def clean_comments(
-    comments: Iterable[str],
-    stop_words: Collection[str] | None = None,
-    stem: Callable[[str], str] | None = None,
-    cleaning: Cleaning = CLEANINGS["default"],
-) -> list[str]:
-    """Clean many comments, in their order, as `clean_comment` does each of them.
-
-    Parameters
-    ----------
-    comments : iterable of str
-        Raw texts.
-    stop_words : collection of str, optional
-        NLTK's English list unless given.
-    stem : callable, optional
-        Porter's stemmer with a memory unless given. Whoever cleans in batches makes one
-        with `porter_stemmer` and hands it to each call.
-    cleaning : Cleaning, optional
-    """
-    stop_words = english_stop_words() if stop_words is None else stop_words
-    stem = porter_stemmer() if stem is None else stem
-    return [clean_comment(comment, stop_words, stem, cleaning) for comment in comments]
-
-
+@cache
 def english_stop_words() -> frozenset[str]:
-    """NLTK's 198 English stop words, lower case; provenance in the README beside the list."""
+    """NLTK's 198 English stop words, lower case; provenance in `stop_words_english.README.md`."""
     listed = files("neural_classifiers.comments").joinpath("stop_words_english.txt")
     return frozenset(listed.read_text(encoding="utf-8").split())
 
 
+@cache
 def porter_stemmer() -> Callable[[str], str]:
-    """NLTK's Porter stemmer, which works out each distinct word once.
+    """NLTK's Porter stemmer, which works out each distinct word once in a process.
 
     PyStemmer is 40 times faster than NLTK and gives other stems (98.75 % agree); a memory
     gives the same stems. Three of five distinct words of real text have none of the endings that
@@ -406,21 +368,21 @@ def porter_stemmer() -> Callable[[str], str]:
     stem = PorterStemmer().stem
 
     @lru_cache(MAX_REMEMBERED_STEMS)
-    def remembered(word: str) -> str:
+    def stem_once(word: str) -> str:
         lower = word.lower()
         return stem(lower) if lower.endswith(_PORTERS_ENDINGS) else lower
 
-    return remembered
+    return stem_once
 
 
 class _Translation(dict[int, int | str | None]):
-    """What becomes of each character; looked up in Unicode's tables when it is first met.
+    """A table for `str.translate`; each character is looked up when it is first met.
 
     To list all punctuation marks of Unicode takes 0.1 s, too long for a single text.
     """
 
-    def __init__(self, punctuation: str | None, kept: str = "") -> None:
-        super().__init__({ord(character): "'" for character in kept})
+    def __init__(self, punctuation: str | None, apostrophes: str = "") -> None:
+        super().__init__({ord(character): "'" for character in apostrophes})
         self._punctuation = punctuation
 
     def __missing__(self, character: int) -> int | str | None:
@@ -432,7 +394,7 @@ class _Translation(dict[int, int | str | None]):
 @cache
 def _punctuation_to_spaces() -> _Translation:
     """Every punctuation mark mapped to a space, the apostrophe's two forms to "'"."""
-    return _Translation(" ", kept="'’")
+    return _Translation(" ", apostrophes="'’")
 
 
 @cache

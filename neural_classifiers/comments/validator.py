@@ -4,7 +4,6 @@ import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,8 +11,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from neural_classifiers.checks import ValidationError, _Judge, _merged, _Outcome
+from neural_classifiers.checks import ValidationError
+from neural_classifiers.comments import gx_adapter
 from neural_classifiers.comments.drift import (
+    DRIFTS,
     Measure,
     Profile,
     Profiler,
@@ -21,27 +22,24 @@ from neural_classifiers.comments.drift import (
     moved_words,
 )
 from neural_classifiers.comments.expectations import Limits, comment_suite
-from neural_classifiers.comments.rules import REMOVED
-from neural_classifiers.comments.schemas import ACCEPTED, JUDGED, QUARANTINE
+from neural_classifiers.comments.gx_adapter import Tally
+from neural_classifiers.comments.rules import REMOVED, Rule
+from neural_classifiers.comments.schemas import ACCEPTED, QUARANTINE
 from neural_classifiers.comments.splits import keys_of
 from neural_classifiers.comments.text import english_stop_words
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuiteValidationResult
-
+    from great_expectations.expectations import Expectation
 
 MIN_CATEGORY_SHARE = 0.01  # a label rarer than this is taken for a slip, unless it was named
-
-
 TEXTS_COMPARED = 1_000_000  # about so many texts are held against each other for duplicates
-
-
-PLACES_TOLD = 4  # lines at fault remembered for each reason
+LINES_NAMED = 3  # lines at fault that the message names for each reason
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What was found over all batches.
+class GateResult:
+    """What the gate found over all batches, of comments that it let pass.
 
     Attributes
     ----------
@@ -53,7 +51,7 @@ class Verdict:
     report : dict
         Plain JSON: counts, reasons, drift, and every expectation with how often it was broken.
     result : ExpectationSuiteValidationResult
-        The same as Great Expectations says it, for its Data Docs.
+        The same in Great Expectations' form, for its Data Docs.
     """
 
     shares: pd.DataFrame
@@ -62,20 +60,20 @@ class Verdict:
     result: "ExpectationSuiteValidationResult"
 
 
-class Examined(NamedTuple):
-    """A batch, examined by `Validator.examine`: its rows, and what `Validator.add` takes.
+class ExaminedBatch(NamedTuple):
+    """Rows of a batch, parted by `Validator.examine`, and what `Validator.add` takes.
 
-    `told` is plain JSON; `hashes`, shape (n,), stand for texts with their category.
+    `counts` is plain JSON; `hashes`, uint64 of shape (n,), stand for texts with their category.
     """
 
     accepted: pa.RecordBatch
     quarantined: pa.RecordBatch
-    told: dict[str, Any]
+    counts: dict[str, Any]
     hashes: np.ndarray
 
 
 class Validator:
-    """Parts comments into accepted and quarantined, batch by batch, and comes to a verdict.
+    """Parts comments into accepted and quarantined, batch by batch, and is their gate.
 
     Parameters
     ----------
@@ -115,63 +113,55 @@ class Validator:
         self._categories, self._folds, self._min_rows = sorted(set(categories)), folds, min_rows
         self._limits, self._last = limits or Limits(), last
         self._stop_for_drift, self._name = stop_for_drift, name
-        self._findings: list[list[_Outcome]] = []
+        self._expected = comment_suite(self._categories).rows
+        self._tallies = [Tally() for _ in self._expected]
         self._n_expected = n_rows
         self._profiler = Profiler(english_stop_words(), n_rows)
         self._every = max(math.ceil(n_rows / TEXTS_COMPARED), 1)
         self._hashes: list[np.ndarray] = []
-        self._n_rows = self._n_quarantined = self._n_removed = 0
+        self._n: Counter[str] = Counter()  # rows, also of those quarantined and removed
         self._reasons: Counter[str] = Counter()
-        self._places: dict[str, list[str]] = {}
+        self._lines: dict[str, list[str]] = {}
         self._unknown: Counter[str] = Counter()
 
-    def check(self, rows: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-        """The accepted rows of a batch, with `ACCEPTED`, and the others, with `QUARANTINE`.
+    def examine(self, rows: pa.RecordBatch) -> ExaminedBatch:
+        """Part a batch of rows; `add` counts it, perhaps in another process.
 
         Raises
         ------
         ValidationError
             If the table itself is not as it should be, such as without one of its columns.
         """
-        examined = self.examine(rows)
-        self.add(examined.told, examined.hashes)
-        return examined.accepted, examined.quarantined
-
-    def examine(self, rows: pa.RecordBatch) -> "Examined":
-        """As `check`, but nothing is remembered until `add`, perhaps in another process."""
-        present = [name for name in JUDGED if name in rows.schema.names]
-        outcomes = self._judge.look(rows.select(present).to_pandas())
-        reasons = self._judge.reasons(outcomes, self._name)
+        tallies, reasons = self._judge(rows)
         is_accepted = np.ones(rows.num_rows, dtype=bool)
         is_accepted[list(reasons)] = False
         accepted = rows.filter(pa.array(is_accepted)).select(ACCEPTED.names)
         rejected = rows.filter(pa.array(~is_accepted))
         why = pa.array([reasons[i] for i in sorted(reasons)], QUARANTINE.field("reasons").type)
         quarantined = rejected.append_column("reasons", why).select(QUARANTINE.names)
-        told = {
+        counts = {
             "rows": rows.num_rows,
-            "findings": [outcome.told() for outcome in outcomes],
+            "tallies": [asdict(tally) for tally in tallies],
             "profile": self._profile_of(accepted),
-            **self._account_of(quarantined),
+            **self._counts_of(quarantined),
         }
-        return Examined(accepted, quarantined, told, self._hashes_of(accepted))
+        return ExaminedBatch(accepted, quarantined, counts, self._hashes_of(accepted))
 
-    def add(self, told: Mapping[str, Any], hashes: np.ndarray) -> None:
-        """Remember what a batch was found to hold: `Examined.told` and `Examined.hashes`."""
-        self._findings.append([_Outcome(*finding) for finding in told["findings"]])
-        self._profiler.add_told(told["profile"])
+    def add(self, counts: Mapping[str, Any], hashes: np.ndarray) -> None:
+        """Count a batch: `ExaminedBatch.counts` and `ExaminedBatch.hashes`."""
+        for tally, more in zip(self._tallies, counts["tallies"], strict=True):
+            tally.add(Tally(**more))
+        self._profiler.add_counts(counts["profile"])
         self._hashes.append(hashes)
-        self._n_rows += told["rows"]
-        self._n_quarantined += told["quarantined"]
-        self._n_removed += told["removed"]
-        self._reasons.update(told["reasons"])
-        self._unknown.update(told["unknown"])
-        for reason, lines in told["places"].items():
-            places = self._places.setdefault(reason, [])
-            places += lines[: PLACES_TOLD - len(places)]
+        self._n.update({part: counts[part] for part in ("rows", "quarantined", "removed")})
+        self._reasons.update(counts["reasons"])
+        self._unknown.update(counts["unknown"])
+        for reason, lines in counts["lines"].items():
+            named = self._lines.setdefault(reason, [])
+            named += lines[: LINES_NAMED - len(named)]
 
-    def verdict(self) -> Verdict:
-        """What was found, once every batch was checked.
+    def gate(self) -> GateResult:
+        """Let the comments pass, once every batch was added.
 
         Raises
         ------
@@ -186,41 +176,62 @@ class Validator:
         if self._last:
             report["drift"] = [asdict(m) | {"limit": limits[m.name] + m.noise} for m in measures]
             report["moved_words"] = moved_words(self._last, profile)
-        whole = self._whole(report, shares, measures)
         noise = {m.name: m.noise for m in measures}
         suite = comment_suite(self._categories, self._folds, self._min_rows, self._limits, noise)
-        gates = [_Judge(suite.whole), _Judge(suite.categories)]
-        for gate, table in zip(gates, (whole, shares), strict=True):
-            outcomes = gate.look(table)
-            gate.reasons(outcomes, self._name)
-            gate.add(outcomes)
-        for outcomes in self._findings:
-            self._judge.add(outcomes)
-        judges = [self._judge, *gates]
-        report["expectations"] = [told for judge in judges for told in judge.summaries()]
-        drifts = {m.name for m in measures}
+        of_rows = map(gx_adapter.result_of, self._expected, self._tallies)
+        of_whole = [
+            *gx_adapter.judge_table(self._whole(report, shares, measures), suite.whole),
+            *gx_adapter.judge_table(shares, suite.categories),
+        ]
+        results = [*of_rows, *of_whole]
+        report["expectations"] = [gx_adapter.finding_of(r).as_dict() for r in results]
         faults: list[str] = []
-        passed_over: list[str] = []
-        for judge in gates:
-            for column, fault in judge.faults():
-                stops = self._stop_for_drift or column not in drifts
-                (faults if stops else passed_over).append(fault)
-        report["drifted"] = passed_over
+        drifted: list[str] = []
+        for finding in (gx_adapter.finding_of(r) for r in of_whole if not r.success):
+            if finding.observed is not None:  # of a whole column, or why it could not be judged
+                faults.append(f"{finding.fault}, got {finding.observed}")
+            elif finding.kwargs.get("column") in DRIFTS and not self._stop_for_drift:
+                drifted.append(finding.fault)
+            else:
+                faults.append(finding.fault)
+        report["drifted"] = drifted
+        report["success"] = not faults
+        result = gx_adapter.suite_result(results, success=not faults)
         if faults:
-            message = self._message(faults, shares, measures, report)
-            raise ValidationError(message, report, _merged(judges, success=False))
-        report["success"] = True
-        return Verdict(shares, profile, report, _merged(judges, success=True))
+            raise ValidationError(self._message(faults, shares, measures, report), report, result)
+        return GateResult(shares, profile, report, result)
 
-    @cached_property
-    def _judge(self) -> "_Judge":
-        """Great Expectations takes 200 MB: who only adds up needs it at the end."""
-        return _Judge(comment_suite(self._categories).rows)
+    def _judge(self, rows: pa.RecordBatch) -> tuple[list[Tally], dict[int, list[str]]]:
+        """How often each expectation is broken, and by row in the suite's order the reasons."""
+        needed = sorted({e.column for e in self._expected if isinstance(e, Rule)})
+        if missing := set(needed) - set(rows.schema.names):
+            raise ValidationError(
+                f"{self._name}: expected the columns {needed}, got none of the name "
+                f"{', '.join(sorted(missing))}"
+            )
+        tallies: list[Tally] = []
+        reasons: dict[int, list[str]] = {}
+        for expected in self._expected:
+            values = self._values(expected, rows)
+            if isinstance(expected, Rule):
+                reason, broken = expected.reason, expected.broken_rows(values)
+            else:
+                reason = gx_adapter.reason_of(expected)
+                broken = gx_adapter.broken_rows(expected, rows.to_pandas(), self._name)
+            for row in broken:
+                reasons.setdefault(row, []).append(reason.format(values[row]))
+            tallies.append(Tally.of(values, broken))
+        return tallies, reasons
+
+    @staticmethod
+    def _values(expected: "Rule | Expectation", rows: pa.RecordBatch) -> list[Any]:
+        column = getattr(expected, "column", None)  # an expectation about two columns has none
+        return rows[column].to_pylist() if column else [None] * rows.num_rows
 
     def _profile_of(self, accepted: pa.RecordBatch) -> list[Any]:
         profiler = Profiler(english_stop_words(), self._n_expected)
         profiler.add(accepted["txt"].to_pylist(), accepted["cat"].to_pylist())
-        return profiler.told()
+        return profiler.counts()
 
     def _hashes_of(self, accepted: pa.RecordBatch) -> np.ndarray:
         """What stands for each text with its category; of many rows, for a fixed part."""
@@ -228,16 +239,16 @@ class Validator:
         hashes = keys_of(whole.to_pylist())
         return hashes[hashes % np.uint64(self._every) == 0]
 
-    def _account_of(self, quarantined: pa.RecordBatch) -> dict[str, Any]:
+    def _counts_of(self, quarantined: pa.RecordBatch) -> dict[str, Any]:
         reasons: Counter[str] = Counter()
         unknown: Counter[str] = Counter()
-        places: dict[str, list[str]] = {}
+        lines: dict[str, list[str]] = {}
         n_removed = 0
         for row in quarantined.select(["line", "cat", "reasons"]).to_pylist():
             n_removed += row["reasons"] == [REMOVED]
             reasons.update(row["reasons"])
             for reason in row["reasons"]:
-                places.setdefault(reason, []).append(str(row["line"]))
+                lines.setdefault(reason, []).append(str(row["line"]))
             if row["cat"] is not None and row["cat"] not in self._categories:
                 unknown[row["cat"]] += 1
         return {
@@ -245,7 +256,7 @@ class Validator:
             "removed": n_removed,
             "reasons": dict(reasons),
             "unknown": dict(unknown),
-            "places": {reason: lines[:PLACES_TOLD] for reason, lines in places.items()},
+            "lines": {reason: numbers[:LINES_NAMED] for reason, numbers in lines.items()},
         }
 
     def _shares(self, profile: Profile) -> pd.DataFrame:
@@ -259,15 +270,15 @@ class Validator:
         return 1 - len(np.unique(hashes)) / len(hashes) if len(hashes) else 0.0
 
     def _report(self, profile: Profile, shares: pd.DataFrame) -> dict[str, Any]:
-        n_faulty = self._n_quarantined - self._n_removed
+        n_faulty = self._n["quarantined"] - self._n["removed"]
         return {
             "success": False,
-            "rows": self._n_rows,
+            "rows": self._n["rows"],
             "accepted": profile.rows,
-            "quarantined": self._n_quarantined,
-            "removed": self._n_removed,
+            "quarantined": self._n["quarantined"],
+            "removed": self._n["removed"],
             "faulty": n_faulty,
-            "faulty_share": n_faulty / max(self._n_rows, 1),
+            "faulty_share": n_faulty / max(self._n["rows"], 1),
             "duplicate_share": self._duplicate_share(),
             "limits": asdict(self._limits),
             "reasons": dict(sorted(self._reasons.items())),
@@ -280,12 +291,11 @@ class Validator:
     def _whole(
         self, report: Mapping[str, Any], shares: pd.DataFrame, measures: Sequence[Measure]
     ) -> pd.DataFrame:
-        names = ["class_drift", "length_drift", "vocabulary_drift", "language_drift"]
-        drifts = dict.fromkeys(names, math.nan) | {m.name: m.distance for m in measures}
-        told = {name: report[name] for name in ("rows", "accepted")}
-        told |= {"categories": len(shares)}
-        told |= {name: report[name] for name in ("faulty_share", "duplicate_share")}
-        return pd.DataFrame([told | drifts])
+        """The one row of measures that the expectations about the whole are about."""
+        names = ("rows", "accepted", "faulty_share", "duplicate_share")
+        drifts = dict.fromkeys(DRIFTS, math.nan) | {m.name: m.distance for m in measures}
+        row = {name: report[name] for name in names} | {"categories": len(shares)} | drifts
+        return pd.DataFrame([row])
 
     def _message(
         self,
@@ -296,25 +306,25 @@ class Validator:
     ) -> str:
         rarest = shares.sort_values("rows", kind="stable").head(10)
         came = ", ".join(f"{cat!r} {n:,}" for cat, n in rarest.set_index("cat")["rows"].items())
-        told = [
+        got = [
             f"{report['faulty']:,} faulty of {report['rows']:,} ({report['faulty_share']:.1%}) "
             f"and {report['accepted']:,} accepted in {len(shares)} categories, rarest first: {came}"
         ]
-        told += [
-            f"{reason} {n:,} (lines {', '.join(self._places[reason][:3])}"
-            f"{', ...' if n > 3 else ''})"
+        got += [
+            f"{reason} {n:,} (lines {', '.join(self._lines[reason])}"
+            f"{', ...' if n > LINES_NAMED else ''})"
             for reason, n in report["reasons"].items()
         ]
         if report["unknown_categories"]:
-            told.append(f"unknown categories {report['unknown_categories']}")
+            got.append(f"unknown categories {report['unknown_categories']}")
         if any("duplicates" in fault for fault in faults):
-            told.append(f"{report['duplicate_share']:.1%} duplicates")
+            got.append(f"{report['duplicate_share']:.1%} duplicates")
         if any("drift" in fault for fault in faults):
-            told += [
+            got += [
                 f"{m.title} {m.distance:.3f} from the last run ({m.now}; before {m.before})"
                 for m in measures
             ]
-        return f"{self._name}: {'; '.join(faults)}; got {'; '.join(told)}"
+        return f"{self._name}: {'; '.join(faults)}; got {'; '.join(got)}"
 
 
 def usual_categories(counts: Mapping[str, int], min_share: float = MIN_CATEGORY_SHARE) -> list[str]:

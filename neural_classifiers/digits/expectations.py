@@ -1,138 +1,103 @@
-"""What we expect of images and labels of digits, as three suites of Great Expectations.
+"""What we expect of images and labels of digits, as plain checks of their arrays.
 
-They read as the specification; extend them there. `array_suite` is about the arrays as they came
-and `class_suite` about the digits in them: a breach of either ends the run. `image_suite` is about
-each image: up to one in a hundred may be blank, or be a test image that also is a training image,
-and is counted; a label that is no digit ends the run. Images are not set aside one by one, since
-what MNIST's numbers can be compared with is MNIST as it is.
+They read as the specification; extend them there. `array_findings` are about the arrays as they
+came and `class_findings` about the digits in them: a breach of either ends the run.
+`image_findings` are about each image: up to one in a hundred may be blank, or be a test image that
+also is a training image, and is counted; a label that is no digit ends the run. Images are not set
+aside one by one, since what MNIST's numbers can be compared with is MNIST as it is.
 """
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from neural_classifiers.checks import Finding, ValidationError, find_breaches
-from neural_classifiers.digits.idx import IMAGE_SHAPE, N_CLASSES
-
-if TYPE_CHECKING:
-    import great_expectations as gx
+from neural_classifiers.checks import Finding, ValidationError
+from neural_classifiers.digits.files import IMAGE_SHAPE, N_CLASSES
 
 Labelled = tuple[np.ndarray, np.ndarray]
+BySet = Mapping[str, np.ndarray]  # an array for "training" and one for "test"
 
 MIN_SHARE, MAX_SHARE = 0.02, 0.5  # of a digit among the images of a set; MNIST: 0.09 to 0.11
 MAX_DRIFT = 0.1  # between a digit's shares in training and in test
 TOLERATED = 0.01  # share of images that may be blank or stand on both sides
 MIN_IMAGES = 2  # of each digit: one to learn from, one to validate with
 MIN_BRIGHTEST = 128  # anywhere: images scaled to [0, 1] and made bytes again end at 1
-N_NAMED = 5  # images at fault that a message names
+N_NAMED = 5  # values at fault that a message names
 
 
-def array_suite() -> "gx.ExpectationSuite":
-    """What we expect of a table of the arrays, a row each for training and test."""
-    import great_expectations as gx
-    from great_expectations import expectations as gxe
+def array_findings(sets: Mapping[str, Labelled]) -> Iterator[Finding]:
+    """Findings about types, shapes and sizes of the images and labels of each set."""
+    images_are = f"uint8 of shape (n, {IMAGE_SHAPE[0]}, {IMAGE_SHAPE[1]})"
+    labels_are = "whole numbers of shape (n,)"
 
-    height, width = IMAGE_SHAPE
-    images = f"uint8 of shape (n, {height}, {width})"
-    return gx.ExpectationSuite(
-        name="arrays",
-        expectations=[
-            gxe.ExpectTableRowCountToEqual(value=2),
-            gxe.ExpectColumnValuesToBeInSet(
-                column="images_are",
-                value_set=[images],
-                meta={"fault": f"expected images as {images}"},
-            ),
-            gxe.ExpectColumnValuesToBeInSet(
-                column="labels_are",
-                value_set=["whole numbers of shape (n,)"],
-                meta={"fault": "expected whole numbers of shape (n,) as labels"},
-            ),
-            gxe.ExpectColumnValuesToBeInSet(
-                column="numbers_are",
-                value_set=["equal"],
-                meta={"fault": "expected one label for each image"},
-            ),
-            gxe.ExpectColumnValuesToBeBetween(
-                column="n_images",
-                min_value=MIN_IMAGES * N_CLASSES,
-                meta={"fault": f"expected at least {MIN_IMAGES * N_CLASSES} images"},
-            ),
-        ],
+    def of_each(describe: Callable[[np.ndarray, np.ndarray], str | int]) -> BySet:
+        return {part: np.array([describe(*arrays)]) for part, arrays in sets.items()}
+
+    yield _finding(
+        "images_are",
+        of_each(lambda images, _: f"{images.dtype} of shape {_shape(images)}"),
+        f"images as {images_are}",
+        value_set=[images_are],
     )
-
-
-def image_suite() -> "gx.ExpectationSuite":
-    """What we expect of each image: its label, its grey values, and the side it stands on."""
-    import great_expectations as gx
-    from great_expectations import expectations as gxe
-
-    mostly = 1 - TOLERATED
-    return gx.ExpectationSuite(
-        name="images",
-        expectations=[
-            gxe.ExpectColumnValuesToBeInSet(
-                column="label",
-                value_set=list(range(N_CLASSES)),
-                meta={"fault": "expected every label from 0 to 9 and no other"},
-            ),
-            gxe.ExpectColumnValuesToBeBetween(
-                column="contrast",
-                min_value=1,
-                mostly=mostly,
-                meta={"fault": f"expected at most {TOLERATED:.0%} blank images"},
-            ),
-            gxe.ExpectColumnMaxToBeBetween(
-                column="brightest",
-                min_value=MIN_BRIGHTEST,
-                meta={"fault": f"expected grey values that reach {MIN_BRIGHTEST} of 255"},
-            ),
-            gxe.ExpectColumnValuesToBeInSet(
-                column="is_copy",
-                value_set=[0],
-                mostly=mostly,
-                meta={
-                    "fault": f"expected at most {TOLERATED:.0%} of the images to be test images "
-                    "that also are training images"
-                },
-            ),
-        ],
+    yield _finding(
+        "labels_are",
+        of_each(lambda _, labels: f"{_kind(labels)} of shape {_shape(labels)}"),
+        f"{labels_are} as labels",
+        value_set=[labels_are],
     )
-
-
-def class_suite() -> "gx.ExpectationSuite":
-    """What we expect of a table of a row for each digit of training and of test."""
-    import great_expectations as gx
-    from great_expectations import expectations as gxe
-
-    return gx.ExpectationSuite(
-        name="digits",
-        expectations=[
-            gxe.ExpectColumnValuesToBeBetween(
-                column="images",
-                min_value=MIN_IMAGES,
-                meta={"fault": f"expected at least {MIN_IMAGES} images of every digit"},
-            ),
-            gxe.ExpectColumnValuesToBeBetween(
-                column="share",
-                min_value=MIN_SHARE,
-                max_value=MAX_SHARE,
-                meta={
-                    "fault": f"expected {MIN_SHARE:.0%} to {MAX_SHARE:.0%} of the images to be of "
-                    "each digit"
-                },
-            ),
-            gxe.ExpectColumnValuesToBeBetween(
-                column="drift",
-                max_value=MAX_DRIFT,
-                meta={
-                    "fault": "expected the shares of a digit in training and in test to differ by "
-                    f"at most {MAX_DRIFT:.0%} of the images"
-                },
-            ),
-        ],
+    yield _finding(
+        "numbers_are", of_each(_numbers), "one label for each image", value_set=["equal"]
     )
+    least = MIN_IMAGES * N_CLASSES
+    n_images = of_each(lambda images, _: len(images))
+    yield _finding("n_images", n_images, f"at least {least} images", least=least)
+
+
+def image_findings(
+    labels: BySet, contrast: BySet, is_copy: BySet, brightest: int
+) -> Iterator[Finding]:
+    """Findings about each image: its label, its grey values, and the side it stands on.
+
+    Parameters
+    ----------
+    labels : mapping of str to ndarray of shape (n_images,)
+    contrast : mapping of str to ndarray of shape (n_images,)
+        Brightest less darkest grey value of each image; 0 for a blank one.
+    is_copy : mapping of str to ndarray of shape (n_images,)
+        1 for a test image that also is a training image, else 0.
+    brightest : int
+        Of all grey values, from 0 to 255.
+    """
+    what = "every label from 0 to 9 and no other"
+    yield _finding("label", labels, what, of="image", value_set=list(range(N_CLASSES)))
+    what = f"at most {TOLERATED:.0%} blank images"
+    yield _finding("contrast", contrast, what, of="image", least=1, mostly=1 - TOLERATED)
+    yield Finding(
+        expectation="expect_column_max_to_be_between",
+        kwargs={"column": "brightest", "min_value": MIN_BRIGHTEST},
+        success=brightest >= MIN_BRIGHTEST,
+        unexpected=0,
+        observed=brightest,
+        fault=f"expected grey values that reach {MIN_BRIGHTEST} of 255, got {brightest}",
+    )
+    what = f"at most {TOLERATED:.0%} of the images to be test images that also are training images"
+    yield _finding("is_copy", is_copy, what, of="image", value_set=[0], mostly=1 - TOLERATED)
+
+
+def class_findings(counts: BySet) -> Iterator[Finding]:
+    """Findings about how often each digit comes in each set; `counts` have shape (10,)."""
+    shares = {part: each / max(each.sum(), 1) for part, each in counts.items()}
+    drift = np.abs(shares["training"] - shares["test"])
+    what = f"at least {MIN_IMAGES} images of every digit"
+    yield _finding("images", counts, what, of="digit", least=MIN_IMAGES)
+    what = f"{MIN_SHARE:.0%} to {MAX_SHARE:.0%} of the images to be of each digit"
+    yield _finding("share", shares, what, of="digit", least=MIN_SHARE, most=MAX_SHARE)
+    what = (
+        "the shares of a digit in training and in test to differ by at most "
+        f"{MAX_DRIFT:.0%} of the images"
+    )
+    yield _finding("drift", dict.fromkeys(counts, drift), what, of="digit", most=MAX_DRIFT)
 
 
 def check_digits(train: Labelled, test: Labelled, name: str = "digits") -> dict[str, Any]:
@@ -158,125 +123,98 @@ def check_digits(train: Labelled, test: Labelled, name: str = "digits") -> dict[
     """
     sets = {"training": train, "test": test}
     report: dict[str, Any] = {"success": False, "expectations": []}
-    _stop_for(_breaches(_array_table(sets), array_suite(), report), report, name)
-    images = _image_table(sets)
-    report["blank"] = int((images["contrast"] == 0).sum())
-    report["on_both_sides"] = int(images["is_copy"].sum())
-    faults = _breaches(images, image_suite(), report)
-    counts = _class_table(images)
-    _stop_for([*faults, *_breaches(counts, class_suite(), report)], report, name)
+    _pass(array_findings(sets), report, name)
+    labels = {part: each.astype(np.int64) for part, (_, each) in sets.items()}
+    contrast = {part: np.ptp(images, axis=(1, 2)) for part, (images, _) in sets.items()}
+    learned = {image.tobytes() for image in train[0]}
+    is_copy = {
+        "training": np.zeros(len(train[0]), np.int64),
+        "test": np.array([image.tobytes() in learned for image in test[0]], np.int64),
+    }
+    brightest = max(int(images.max()) for images, _ in sets.values())
+    counts = {
+        part: np.bincount(each[(each >= 0) & (each < N_CLASSES)], minlength=N_CLASSES)
+        for part, each in labels.items()
+    }
+    report["blank"] = int(sum((each == 0).sum() for each in contrast.values()))
+    report["on_both_sides"] = int(is_copy["test"].sum())
+    findings = [*image_findings(labels, contrast, is_copy, brightest), *class_findings(counts)]
+    _pass(findings, report, name)
     report["success"] = True
-    report["counts"] = {part: counts.loc[counts["set"] == part, "images"].tolist() for part in sets}
+    report["counts"] = {part: each.tolist() for part, each in counts.items()}
     return report
 
 
-def _breaches(
-    table: pd.DataFrame, suite: "gx.ExpectationSuite", report: dict[str, Any]
-) -> list[str]:
-    """What is wrong with a table, in words; all that was looked at goes into the report."""
-    faults = []
-    for finding in find_breaches(table, suite):
-        observed = finding.summary["observed"]
-        plain = observed.item() if isinstance(observed, np.generic) else observed
-        report["expectations"].append(finding.summary | {"observed": plain})
-        if not finding.summary["success"]:
-            faults.append(f"{finding.fault}, got {_in_words(table, finding)}")
-    return faults
+def _pass(findings: Iterable[Finding], report: dict[str, Any], name: str) -> None:
+    """Put findings into the report, and end the run where one says so."""
+    findings = list(findings)
+    report["expectations"] += [finding.as_dict() for finding in findings]
+    if faults := [finding.fault for finding in findings if not finding.success]:
+        raise ValidationError(f"{name}: " + "; ".join(faults), report)
 
 
-def _in_words(table: pd.DataFrame, finding: Finding) -> str:
-    """The rows at fault, each with its set and its value, the first few of them."""
-    if finding.broken.empty:
-        return str(finding.summary["observed"])
-    rows = table.loc[finding.broken.index]
-    said = [
-        f"{_value(value)} ({row.set}{f', {row.what}' if 'what' in table else ''})"
-        for value, row in zip(finding.broken, rows.itertuples(), strict=True)
+def _finding(
+    column: str,
+    values: BySet,
+    what: str,
+    *,
+    of: str = "",
+    value_set: list[Any] | None = None,
+    least: float | None = None,
+    most: float | None = None,
+    mostly: float | None = None,
+) -> Finding:
+    """A finding about the values of both sets.
+
+    Parameters
+    ----------
+    column : str
+        What the values are, for the report.
+    values : mapping of str to ndarray of shape (n,)
+        Of each set.
+    what : str
+        What is expected, as the message says it.
+    of : str
+        What a value belongs to: "image" or "digit", named by its number from 0; "" for the set.
+    value_set : list, optional
+        All that a value may be; without it `least` and `most` decide, which may be reached.
+    mostly : float, optional
+        Share of the values that have to be as expected; by default all.
+    """
+    low, high = (-np.inf if least is None else least), (np.inf if most is None else most)
+    broken = [
+        f"{_value(each[i])} ({part}{f', {of} {i}' if of else ''})"
+        for part, each in values.items()
+        for is_met in [np.isin(each, value_set) if value_set else (low <= each) & (each <= high)]
+        for i in np.flatnonzero(~is_met)
     ]
-    more = f" and {len(said) - N_NAMED:,} more" if len(said) > N_NAMED else ""
-    return ", ".join(said[:N_NAMED]) + more
+    n = sum(len(each) for each in values.values())
+    more = f" and {len(broken) - N_NAMED:,} more" if len(broken) > N_NAMED else ""
+    kwargs = {"value_set": value_set, "min_value": least, "max_value": most, "mostly": mostly}
+    return Finding(
+        expectation=f"expect_column_values_to_be_{'in_set' if value_set else 'between'}",
+        kwargs={"column": column} | {k: v for k, v in kwargs.items() if v is not None},
+        success=(n - len(broken)) / n >= (mostly or 1),
+        unexpected=len(broken),
+        observed=None,
+        fault=f"expected {what}, got {', '.join(broken[:N_NAMED])}{more}",
+    )
 
 
 def _value(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _stop_for(faults: list[str], report: dict[str, Any], name: str) -> None:
-    if faults:
-        raise ValidationError(f"{name}: " + "; ".join(faults), report)
+def _kind(labels: np.ndarray) -> str:
+    return "whole numbers" if np.issubdtype(labels.dtype, np.integer) else str(labels.dtype)
 
 
-def _array_table(sets: dict[str, Labelled]) -> pd.DataFrame:
-    """A row for each set: what its arrays are."""
-    return pd.DataFrame(
-        [
-            {
-                "set": part,
-                "images_are": f"{images.dtype} of shape {_shape(images)}",
-                "labels_are": _labels_are(labels),
-                "n_images": len(images),
-                "numbers_are": "equal"
-                if len(images) == len(labels)
-                else f"{len(images)} images and {len(labels)} labels",
-            }
-            for part, (images, labels) in sets.items()
-        ]
-    )
-
-
-def _labels_are(labels: np.ndarray) -> str:
-    kind = "whole numbers" if np.issubdtype(labels.dtype, np.integer) else str(labels.dtype)
-    return f"{kind} of shape {_shape(labels)}"
+def _numbers(images: np.ndarray, labels: np.ndarray) -> str:
+    n, m = len(images), len(labels)
+    return "equal" if n == m else f"{n} images and {m} labels"
 
 
 def _shape(array: np.ndarray) -> str:
     """Its shape with n for the number of images."""
     sizes = [str(size) for size in array.shape[1:]]
     return f"({', '.join(['n', *sizes])}{',' if not sizes else ''})"
-
-
-def _image_table(sets: dict[str, Labelled]) -> pd.DataFrame:
-    """A row for each image."""
-    seen = {image.tobytes() for image in sets["training"][0]}
-    tables = []
-    for part, (images, labels) in sets.items():
-        pixels = images.reshape(len(images), -1)
-        is_copy = [part == "test" and image.tobytes() in seen for image in images]
-        tables.append(
-            pd.DataFrame(
-                {
-                    "set": part,
-                    "what": [f"image {i}" for i in range(len(images))],
-                    "label": labels.astype(np.int64),
-                    "brightest": pixels.max(axis=1).astype(np.int64),
-                    "contrast": (pixels.max(axis=1) - pixels.min(axis=1)).astype(np.int64),
-                    "is_copy": np.array(is_copy, np.int64),
-                }
-            )
-        )
-    return pd.concat(tables, ignore_index=True)
-
-
-def _class_table(images: pd.DataFrame) -> pd.DataFrame:
-    """A row for each set and digit: how many images, which share, how far from the other set's."""
-    known = images[images["label"].between(0, N_CLASSES - 1)]
-    counts = pd.crosstab(known["label"], known["set"]).reindex(
-        index=range(N_CLASSES), columns=["training", "test"], fill_value=0
-    )
-    shares = counts / counts.sum().clip(lower=1)
-    drift = (shares["training"] - shares["test"]).abs()
-    return pd.concat(
-        [
-            pd.DataFrame(
-                {
-                    "set": part,
-                    "what": [f"digit {digit}" for digit in range(N_CLASSES)],
-                    "images": counts[part].to_numpy(),
-                    "share": shares[part].to_numpy(),
-                    "drift": drift.to_numpy(),
-                }
-            )
-            for part in ("training", "test")
-        ],
-        ignore_index=True,
-    )

@@ -1,18 +1,74 @@
-"""Images and labels of digits from NumPy's ``.npz`` and from PNG files.
+"""Images and labels of digits from IDX, ``.npz``, CSV and PNG files.
 
 Nothing is ever unpickled, and sizes are looked at before pixels are decoded.
 """
 
+import gzip
 import io
+import math
 import zipfile
 import zlib
 
 import numpy as np
 
-from neural_classifiers.digits.idx import IMAGE_SHAPE
+N_CLASSES = 10
+IMAGE_SHAPE = (28, 28)
 
 NPZ_NAMES = ("x_train", "y_train", "x_test", "y_test")  # those of Keras' mnist.npz
+_IDX_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _PNG_MODES = ("1", "L", "RGB")
+
+
+def read_idx(data: bytes, name: str) -> np.ndarray:
+    """Return the array that an IDX file holds, whole or not at all; MNIST comes in four of them.
+
+    Parameters
+    ----------
+    data : bytes
+        Content of the file, plain or gzip; which of both is seen from its first bytes.
+    name : str
+        What the file is called in error messages.
+
+    Returns
+    -------
+    ndarray
+        Read-only, of the shape and type that the file names.
+
+    Raises
+    ------
+    ValueError
+        If the file is not IDX, or holds fewer or more bytes than its header promises.
+
+    Notes
+    -----
+    An IDX file is two zero bytes, a byte for the type of its numbers, a byte for how many
+    dimensions it has, the size of each dimension (four bytes, highest first) and then the numbers,
+    the last dimension running fastest. Source: http://yann.lecun.com/exdb/mnist/, "FILE FORMATS".
+    """
+    if data[:2] == b"\x1f\x8b":
+        data = _gunzip(data, name)
+    if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _IDX_DTYPES:
+        known = ", ".join(f"0x{code:02x}" for code in _IDX_DTYPES)
+        raise ValueError(
+            f"{name}: expected an IDX file, starting with two zero bytes and a type out of "
+            f"{known}, got {data[:4].hex(' ') or 'no bytes'}"
+        )
+    dtype = np.dtype(_IDX_DTYPES[data[2]])
+    n_dimensions = data[3]
+    header_size = 4 + 4 * n_dimensions
+    if len(data) < header_size:
+        raise ValueError(
+            f"{name}: expected a header of {header_size} bytes for {n_dimensions} dimensions, "
+            f"got a file of {len(data)} bytes"
+        )
+    shape = tuple(np.frombuffer(data, ">u4", n_dimensions, offset=4).tolist())
+    expected = header_size + math.prod(shape) * dtype.itemsize
+    if len(data) != expected:
+        raise ValueError(
+            f"{name}: expected {expected} bytes (a header of {header_size} and {shape} numbers "
+            f"of {dtype.itemsize}), got {len(data)}"
+        )
+    return np.frombuffer(data, dtype, offset=header_size).reshape(shape)
 
 
 def read_npz(data: bytes, name: str) -> tuple[np.ndarray, ...]:
@@ -38,8 +94,8 @@ def read_npz(data: bytes, name: str) -> tuple[np.ndarray, ...]:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            found = [member.removesuffix(".npy") for member in archive.namelist()]
-            arrays = {each: _read_array(archive, each) for each in NPZ_NAMES if each in found}
+            names = [member.removesuffix(".npy") for member in archive.namelist()]
+            arrays = {each: _read_array(archive, each) for each in NPZ_NAMES if each in names}
     except (ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
             f"{name}: expected a whole .npz file of numbers, got {len(data)} bytes that cannot be "
@@ -49,9 +105,16 @@ def read_npz(data: bytes, name: str) -> tuple[np.ndarray, ...]:
     if missing := [each for each in wanted if each not in arrays]:
         raise ValueError(
             f"{name}: expected the arrays {', '.join(wanted)}, got no {', '.join(missing)} "
-            f"but {', '.join(found) or 'nothing'}"
+            f"but {', '.join(names) or 'nothing'}"
         )
     return tuple(arrays[each] for each in wanted)
+
+
+def read_csv(data: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return images and labels of a gzip file of lines with 784 pixels and the label."""
+    lines = io.BytesIO(_gunzip(data, name))
+    table = np.loadtxt(lines, delimiter=",", dtype=np.uint8)
+    return table[:, :-1].reshape(-1, *IMAGE_SHAPE), table[:, -1]
 
 
 def read_png(data: bytes, name: str) -> np.ndarray:
@@ -90,3 +153,14 @@ def read_png(data: bytes, name: str) -> np.ndarray:
 def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     with archive.open(f"{name}.npy") as file:
         return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _gunzip(data: bytes, name: str) -> bytes:
+    """Content of a gzip file."""
+    try:
+        return gzip.decompress(data)
+    except (EOFError, OSError, zlib.error) as error:
+        raise ValueError(
+            f"{name}: expected a whole gzip file, got {len(data)} bytes that are damaged or "
+            f"end early ({error})"
+        ) from error

@@ -10,7 +10,7 @@ was killed and continued ends where an undisturbed one does.
 import hashlib
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from neural_classifiers.arrays.threads import set_tensorflow_threads
 from neural_classifiers.arrays.weights import weights_digest, weights_from_bytes, weights_to_bytes
-from neural_classifiers.digits.idx import IMAGE_SHAPE, N_CLASSES
+from neural_classifiers.digits.files import IMAGE_SHAPE, N_CLASSES
 from neural_classifiers.digits.networks import (
     DigitsPreset,
     accuracy_and_loss,
@@ -36,7 +36,7 @@ N_STUCK = 50  # steps that are no better than guessing, after the first 100: its
 
 
 @dataclass(frozen=True)
-class TrainedDigits:
+class TrainedNetwork:
     """A trained network and how it came about.
 
     Attributes
@@ -78,8 +78,7 @@ def train(
     threads: int,
     checkpoint: MutableMapping[str, bytes] | None = None,
     on_step: Callable[[int, int, Scores], None] | None = None,
-    on_epoch: Callable[[int, Scores], None] | None = None,
-) -> TrainedDigits:
+) -> TrainedNetwork:
     """Train the network of a preset; the same arguments give the same weights, to the bit.
 
     Parameters
@@ -102,9 +101,6 @@ def train(
     on_step : callable, optional
         Called after each step with the steps done, the steps of the whole training and the
         ``accuracy`` and ``loss`` of the epoch so far.
-    on_epoch : callable, optional
-        Called after each epoch that was computed, when its checkpoint stands, with the number
-        of epochs done and the scores of the last.
 
     Raises
     ------
@@ -131,34 +127,39 @@ def train(
     epochs = _restore(model, optimizer, checkpoint or {}, name)
     n_continued = len(epochs)
 
-    train_batch = _compile_step(model, optimizer)
+    learn = _compile_step(model, optimizer)
     n_steps = -(-len(images_train) // preset.batch_size)  # of an epoch; the last may be smaller
-    rates = learning_rates(preset, n_steps * preset.epochs).reshape(preset.epochs, n_steps)
+    rates = learning_rates(preset, n_steps * preset.epochs)
     recent: deque[float] = deque(maxlen=N_STUCK)
     for epoch in range(n_continued, preset.epochs):
         # From seed and epoch alone: nothing to remember when a training is continued.
         order = np.random.default_rng([seed, epoch]).permutation(len(images_train))
-        batches = _batches(images_train, labels_train, order, preset.batch_size)
+        n_seen, n_right, loss_sum = 0, 0, 0.0
         scores: Scores = {}
-        steps = _train_epoch(train_batch, batches, rates[epoch])
-        for step, (scores, loss) in enumerate(steps, start=1):
+        for step in range(n_steps):
+            batch = order[step * preset.batch_size :][: preset.batch_size]
             done = epoch * n_steps + step
+            loss, n_right_here = learn(images_train[batch], labels_train[batch], rates[done])
             recent.append(loss)
-            if fault := _fault(recent, done):
-                raise _diverged(f"epoch {epoch + 1}, step {step} of {n_steps}", fault, preset)
+            if fault := _fault(recent, done + 1):
+                raise _diverged(f"epoch {epoch + 1}, step {step + 1} of {n_steps}", fault, preset)
+            n_seen += len(batch)
+            n_right += n_right_here
+            loss_sum += loss * len(batch)
+            scores = {"accuracy": n_right / n_seen, "loss": loss_sum / n_seen}
             if on_step is not None:
-                on_step(done, rates.size, scores)
-        validation = accuracy_and_loss(predict_digits(model, images_validation), labels_validation)
-        if not np.isfinite(validation[1]):
-            fault = f"expected a finite loss, got {validation[1]}"
+                on_step(done + 1, rates.size, scores)
+        accuracy, loss = accuracy_and_loss(
+            predict_digits(model, images_validation), labels_validation
+        )
+        if not np.isfinite(loss):
+            fault = f"expected a finite loss, got {loss}"
             raise _diverged(f"validation after epoch {epoch + 1}", fault, preset)
-        epochs.append(scores | dict(zip(("val_accuracy", "val_loss"), validation, strict=True)))
+        epochs.append(scores | {"val_accuracy": accuracy, "val_loss": loss})
         if checkpoint is not None:
             checkpoint[name] = _snapshot(model, optimizer, epochs)
-        if on_epoch is not None:
-            on_epoch(epoch + 1, epochs[-1])
     weights = {part: variable.numpy().copy() for part, variable in named_variables(model).items()}
-    return TrainedDigits(weights, epochs, n_continued)
+    return TrainedNetwork(weights, epochs, n_continued)
 
 
 def _build_optimizer(preset: DigitsPreset) -> Any:
@@ -195,36 +196,12 @@ def _compile_step(
         optimizer.apply(gradients, model.trainable_variables)
         return loss, tf.math.count_nonzero(tf.equal(tf.argmax(probabilities, axis=1), labels))
 
-    def train_batch(images: np.ndarray, labels: np.ndarray, rate: float) -> tuple[float, int]:
+    def learn(images: np.ndarray, labels: np.ndarray, rate: float) -> tuple[float, int]:
         optimizer.learning_rate = rate
         loss, n_right = compiled(images, labels.astype(np.int64))
         return float(loss), int(n_right)
 
-    return train_batch
-
-
-def _batches(
-    images: np.ndarray, labels: np.ndarray, order: np.ndarray, batch_size: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Images and labels of each batch, in the given order."""
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        yield images[rows], labels[rows]
-
-
-def _train_epoch(
-    train_batch: Callable[[np.ndarray, np.ndarray, float], tuple[float, int]],
-    batches: Iterator[tuple[np.ndarray, np.ndarray]],
-    rates: np.ndarray,
-) -> Iterator[tuple[Scores, float]]:
-    """Learn from each batch, and after each give the means over the images so far and its loss."""
-    n_seen, n_right, loss_sum = 0, 0, 0.0
-    for (images, labels), rate in zip(batches, rates, strict=True):
-        loss, n_right_here = train_batch(images, labels, rate)
-        n_seen += len(images)
-        n_right += n_right_here
-        loss_sum += loss * len(images)
-        yield {"accuracy": n_right / n_seen, "loss": loss_sum / n_seen}, loss
+    return learn
 
 
 def _fault(recent: Sequence[float], n_steps: int) -> str | None:

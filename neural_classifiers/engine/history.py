@@ -17,6 +17,7 @@ from neural_classifiers.engine import paths, run_files
 from neural_classifiers.engine.records import (
     RECORD,
     Key,
+    Reference,
     read_record,
     record_folders,
     set_aside_of,
@@ -28,6 +29,7 @@ PARTS = [part.name for part in fields(Key) if part.name != "step"]
 HEADLINES = ("accuracy", "f1_macro", "test_accuracy")
 _Made = dict[tuple[str, str, str], str]  # (part of the key, name, step) to digest or version
 _Name = TypeVar("_Name")
+R = TypeVar("R", bound=Reference)
 
 
 class UnknownRunError(RefusedError):
@@ -204,6 +206,24 @@ def in_lines(differences: Mapping[str, Any]) -> list[str]:
     if unknown := differences["unknown"]:
         lines.append(f"records gone, so code and libraries unknown: {', '.join(unknown)}")
     return lines
+
+
+def results_of(run: Run, result_type: type[R]) -> list[tuple[R, dict[str, Any]]]:
+    """Results of one class that the steps of a run gave, in the order of their ends.
+
+    Returns
+    -------
+    list of (Reference, dict)
+        Each with what its ``record.json`` says; without those whose record is gone.
+    """
+    results = []
+    for step in run.json["steps"]:
+        if _ended(step) and step["result"] == result_type.__name__:
+            folder = paths.cache() / step["step"] / step["key"]
+            if record := read_record(folder):
+                result = result_type.model_validate(record["result"], context={"folder": folder})
+                results.append((result, record))
+    return results
 
 
 def flat(value: Any, name: str = "") -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     run_limit_s : float
         Longest that a run may take in all, in seconds: twelve hours.
     dask : str or None
-        Address of the scheduler of the Dask cluster that makes the fits of searches.
+        Address of a Dask scheduler, ``tcp://host:8786``, whose workers make the fits of a search.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", env_ignore_empty=True)
@@ -50,6 +50,16 @@ class Settings(BaseSettings):
         if auth and not all(auth.get_secret_value().partition(":")):
             raise ValueError("expected user:password")
         return auth
+
+    @field_validator("dask")
+    @classmethod
+    def _an_address(cls, dask: str | None) -> str | None:
+        if dask and "://" not in dask:
+            raise ValueError(
+                f"expected the address of a Dask scheduler such as tcp://host:8786, got {dask!r}"
+            )
+        return dask
+
 
 
 class SettingsError(RefusedError):

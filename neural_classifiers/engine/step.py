@@ -100,6 +100,7 @@ def _run(
         "step": name,
         "task_run": runtime.task_run.name or name,
         "key": key.digest,
+        "result": result_type.__name__,
         "refreshed": refresh,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -27,12 +27,8 @@ from typing import Any, NamedTuple
 import psutil
 
 POLL_S = 0.1
-_THREAD_SETTINGS = (  # each read once, when its library loads
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-)
+# each read once, when its library loads
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 
 
 class StepTimeoutError(TimeoutError):
@@ -76,8 +72,8 @@ def run(
     function : callable
         Importable by module and name; it and its arguments are passed by multiprocessing.
     threads : int
-        Threads that the function may use; as many cores are taken while it runs, so that
-        steps side by side never use more than the machine has.
+        Threads that the function uses, whatever the machine. As many cores are taken while it
+        runs, all where there are fewer, so that steps side by side never use more than there are.
     timeout_s : float, optional
         Seconds from its start; then the worker is killed.
     attempts : int
@@ -97,7 +93,7 @@ def run(
     """
     for left in reversed(range(attempts)):
         try:
-            return _run(function, args, min(threads, cores()), timeout_s, on_start, meanwhile)
+            return _run(function, args, threads, timeout_s, on_start, meanwhile)
         except WorkerDiedError:
             if not left:
                 raise
@@ -112,7 +108,7 @@ def _run(
     on_start: Callable[[], None],
     meanwhile: Callable[[], None],
 ) -> Answer:
-    with _cores_taken(threads), _worker(threads) as (executor, process, log):
+    with _cores_taken(min(threads, cores())), _worker(threads) as (executor, process, log):
         on_start()
         started, peak = time.monotonic(), 0
         try:
@@ -261,7 +257,7 @@ def stop_idle() -> None:
 
 def _begin(threads: int, log: str) -> None:
     """In a new worker, before any library loads: its threads, its log, its end."""
-    os.environ.update(dict.fromkeys(_THREAD_SETTINGS, str(threads)))
+    os.environ.update(dict.fromkeys(_THREADS, str(threads)))
     os.environ["TF_NUM_INTEROP_THREADS"] = "1"  # one operation after another: `arrays.threads`
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # the default one holds 40 to 80 MB more

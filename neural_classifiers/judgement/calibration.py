@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from neural_classifiers.judgement.scores import wilson_interval
-from neural_classifiers.search.answers import Outcome
+from neural_classifiers.search.answers import FitAnswer
 
 N_BINS = 10  # of the reliability curve
 TINY = 1e-12  # the least probability whose logarithm is taken
@@ -205,15 +205,15 @@ def calibrate(
 
 
 def held_out_logits(
-    outcomes: list[tuple[NDArray[np.intp], Outcome]], classes: NDArray[Any], n_rows: int
+    answers: Sequence[tuple[NDArray[np.intp], FitAnswer]], classes: NDArray[Any], n_rows: int
 ) -> NDArray[np.float64]:
     """Logits of a search's candidate for the rows that each fold held out, in the rows' order.
 
     `classes` are all, in the order wanted; rows that no fold held out stay nan.
     """
     logits = np.full((n_rows, len(classes)), np.nan)
-    for rows, outcome in outcomes:
-        assert outcome.classes is not None
-        columns = np.searchsorted(classes, outcome.classes)
-        logits[np.ix_(rows, columns)] = logits_of(outcome.answers)
+    for rows, answer in answers:
+        assert answer.classes is not None
+        columns = np.searchsorted(classes, answer.classes)
+        logits[np.ix_(rows, columns)] = logits_of(answer.by_method)
     return logits

@@ -59,7 +59,7 @@ class Rival:
     unseen: NDArray[np.bool_] | None = None
 
 
-def judge_candidate(
+def judge_challenger(
     actual: NDArray[np.str_],
     answers: NDArray[np.str_],
     rivals: Sequence[Rival],
@@ -68,19 +68,19 @@ def judge_candidate(
     margin: float = MARGIN,
     unit: str = "texts",
 ) -> list[Gate]:
-    """The conditions that a candidate's answers meet and miss, on rows that it was not trained on.
+    """Gates that a challenger's answers pass and fail, on rows that it was not trained on.
 
     Parameters
     ----------
     actual, answers : ndarray of str of shape (n_rows,)
-        Right answers, and those of the candidate.
+        Right answers, and those of the challenger.
     rivals : sequence of Rival
     slices : mapping of str to ndarray of bool of shape (n_rows,), optional
         Further parts of the rows, beside each class.
     seed : int
         Of the bootstrap that bounds the differences.
     margin : float
-        By so much of its rows the candidate may fall behind on a slice.
+        By so much of its rows the challenger may fall behind on a slice.
     unit : str
         What a row is.
 

@@ -116,9 +116,9 @@ def _is_file(what: str) -> bool:
 
 
 def _predict_texts(parsed: argparse.Namespace) -> int:
-    from neural_classifiers.serving import predict
+    from neural_classifiers.serving import predict, registry
 
-    classifier = predict.load_serving("comments", parsed.version)
+    classifier = registry.load(parsed.version or "comments", kind="comments")
     rows = predict.predict_texts(classifier, parsed.what)
     answer(parsed, {"predictions": rows}, "\n".join(map(_prediction_in_words, rows)))
     return 1 if any("rejected" in row for row in rows) else 0
@@ -133,9 +133,9 @@ def _prediction_in_words(row: Mapping[str, Any], where: str = "") -> str:
 
 
 def _predict_images(parsed: argparse.Namespace, files: list[Path]) -> int:
-    from neural_classifiers.serving import predict
+    from neural_classifiers.serving import predict, registry
 
-    reader = predict.load_serving("digits", parsed.version)
+    reader = registry.load(parsed.version or "digits", kind="digits")
     rows = list(predict.predict_images(files, reader))
     if parsed.out is None:
         lines = [_prediction_in_words(row, f"{row['file']} {row['image']}: ") for row in rows]
@@ -150,16 +150,16 @@ def _predict_images(parsed: argparse.Namespace, files: list[Path]) -> int:
 def _predict_comments(parsed: argparse.Namespace, files: list[Path]) -> int:
     from dataclasses import asdict
 
-    from neural_classifiers.serving import predict
+    from neural_classifiers.serving import predict, registry
 
     if len(files) > 1 or parsed.out is None:
         raise RefusedError(
             f"expected one file of comments and --out FILE for its predictions, got {len(files)} "
             f"and --out {parsed.out}"
         )
-    classifier = predict.load_serving("comments", parsed.version)
-    account = predict.predict_file(
+    classifier = registry.load(parsed.version or "comments", kind="comments")
+    predicted = predict.predict_file(
         files[0], parsed.out, classifier, parsed.text_column, parsed.workers
     )
-    answer(parsed, asdict(account), "\n".join(account.in_words()))
+    answer(parsed, asdict(predicted), "\n".join(predicted.in_words()))
     return 0

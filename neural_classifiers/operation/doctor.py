@@ -219,7 +219,7 @@ def _model() -> Row:
     from neural_classifiers.serving import registry
     from neural_classifiers.serving.model import KINDS
 
-    serving = [version for kind in KINDS if (version := registry.serving(kind))]
+    serving = [version for kind in KINDS if (version := registry.serving_version(kind))]
     faults = [fault for version in serving if (fault := registry.fault_of(version))]
     if faults:
         do = "neural-classifiers rollback; or put its folder back from a backup"

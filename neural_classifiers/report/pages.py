@@ -149,7 +149,7 @@ def render_card(
     run : mapping
         As ``run.json``: name and when it started.
     about : mapping
-        As ``card.json`` beside the model: seed, folds, libraries, digests.
+        As ``recipe.json`` beside the model: seed, folds, libraries, digests.
 
     Notes
     -----

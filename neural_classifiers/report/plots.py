@@ -26,7 +26,7 @@ from PIL import Image
 from neural_classifiers.comments.drift import Profile
 from neural_classifiers.judgement.weaknesses import CurvePoint
 from neural_classifiers.report.diagrams import Box
-from neural_classifiers.search.candidates import Candidate, rank_candidates
+from neural_classifiers.search.candidates import RankedCandidate, rank_candidates
 
 BLUE, ORANGE, INK, FAINT, RULE = "#0072B2", "#D55E00", "#1A1A1A", "#5F5F5F", "#D0D0D0"
 TINT = "#EAF3F9"
@@ -286,7 +286,7 @@ def plot_grid(cv_results: Mapping[str, Sequence[Any]]) -> bytes:
     Columns are as for `rank_candidates`. Candidates that share one fit share one line, which names
     the values of all of them.
     """
-    fits: dict[int, list[Candidate]] = {}
+    fits: dict[int, list[RankedCandidate]] = {}
     for candidate in _scored(cv_results):
         fits.setdefault(candidate.fitted_as, []).append(candidate)
     lines = list(fits.values())[:N_CANDIDATES]
@@ -466,7 +466,7 @@ def _fitting(widths: Sequence[int]) -> list[int]:
     return [min(width, widest) for width in widths]
 
 
-def _scored(cv_results: Mapping[str, Sequence[Any]]) -> list[Candidate]:
+def _scored(cv_results: Mapping[str, Sequence[Any]]) -> list[RankedCandidate]:
     """The candidates that have a score, best first."""
     scored = [c for c in rank_candidates(cv_results) if np.isfinite(c.mean)]
     if not scored:
@@ -474,7 +474,7 @@ def _scored(cv_results: Mapping[str, Sequence[Any]]) -> list[Candidate]:
     return scored
 
 
-def _candidate_name(twins: Sequence[Candidate]) -> str:
+def _candidate_name(twins: Sequence[RankedCandidate]) -> str:
     """Name a line of the grid by its values; twins that share a fit differ in some of them."""
     values = {name: [t.params.get(name, "") for t in twins] for name in twins[0].params}
     return _text(
@@ -482,7 +482,7 @@ def _candidate_name(twins: Sequence[Candidate]) -> str:
     )
 
 
-def _sort_key(candidate: Candidate) -> tuple[tuple[bool, Any], ...]:
+def _sort_key(candidate: RankedCandidate) -> tuple[tuple[bool, Any], ...]:
     """Order values as people count: numbers by size, then words by letter."""
     return tuple(
         (False, value) if isinstance(value, int | float) else (True, str(value))

@@ -22,7 +22,7 @@ from neural_classifiers.judgement.scores import (
 )
 from neural_classifiers.judgement.verdict import recommend_model, verdict_sentences
 from neural_classifiers.judgement.weaknesses import CurvePoint, Explanations, Mistake
-from neural_classifiers.search.candidates import Candidate
+from neural_classifiers.search.candidates import RankedCandidate
 from neural_classifiers.values import Values
 
 # Control characters but white space, lone surrogates, marks that turn the text's direction.
@@ -172,7 +172,7 @@ class GridSummary(Values):
     candidates: int
     distinct: int
     parameters: list[str]
-    top: list[Candidate]
+    top: list[RankedCandidate]
 
 
 class CommentsSection(Printable):

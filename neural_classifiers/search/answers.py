@@ -1,32 +1,31 @@
-"""What one fit answered on the rows held out: kept as bytes, scored whenever one likes.
+"""Answers of a fit on the rows held out, as bytes that can be scored at any time.
 
-Kept are predictions, probabilities and decision values instead of scores, so that another
-scoring over the same fits trains nothing. The bytes hold arrays only, no pickle.
+What is stored are predictions, probabilities and decision values instead of scores, so that
+another scoring over the same fits trains nothing. The bytes hold arrays only, no pickle.
 """
 
 import hashlib
 import io
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils.metaestimators import available_if
-
-__all__ = ["Outcome", "answer", "decode", "encode", "score", "with_times", "without_times"]
+from sklearn.utils import Tags, get_tags
 
 METHODS = ("predict", "predict_proba", "decision_function")
+_MIXINS = {"classifier": ClassifierMixin, "regressor": RegressorMixin}
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FitAnswer:
     """What one fit answered on the rows held out, or how it failed.
 
     Attributes
     ----------
-    answers : dict of str to ndarray
+    by_method : dict of str to ndarray
         What each of the fitted estimator's `METHODS` gave, one row per row held out.
     classes : ndarray or None
         Its ``classes_``: the columns of the probabilities.
@@ -36,31 +35,31 @@ class Outcome:
         ``"Type: message"`` of what the fit raised; ``""`` if it went well.
     """
 
-    answers: dict[str, np.ndarray] = field(default_factory=dict)
+    by_method: dict[str, np.ndarray] = field(default_factory=dict)
     classes: np.ndarray | None = None
     fit_seconds: float = 0.0
     score_seconds: float = 0.0
     error: str = ""
 
 
-def answer(fitted: Any, X: Any, fit_seconds: float) -> Outcome:
+def answer_of(fitted: Any, X: Any, fit_seconds: float = 0.0) -> FitAnswer:
     """Ask a fitted estimator for all it can say about the rows held out."""
     started = time.perf_counter()
-    answers = {
+    by_method = {
         method: np.asarray(getattr(fitted, method)(X))
         for method in METHODS
         if hasattr(fitted, method)
     }
-    return Outcome(
-        answers=answers,
+    return FitAnswer(
+        by_method=by_method,
         classes=getattr(fitted, "classes_", None),
         fit_seconds=fit_seconds,
         score_seconds=time.perf_counter() - started,
     )
 
 
-def encode(outcome: Outcome) -> bytes:
-    """An outcome as a compressed .npz archive and, behind it, the archive's SHA-256.
+def encode(answer: FitAnswer) -> bytes:
+    """Write an answer as a compressed .npz archive, its seconds, and the SHA-256 of both.
 
     The archive's own checksums do not cover its directory: a flipped byte there can lose
     an array without a word. `numpy.load` reads the bytes as they are.
@@ -70,26 +69,24 @@ def encode(outcome: Outcome) -> bytes:
     ValueError
         If an answer consists of Python objects, which only pickle could store.
     """
-    arrays = dict(outcome.answers)
-    arrays["seconds"] = np.array([outcome.fit_seconds, outcome.score_seconds])
-    arrays["error"] = np.array(outcome.error)
-    if outcome.classes is not None:
-        arrays["classes"] = np.asarray(outcome.classes)
+    arrays = answer.by_method | {"error": np.array(answer.error)}
+    if answer.classes is not None:
+        arrays["classes"] = np.asarray(answer.classes)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    archive = buffer.getvalue()
-    return archive + hashlib.sha256(archive).digest()
+    return with_times(buffer.getvalue(), [answer.fit_seconds, answer.score_seconds])
 
 
-def decode(content: bytes | None) -> Outcome | None:
-    """The outcome that `encode` wrote; None for no bytes or damaged ones."""
-    if content is None or hashlib.sha256(content[:-32]).digest() != content[-32:]:
+def decode(content: bytes | None) -> FitAnswer | None:
+    """Read what `encode` wrote; None for no bytes or damaged ones."""
+    try:
+        timeless, (fit_seconds, score_seconds) = without_times(content or b"")
+    except ValueError:
         return None
-    with np.load(io.BytesIO(content[:-32]), allow_pickle=False) as archive:
+    with np.load(io.BytesIO(timeless), allow_pickle=False) as archive:
         arrays: Mapping[str, np.ndarray] = {name: archive[name] for name in archive.files}
-    fit_seconds, score_seconds = arrays["seconds"].tolist()
-    return Outcome(
-        answers={method: arrays[method] for method in METHODS if method in arrays},
+    return FitAnswer(
+        by_method={method: arrays[method] for method in METHODS if method in arrays},
         classes=arrays.get("classes"),
         fit_seconds=fit_seconds,
         score_seconds=score_seconds,
@@ -97,39 +94,38 @@ def decode(content: bytes | None) -> Outcome | None:
     )
 
 
+def with_times(timeless: bytes, seconds: Sequence[float]) -> bytes:
+    """The encoded answer as it was before `without_times`."""
+    body = timeless + np.array(seconds, "<f8").tobytes()
+    return body + hashlib.sha256(body).digest()
+
+
 def without_times(content: bytes) -> tuple[bytes, list[float]]:
-    """An encoded outcome that is the same for every equal fit, and its seconds (fit, score)."""
-    outcome = _whole(content)
-    timeless = replace(outcome, fit_seconds=0.0, score_seconds=0.0)
-    return encode(timeless), [outcome.fit_seconds, outcome.score_seconds]
+    """The part of an encoded answer that is the same for every equal fit, and its seconds.
 
-
-def with_times(content: bytes, seconds: Sequence[float]) -> bytes:
-    """The encoded outcome as it was before `without_times`."""
-    fit_seconds, score_seconds = seconds
-    outcome = replace(_whole(content), fit_seconds=fit_seconds, score_seconds=score_seconds)
-    return encode(outcome)
-
-
-def _whole(content: bytes) -> Outcome:
-    outcome = decode(content)
-    if outcome is None:
-        raise ValueError(f"expected an encoded outcome, got {len(content)} bytes that are none")
-    return outcome
+    Raises
+    ------
+    ValueError
+        If the content is damaged.
+    """
+    body, checksum = content[:-32], content[-32:]
+    if hashlib.sha256(body).digest() != checksum:
+        raise ValueError(f"expected an encoded answer, got {len(content)} bytes that are none")
+    return body[:-16], np.frombuffer(body[-16:], "<f8").tolist()  # fit, score
 
 
 def score(
-    outcome: Outcome, scorers: Mapping[str, Callable[..., Any]], kind: str | None, X: Any, y: Any
-) -> tuple[dict[str, float], str]:
-    """Scores of one fit by scorer, nan where fit or scorer failed, and the first error.
+    answer: FitAnswer, scorer: Callable[..., float], estimator: Any, X: Any, y: Any
+) -> tuple[float, str]:
+    """Score of one fit, nan where fit or scorer failed, and its error.
 
     Parameters
     ----------
-    outcome : Outcome
-    scorers : mapping of str to callable
-        scikit-learn's scorers, called with a stand-in for the fitted estimator.
-    kind : {"classifier", "regressor"} or None
-        What the fitted estimator was.
+    answer : FitAnswer
+    scorer : callable
+        scikit-learn's, called with a stand-in for the fitted estimator.
+    estimator : estimator
+        Says whether the stand-in is a classifier or a regressor.
     X : n_rows rows
         The rows held out, which scorers want to see.
     y : ndarray of shape (n_rows,)
@@ -137,58 +133,40 @@ def score(
 
     Returns
     -------
-    (dict of str to float, str)
+    (float, str)
     """
-    scores = dict.fromkeys(scorers, np.nan)
-    error = outcome.error
-    if error:
-        return scores, error
-    replay = _REPLAYS.get(kind, _Replay)(outcome)
-    for name, scorer in scorers.items():
-        try:
-            scores[name] = float(scorer(replay, X, y))
-        except Exception as failure:  # a candidate's failure, as with GridSearchCV
-            error = error or f"scoring {name!r}: {type(failure).__name__}: {failure}"
-    return scores, error
+    if answer.error:
+        return np.nan, answer.error
+    try:
+        return float(scorer(_StandIn(answer, get_tags(estimator)), X, y)), ""
+    except Exception as failure:  # a candidate's failure, as with GridSearchCV
+        return np.nan, f"scoring: {type(failure).__name__}: {failure}"
 
 
-def _has(method: str) -> Callable[[Any], bool]:
-    return lambda replay: method in replay.outcome.answers
+def _method(name: str, values: np.ndarray) -> Callable[[Any], np.ndarray]:
+    def answer(X: Any) -> np.ndarray:
+        return values
+
+    answer.__name__ = name  # scorers call a method by its name
+    return answer
 
 
-class _Replay(BaseEstimator):
-    """Stands for a fitted estimator and answers as it did on the rows held out."""
+class _StandIn(BaseEstimator):
+    """Answers for a fitted estimator as it did on the rows held out."""
 
-    def __init__(self, outcome: Outcome) -> None:
-        self.outcome = outcome
-        if outcome.classes is not None:
-            self.classes_ = outcome.classes
+    def __init__(self, answer: FitAnswer, tags: Tags) -> None:
+        self._tags = tags
+        if answer.classes is not None:
+            self.classes_ = answer.classes
+        for method, values in answer.by_method.items():
+            setattr(self, method, _method(method, values))
+
+    def __sklearn_tags__(self) -> Tags:
+        return self._tags
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
 
-    @available_if(_has("predict"))
-    def predict(self, X: Any) -> np.ndarray:
-        return self.outcome.answers["predict"]
-
-    @available_if(_has("predict_proba"))
-    def predict_proba(self, X: Any) -> np.ndarray:
-        return self.outcome.answers["predict_proba"]
-
-    @available_if(_has("decision_function"))
-    def decision_function(self, X: Any) -> np.ndarray:
-        return self.outcome.answers["decision_function"]
-
-
-class _ReplayClassifier(ClassifierMixin, _Replay):
-    pass
-
-
-class _ReplayRegressor(RegressorMixin, _Replay):
-    pass
-
-
-_REPLAYS: dict[str | None, type[_Replay]] = {
-    "classifier": _ReplayClassifier,
-    "regressor": _ReplayRegressor,
-}
+    def score(self, X: Any, y: Any) -> float:
+        """What scikit-learn scores by where no scorer is named."""
+        return _MIXINS[self._tags.estimator_type].score(self, X, y)

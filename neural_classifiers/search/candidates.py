@@ -10,11 +10,11 @@ import numpy as np
 from neural_classifiers.values import Values
 
 
-class Candidate(Values):
+class RankedCandidate(Values):
     """One candidate of a grid search.
 
-    `number` is its place in the grid, from 1; `fitted_as` the number of the candidate whose fits
-    it shares, its own where it was fitted itself.
+    `number` is its position in the grid, from 1; `fitted_as` the number of the candidate whose
+    fits it shares, its own where it was fitted itself.
     """
 
     number: int
@@ -27,8 +27,8 @@ class Candidate(Values):
 
 def rank_candidates(
     cv_results: Mapping[str, Sequence[Any]], limit: int | None = None
-) -> tuple[Candidate, ...]:
-    """List the candidates of a grid search, best first.
+) -> tuple[RankedCandidate, ...]:
+    """Candidates of a grid search, best first.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def rank_candidates(
 
     Returns
     -------
-    tuple of Candidate
+    tuple of RankedCandidate
         Ties in the grid's own order; parameter names without the steps of their pipeline. A
         parameter that a candidate does not have (masked, or not in its params) is left out;
         candidates without a score (their fit failed) come last with nan.
@@ -59,14 +59,14 @@ def rank_candidates(
     ranks, means, stds = (list(cv_results[column]) for column in columns)
     positions = range(len(ranks))
     fitted_as = list(cv_results.get("fitted_as", positions))
-    told = [json.loads(p) if isinstance(p, str) else p for p in cv_results.get("params", ())]
+    sets = [json.loads(p) if isinstance(p, str) else p for p in cv_results.get("params", ())]
 
     def has(i: int, column: str) -> bool:
-        is_told = not told or column.removeprefix("param_") in told[i]
-        return is_told and cv_results[column][i] is not np.ma.masked
+        is_set = not sets or column.removeprefix("param_") in sets[i]
+        return is_set and cv_results[column][i] is not np.ma.masked
 
     candidates = [
-        Candidate(
+        RankedCandidate(
             number=i + 1,
             fitted_as=int(fitted_as[i]) + 1,
             rank=int(ranks[i]),
@@ -93,5 +93,5 @@ def _short_names(columns: Sequence[str]) -> dict[str, str]:
 
 
 def _plain(value: Any) -> Any:
-    """Take a value out of NumPy, so that it can be shown and written as JSON."""
+    """A value outside NumPy, as it can be shown and written as JSON."""
     return value.item() if isinstance(value, np.generic) else value

@@ -1,4 +1,4 @@
-"""When two estimators cannot but end alike, told before either is fitted.
+"""Equivalence of estimators: which cannot but end alike, known before any is fitted.
 
 `describe` writes an estimator down as plain values and leaves out the parameters that
 the table `WITHOUT_EFFECT` declares idle beside the others. Equal descriptions therefore
@@ -11,35 +11,27 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["WITHOUT_EFFECT", "Idle", "describe", "digest"]
 
-
-@dataclass(frozen=True)
-class Idle:
+class Idle(NamedTuple):
     """A parameter that acts only beside certain values of others.
 
     Attributes
     ----------
     parameter : str
-        The parameter in question.
     acts_with : mapping of str to tuple
         It acts only where each of these parameters has one of these values.
     accepts : callable
         Whether the estimator takes a value at all. A refused value fails the fit even
         where the parameter is idle, so such a candidate is never merged with another.
-    source : str
-        Where the library's code shows it.
     """
 
     parameter: str
     acts_with: Mapping[str, tuple[Any, ...]]
     accepts: Callable[[Any], bool]
-    source: str
 
     def is_idle(self, parameters: Mapping[str, Any]) -> bool:
         """Whether the parameter has no effect among these values."""
@@ -72,39 +64,32 @@ def _is_bool(value: Any) -> bool:
 _SGD = {"solver": ("sgd",)}
 _ADAM = {"solver": ("adam",)}
 _STOCHASTIC = {"solver": ("sgd", "adam")}
-_FIT_STOCHASTIC = "_fit_stochastic, which _fit calls for sgd and adam only"
-_TO_SGD = "_fit_stochastic hands it to SGDOptimizer only"
-_TO_ADAM = "_fit_stochastic hands it to AdamOptimizer only"
 
 # Read in scikit-learn 1.9.1: methods of BaseMultilayerPerceptron in
 # sklearn/neural_network/_multilayer_perceptron.py, optimisers in _stochastic_optimizers.py;
 # accepted values as in _parameter_constraints there, or narrower.
 WITHOUT_EFFECT: dict[str, tuple[Idle, ...]] = {
     "sklearn.neural_network._multilayer_perceptron.MLPClassifier": (
-        Idle("learning_rate", _SGD, _one_of("constant", "invscaling", "adaptive"), _TO_SGD),
-        Idle(
-            "power_t",
-            _SGD | {"learning_rate": ("invscaling",)},
-            _number(0),
-            "SGDOptimizer.iteration_ends reads it for lr_schedule 'invscaling' only",
-        ),
-        Idle("momentum", _SGD, _number(0, 1), _TO_SGD),
-        Idle("nesterovs_momentum", _SGD, _is_bool, _TO_SGD),
-        Idle("beta_1", _ADAM, _number(0, 1), _TO_ADAM),
-        Idle("beta_2", _ADAM, _number(0, 1), _TO_ADAM),
-        Idle("epsilon", _ADAM, _number(0, open_low=True), _TO_ADAM),
-        Idle("learning_rate_init", _STOCHASTIC, _number(0, open_low=True), _FIT_STOCHASTIC),
-        Idle("batch_size", _STOCHASTIC, lambda v: v == "auto" or _count(v), _FIT_STOCHASTIC),
-        Idle("shuffle", _STOCHASTIC, _is_bool, _FIT_STOCHASTIC),
-        Idle("early_stopping", _STOCHASTIC, _is_bool, _FIT_STOCHASTIC),
-        Idle("n_iter_no_change", _STOCHASTIC, _count, _FIT_STOCHASTIC),
-        Idle(
-            "validation_fraction",
-            _STOCHASTIC | {"early_stopping": (True,)},
-            _number(0, 1),
-            "_fit_stochastic reads it inside 'if early_stopping' only",
-        ),
-        Idle("max_fun", {"solver": ("lbfgs",)}, _count, "only _fit_lbfgs reads it"),
+        # _fit_stochastic hands these to SGDOptimizer only, whose iteration_ends reads power_t
+        # for lr_schedule 'invscaling' only
+        Idle("learning_rate", _SGD, _one_of("constant", "invscaling", "adaptive")),
+        Idle("power_t", _SGD | {"learning_rate": ("invscaling",)}, _number(0)),
+        Idle("momentum", _SGD, _number(0, 1)),
+        Idle("nesterovs_momentum", _SGD, _is_bool),
+        # _fit_stochastic hands these to AdamOptimizer only
+        Idle("beta_1", _ADAM, _number(0, 1)),
+        Idle("beta_2", _ADAM, _number(0, 1)),
+        Idle("epsilon", _ADAM, _number(0, open_low=True)),
+        # _fit_stochastic, which _fit calls for sgd and adam only, reads these, and
+        # validation_fraction inside 'if early_stopping' only
+        Idle("learning_rate_init", _STOCHASTIC, _number(0, open_low=True)),
+        Idle("batch_size", _STOCHASTIC, lambda v: v == "auto" or _count(v)),
+        Idle("shuffle", _STOCHASTIC, _is_bool),
+        Idle("early_stopping", _STOCHASTIC, _is_bool),
+        Idle("n_iter_no_change", _STOCHASTIC, _count),
+        Idle("validation_fraction", _STOCHASTIC | {"early_stopping": (True,)}, _number(0, 1)),
+        # only _fit_lbfgs reads it
+        Idle("max_fun", {"solver": ("lbfgs",)}, _count),
     ),
 }
 

@@ -1,274 +1,349 @@
-"""The fits that a plan asks for: what is missing, made share by share, each kept at once."""
+"""Fits that a plan asks for: those that the store lacks, made here or by workers.
 
-import time
+With an executor (`search.executors` has two) a worker takes one training at a time, the longest
+that is left, as other folds have shown it. What precedes the last step is computed here, once a
+fold. Fits are stored here as their training ends, so the store may be any mapping and a kill
+costs the trainings under way. Without an executor each epoch count is stored as it is passed.
+"""
+
+import functools
+import os
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
-from neural_classifiers.search.answers import Outcome, decode, encode
+from neural_classifiers.search import answers
+from neural_classifiers.search.answers import FitAnswer, decode
 from neural_classifiers.search.plan import (
     SearchPlan,
     Store,
-    _last_step,
-    _rows,
-    _transformers_identity,
+    last_step,
+    select_rows,
+    transformers_identity,
 )
-from neural_classifiers.search.results import _score
-from neural_classifiers.search.training import Features, Job, train
+from neural_classifiers.search.training import (
+    Features,
+    Training,
+    failure,
+    run_limited,
+    run_training,
+)
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a search is, or a share of it.
-
-    Attributes
-    ----------
-    done, total : int
-        Distinct fits, those found in the store included.
-    best_score, best_parameters : float and dict, or None
-        The best mean over the folds among the candidates that are through all of them; None
-        while there is none.
-    seconds_left : float or None
-        What the fits left took on other folds, on average, else what a training took so
-        far, divided among the workers; None before the first.
-    """
-
-    done: int
-    total: int
-    best_score: float | None
-    best_parameters: dict[str, Any] | None
-    seconds_left: float | None
-
-
-@dataclass(frozen=True)
-class FinishedFit:
-    """One fit that has just been made and stored.
-
-    `scores` has one value per scorer, nan where it failed; `error` is ``""`` mostly.
-    """
-
-    candidate: int
-    fold: int
-    parameters: dict[str, Any]
-    scores: dict[str, float]
-    seconds: float
-    error: str
-    progress: Progress
-
-
-@dataclass(frozen=True)
-class Share:
-    """What `fit_share` did: fits made and fits found in the store; trainings it took."""
+class FitCounts:
+    """Fits made, fits that the store already had, and the trainings that it took."""
 
     executed: int = 0
     found: int = 0
     trainings: int = 0
 
 
-def fit_share(
+@dataclass(frozen=True)
+class FinishedFit:
+    """A fit that has just been stored, and how far that brings the search.
+
+    Attributes
+    ----------
+    candidate, fold : int
+        Positions in the plan.
+    parameters : dict
+    score : float
+        nan where the fit failed.
+    seconds : float
+    error : str
+        ``""`` mostly.
+    done, total : int
+        Distinct fits of the folds asked for, those that the store already had included.
+    best_score : float or None
+        The best mean among the candidates that are through all these folds; None while there
+        is none.
+    """
+
+    candidate: int
+    fold: int
+    parameters: dict[str, Any]
+    score: float
+    seconds: float
+    error: str
+    done: int
+    total: int
+    best_score: float | None
+
+
+class WorkersLostError(RuntimeError):
+    """Workers died, or their executor was stopped."""
+
+
+def fit(
     plan: SearchPlan,
     store: Store,
+    executor: Executor | None = None,
     *,
+    n_workers: int | None = None,
+    threads: int = 1,
     folds: Collection[int] | None = None,
-    trainings: Collection[int] | None = None,
     on_fit: Callable[[FinishedFit], None] | None = None,
-) -> Share:
-    """Make the missing fits of a share here, each in the store as soon as it is finished.
-
-    `search.parallel.fit` does the same with several workers.
+) -> FitCounts:
+    """Make the missing fits of a search, each in the store as soon as it is finished.
 
     Parameters
     ----------
     plan : SearchPlan
     store : mutable mapping of str to bytes
-        Where fits are found and kept. Shares may use one store at the same time; the same
-        fit made twice is stored twice, with equal content but for its times.
-    folds, trainings : collection of int, optional
-        The share: these folds of these ``plan.trainings``; all of them by default.
+        Where fits are looked for and stored. Several calls may use one store at the same time; the
+        same fit made twice is stored twice, with equal content but for its times.
+    executor : Executor, optional
+        Whose workers make the fits; they are made here without one. Threads suit estimators that
+        leave Python's lock alone, never Keras.
+    n_workers : int, optional
+        Trainings that the executor is given at a time; by default the cores of this machine.
+    threads : int
+        Threads that each worker may use inside. They decide the last bits of some estimators.
+    folds : collection of int, optional
+        These folds only, from 0.
     on_fit : callable, optional
-        Told of every fit once it is stored.
+        Called with every fit once it is stored.
 
     Returns
     -------
-    Share
-        Counts of distinct fits: ``executed + found`` is the size of the share.
+    FitCounts
+        ``executed + found`` is the number of distinct fits of the folds.
+
+    Raises
+    ------
+    ValueError
+        Fewer than one worker or thread; Keras in several threads.
+    WorkersLostError
+        If a worker died. What was finished before is in the store.
+    MemoryError
+        The machine's fault, and not held against a candidate.
+    Exception
+        Of the store or of `on_fit`.
 
     Notes
     -----
-    A candidate that raises is stored with its error and scores nan, as with
-    ``error_score``; delete its key to have it tried again. MemoryError is the machine's
-    fault and rises, as does whatever the store or `on_fit` raises.
+    A candidate that raises is stored with its error and scores nan, as with ``error_score``;
+    delete its key to have it tried again.
     """
-    jobs, found = missing_jobs(plan, store, folds, trainings)
-    ledger = Ledger(plan, store, jobs, found, on_fit)
-    last: tuple[tuple[str | None, int], Features] | None = None
-    for job in jobs:
-        ledger.begin(job)
-        if last is None or last[0] != job.needs:
-            try:
-                last = job.needs, make_features(plan, job)
-            except MemoryError:
-                raise
-            except Exception as error:
-                ledger.fail(job, error)
-                continue
-        train(job.final, job.stages, last[1], lambda *kept, job=job: ledger.keep(job, *kept))
-        ledger.end(job)
-    return ledger.share
+    n_workers = n_workers if n_workers is not None else os.cpu_count() or 1
+    if threads < 1 or n_workers < 1:
+        raise ValueError(
+            f"expected at least 1 worker of at least 1 thread, got {n_workers} of {threads}"
+        )
+    trainings, stored = _missing(plan, store, range(len(plan.folds)) if folds is None else folds)
+    ledger = _Ledger(plan, store, trainings, stored, on_fit)
+    if executor is None:
+        _fit_here(ledger, trainings)
+        return ledger.counts
+    in_threads = isinstance(executor, ThreadPoolExecutor) and n_workers > 1
+    if in_threads and any(_is_keras(training.final) for training in trainings):
+        raise ValueError(
+            "executor: expected processes or Dask for Keras, got threads: trainings side by "
+            "side in one process silently stop being reproducible"
+        )
+    with threadpool_limits(threads):
+        _fit_by(executor, n_workers, threads, ledger, trainings)
+    return ledger.counts
 
 
-def missing_jobs(
-    plan: SearchPlan,
-    store: Mapping[str, bytes],
-    folds: Collection[int] | None = None,
-    trainings: Collection[int] | None = None,
-) -> tuple[list[Job], dict[tuple[int, int], Outcome]]:
-    """The trainings of a share with fits that the store lacks, and the fits that it holds."""
-    folds = range(len(plan.folds)) if folds is None else folds
-    trainings = range(len(plan.trainings)) if trainings is None else trainings
-    jobs, found = [], {}
+def _missing(
+    plan: SearchPlan, store: Mapping[str, bytes], folds: Collection[int]
+) -> tuple[list[Training], dict[tuple[int, int], FitAnswer]]:
+    """Trainings with fits that the store lacks; fits that it has, by candidate and fold."""
+    trainings, stored = [], {}
     for fold in folds:
-        for number in trainings:
+        for number, candidates in enumerate(plan.trainings):
             stages = {}
-            for candidate in plan.trainings[number]:
-                outcome = decode(store.get(plan.key(candidate, fold)))
-                if outcome is None:
+            for candidate in candidates:
+                answer = decode(store.get(plan.key(candidate, fold)))
+                if answer is None:
                     stages[plan.stages[candidate]] = candidate
                 else:
-                    found[candidate, fold] = outcome
+                    stored[candidate, fold] = answer
             if stages:
                 estimator = plan.build(next(iter(stages.values())))
-                needs = _transformers_identity(estimator), fold
-                jobs.append(Job(number, fold, stages, _last_step(estimator), needs))
-    return jobs, found
+                features_of = transformers_identity(estimator), fold
+                trainings.append(Training(number, fold, stages, last_step(estimator), features_of))
+    return trainings, stored
 
 
-def make_features(plan: SearchPlan, job: Job) -> Features:
-    """What the steps before the last one make of the fold of a job."""
-    train_rows, held_out = plan.folds[job.fold][0], plan.held_out(job.fold)[0]
-    y_train = plan.y[train_rows]
-    X_train = _rows(plan.X, train_rows)
-    if job.needs[0] is None:
+def _features(plan: SearchPlan, training: Training) -> Features:
+    """What the steps before the last one make of the fold of a training."""
+    train_rows, held_out = plan.folds[training.fold][0], plan.held_out(training.fold)[0]
+    X_train, y_train = select_rows(plan.X, train_rows), plan.y[train_rows]
+    if training.features_of[0] is None:
         return Features(X_train, y_train, held_out)
-    transformers = plan.build(next(iter(job.stages.values())))[:-1]
+    transformers = plan.build(next(iter(training.stages.values())))[:-1]
     return Features(
         transformers.fit_transform(X_train, y_train), y_train, transformers.transform(held_out)
     )
 
 
-class Ledger:
-    """Keeps finished fits in the store, counts them, and tells of them.
+class _FoldFeatures:
+    """Features of the folds: computed with the first training that needs them, held to the last."""
 
-    Not to be used by two threads at once.
-    """
+    def __init__(self, plan: SearchPlan, trainings: Sequence[Training]) -> None:
+        self._plan, self._computed = plan, dict[Any, Features]()
+        self._uses = Counter(training.features_of for training in trainings)
+
+    def take(self, training: Training) -> Features:
+        name = training.features_of
+        if name not in self._computed:
+            self._computed[name] = _features(self._plan, training)
+        self._uses[name] -= 1
+        return self._computed[name] if self._uses[name] else self._computed.pop(name)
+
+
+class _Ledger:
+    """The store of a search, with its features, counts, scores and seconds."""
 
     def __init__(
         self,
         plan: SearchPlan,
         store: Store,
-        jobs: Sequence[Job],
-        found: Mapping[tuple[int, int], Outcome],
+        trainings: Sequence[Training],
+        stored: Mapping[tuple[int, int], FitAnswer],
         on_fit: Callable[[FinishedFit], None] | None,
-        n_workers: int = 1,
     ) -> None:
-        self.plan, self.store, self.on_fit, self.n_workers = plan, store, on_fit, n_workers
-        self.share = Share(found=len(found))
-        self._n_fits = len(found) + sum(len(job.stages) for job in jobs)
-        self._n_shares = len({fold for _, fold in found} | {job.fold for job in jobs})
-        self._waiting = {(job.training, job.fold): job for job in jobs}
-        self._begun: dict[tuple[int, int], float] = {}
-        self._seconds: dict[int, list[float]] = {}  # of a training, by its number
-        self._scores: dict[int, list[float]] = {}
-        numbers = {c: number for number, group in enumerate(plan.trainings) for c in group}
-        longest: dict[tuple[int, int], float] = {}
-        for (candidate, fold), outcome in found.items():
-            place = numbers[candidate], fold
-            longest[place] = max(longest.get(place, 0.0), outcome.fit_seconds)
-            if on_fit is not None:
-                self._note_score(candidate, _score(plan, outcome, fold)[0])
-        for (number, _), seconds in longest.items():
-            self._seconds.setdefault(number, []).append(seconds)
+        self.plan, self.counts = plan, FitCounts(found=len(stored))
+        self._store, self._on_fit = store, on_fit
+        self._features = _FoldFeatures(plan, trainings)
+        self._total = len(stored) + sum(len(training.stages) for training in trainings)
+        self._n_folds = len({fold for _, fold in stored} | {t.fold for t in trainings})
+        self._number = {c: n for n, group in enumerate(plan.trainings) for c in group}
+        self._seconds: dict[int, dict[int, float]] = {}  # by training and fold
+        self._scores: dict[int, list[float]] = {}  # by candidate
+        for (candidate, fold), answer in stored.items():
+            self._note(candidate, fold, answer)
 
-    def expected_seconds(self, training: int) -> float | None:
-        """What the training took on other folds; None before the first."""
-        known = self._seconds.get(training)
-        return None if not known else sum(known) / len(known)
-
-    def begin(self, job: Job) -> None:
-        """A worker has taken a job."""
-        self._begun[job.training, job.fold] = time.monotonic()
-
-    def keep(self, job: Job, candidate: int, content: bytes) -> None:
-        """Store one fit of a job; tell of it."""
-        self.store[self.plan.key(candidate, job.fold)] = content
-        self.share = replace(self.share, executed=self.share.executed + 1)
-        if self.on_fit is None:
-            return
-        outcome = decode(content)
-        assert outcome is not None
-        scores, error = _score(self.plan, outcome, job.fold)
-        self._note_score(candidate, scores)
-        self.on_fit(
-            FinishedFit(
-                candidate=candidate,
-                fold=job.fold,
-                parameters=self.plan.candidates[candidate],
-                scores=scores,
-                seconds=outcome.fit_seconds,
-                error=error,
-                progress=self.progress(),
+    def keep(self, fold: int, candidate: int, content: bytes) -> None:
+        """Store one fit and report it."""
+        self._store[self.plan.key(candidate, fold)] = content
+        self.counts = replace(self.counts, executed=self.counts.executed + 1)
+        answer = decode(content)
+        assert answer is not None
+        score, error = self._note(candidate, fold, answer)
+        if self._on_fit is not None:
+            through = [sum(s) / len(s) for s in self._scores.values() if len(s) == self._n_folds]
+            self._on_fit(
+                FinishedFit(
+                    candidate=candidate,
+                    fold=fold,
+                    parameters=self.plan.candidates[candidate],
+                    score=score,
+                    seconds=answer.fit_seconds,
+                    error=error,
+                    done=self.counts.executed + self.counts.found,
+                    total=self._total,
+                    best_score=max(through, default=None),
+                )
             )
-        )
 
-    def end(self, job: Job) -> None:
-        """All fits of a job are kept."""
-        place = job.training, job.fold
-        del self._waiting[place]
-        self._seconds.setdefault(job.training, []).append(time.monotonic() - self._begun.pop(place))
-        self.share = replace(self.share, trainings=self.share.trainings + 1)
+    def end(self) -> None:
+        """Count a training of which all fits are stored."""
+        self.counts = replace(self.counts, trainings=self.counts.trainings + 1)
 
-    def fail(self, job: Job, error: Exception) -> None:
-        """Store a job's fits as failed: what comes before the last step raised."""
-        for candidate in job.stages.values():
-            self.keep(job, candidate, encode(Outcome(error=f"{type(error).__name__}: {error}")))
-        self.end(job)
-
-    def give_back(self, job: Job) -> None:
-        """A worker has not finished a job."""
-        self._begun.pop((job.training, job.fold), None)
-
-    def progress(self) -> Progress:
-        """How far the share is."""
-        means = {
-            candidate: sum(scores) / len(scores)
-            for candidate, scores in self._scores.items()
-            if len(scores) == self._n_shares
-        }
-        best = max(means, key=lambda candidate: means[candidate], default=None)
-        done = self.share.executed + self.share.found
-        return Progress(
-            done=done,
-            total=self._n_fits,
-            best_score=None if best is None else means[best],
-            best_parameters=None if best is None else self.plan.candidates[best],
-            seconds_left=self._seconds_left() if done < self._n_fits else 0.0,
-        )
-
-    def _seconds_left(self) -> float | None:
-        means = {number: sum(s) / len(s) for number, s in self._seconds.items()}
-        if not means:
+    def features(self, training: Training) -> Features | None:
+        """Features of a training; None where they failed, which then is what it answers."""
+        try:
+            return self._features.take(training)
+        except MemoryError:
+            raise
+        except Exception as error:
+            for candidate in training.stages.values():
+                self.keep(training.fold, candidate, failure(error))
+            self.end()
             return None
-        typical = sum(means.values()) / len(means)
-        now, left = time.monotonic(), 0.0
-        for place in self._waiting:
-            expected = means.get(place[0], typical)
-            left += max(0.0, expected - (now - self._begun.get(place, now)))
-        return left / min(self.n_workers, max(1, len(self._waiting)))
 
-    def _note_score(self, candidate: int, scores: Mapping[str, float]) -> None:
-        chosen = self.plan.refit if isinstance(self.plan.refit, str) else "score"
-        value = scores.get(chosen, next(iter(scores.values())))
-        if not np.isnan(value):
-            self._scores.setdefault(candidate, []).append(value)
+    def mean_seconds(self, number: int) -> float | None:
+        """Mean seconds of a training on the folds that are through it; None before the first."""
+        seconds = self._seconds.get(number, {}).values()
+        return sum(seconds) / len(seconds) if seconds else None
+
+    def _note(self, candidate: int, fold: int, answer: FitAnswer) -> tuple[float, str]:
+        seconds = self._seconds.setdefault(self._number[candidate], {})
+        seconds[fold] = max(seconds.get(fold, 0.0), answer.fit_seconds)
+        if self._on_fit is None:
+            return np.nan, ""
+        held_out = self.plan.held_out(fold)
+        score, error = answers.score(answer, self.plan.scorer, self.plan.estimator, *held_out)
+        if not np.isnan(score):
+            self._scores.setdefault(candidate, []).append(score)
+        return score, error
+
+
+def _fit_here(ledger: _Ledger, trainings: Sequence[Training]) -> None:
+    for training in trainings:
+        if (features := ledger.features(training)) is not None:
+            run_training(training, features, functools.partial(ledger.keep, training.fold))
+            ledger.end()
+
+
+def _fit_by(
+    executor: Executor,
+    n_workers: int,
+    threads: int,
+    ledger: _Ledger,
+    trainings: Sequence[Training],
+) -> None:
+    waiting, begun = list(trainings), set[int]()
+    running: dict[Future[list[tuple[int, bytes]]], Training] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < n_workers:
+                training = _next(ledger, waiting, begun)
+                waiting.remove(training)
+                begun.add(training.number)
+                if (features := ledger.features(training)) is not None:
+                    future = executor.submit(run_limited, training, features, threads)
+                    running[future] = training
+            done = wait(running, return_when=FIRST_COMPLETED).done
+            for future in sorted(done, key=_has_failed):  # what went well is stored first
+                training = running.pop(future)
+                for candidate, content in future.result():
+                    ledger.keep(training.fold, candidate, content)
+                ledger.end()
+    except (BrokenExecutor, CancelledError) as error:
+        raise WorkersLostError(
+            f"expected answers from the workers, got {type(error).__name__}: {error}. The "
+            f"{ledger.counts.executed} fits that were finished are in the store: search again to "
+            "make the others, with fewer workers if memory was short"
+        ) from error
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def _next(ledger: _Ledger, waiting: Sequence[Training], begun: Collection[int]) -> Training:
+    """One that no fold has shown yet, else the longest; alike transformers together."""
+    transformers = waiting[0].features_of[0]
+    alike = [training for training in waiting if training.features_of[0] == transformers]
+    seconds = {training.number: ledger.mean_seconds(training.number) for training in alike}
+    for training in alike:
+        if training.number not in begun and seconds[training.number] is None:
+            return training
+    return max(alike, key=lambda training: seconds[training.number] or 0.0)
+
+
+def _has_failed(future: Future[Any]) -> bool:
+    return future.cancelled() or future.exception() is not None
+
+
+def _is_keras(estimator: Any) -> bool:
+    return any(
+        kind.__module__.split(".")[0] in ("scikeras", "keras") for kind in type(estimator).__mro__
+    )

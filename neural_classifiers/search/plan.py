@@ -1,11 +1,11 @@
-"""Grid search in which every fit is kept, none is made twice, and any process may help.
+"""Plan of a grid search: its candidates, its folds, and which fits cannot but be alike.
 
-Four steps, which may run in four processes::
+A search has four steps, which may run in four processes::
 
-    planned = plan_search(estimator, grid, X, y, namespace="comments of May, release 7")
-    fit_share(planned, store, folds=[0])  # and so on, in as many processes as one likes
-    results = collect(planned, store)
-    best = refit(planned, results)
+    plan = plan_search(estimator, grid, X, y, namespace="comments of May, release 7")
+    fit(plan, store, folds=[0])  # and so on, in as many processes as one likes
+    results = collect(plan, store)
+    best = refit(plan, results)
 
 Scores, ranks and winner are those of `GridSearchCV`, to the last digit. What is saved:
 
@@ -14,13 +14,13 @@ Scores, ranks and winner are those of `GridSearchCV`, to the last digit. What is
 - one *training* of an estimator with `fit_staged` serves every epoch count of the grid;
 - a fit that the store holds is not repeated, in whatever search it was made.
 
-The store keeps what each fit answered on the rows held out (predictions, probabilities,
-decision values; `search.answers`), not its scores: another scoring over the
-same fits trains nothing.
+The store holds what each fit answered on the rows held out (predictions, probabilities,
+decision values; `search.answers`), not its score: another scoring over the same fits trains
+nothing.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -33,18 +33,22 @@ from sklearn.pipeline import Pipeline
 
 from neural_classifiers.search.equivalence import describe, digest
 
-__all__ = ["SearchPlan", "SearchResults", "check_parameter", "plan_search", "refit"]
-
 Store = MutableMapping[str, bytes]
-Scoring = str | Callable[..., Any] | Collection[str] | Mapping[str, str | Callable[..., Any]] | None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SearchPlan:
-    """What `plan` has found out: all that the other steps need, and cheap to make again.
+    """All that is known of a search before its first fit; cheap to make again.
 
     Attributes
     ----------
+    estimator : estimator
+        Never fitted itself.
+    X : n_rows rows
+    y : ndarray of shape (n_rows,)
+    namespace : str
+    scorer : callable
+        scikit-learn's: takes an estimator, rows and labels.
     candidates : tuple of dict
         Parameters of each candidate, named as in the grid, in `ParameterGrid`'s order.
     folds : tuple of (ndarray, ndarray)
@@ -58,17 +62,13 @@ class SearchPlan:
     trainings : tuple of tuple of int
         Candidates that one training serves; every distinct candidate stands in one.
         Trainings behind the same transformers stand together.
-    scorers : dict of str to callable
-        scikit-learn's scorers by name; a single one is called ``score``.
     """
 
     estimator: Any
     X: Any
     y: np.ndarray
     namespace: str
-    refit: bool | str | Callable[[dict[str, Any]], int]
-    scorers: dict[str, Any]
-    is_multimetric: bool
+    scorer: Callable[..., float]
     candidates: tuple[dict[str, Any], ...]
     folds: tuple[tuple[np.ndarray, np.ndarray], ...]
     same_as: tuple[int, ...]
@@ -101,7 +101,7 @@ class SearchPlan:
     def held_out(self, fold: int) -> tuple[Any, np.ndarray]:
         """Rows that the fold holds out, and their labels."""
         rows = self.folds[fold][1]
-        return _rows(self.X, rows), self.y[rows]
+        return select_rows(self.X, rows), self.y[rows]
 
     @cached_property
     def _fold_digests(self) -> list[str]:
@@ -109,35 +109,6 @@ class SearchPlan:
             digest([hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest() for rows in fold])
             for fold in self.folds
         ]
-
-
-@dataclass(frozen=True)
-class SearchResults:
-    """Results under the names that `GridSearchCV` gives them.
-
-    Attributes
-    ----------
-    cv_results_ : dict of str to sequence
-        `GridSearchCV`'s columns, then two of our own. ``shared_with``: the first candidate
-        whose training this one's results come from, its own number if it shares none;
-        ``mean_fit_time`` of such rows counts the same seconds again. Times are measured,
-        without the transformers that a fold shares; in a training of several epoch counts,
-        up to the epoch in question. ``error``: first error of the candidate's fits, or ``""``.
-    best_index_, best_params_, best_score_ : int, dict, float or None
-        None where `GridSearchCV` has no such attribute: several scorers and no refit, or
-        (`best_score_`) a refit that is a function.
-    errors : dict of (int, int) to str
-        Full text of what failed, by candidate and fold.
-    """
-
-    cv_results_: dict[str, Any]
-    best_index_: int | None
-    best_params_: dict[str, Any] | None
-    best_score_: float | None
-    errors: dict[tuple[int, int], str]
-
-
-# --- plan ---------------------------------------------------------------------------------
 
 
 def plan_search(
@@ -148,10 +119,9 @@ def plan_search(
     *,
     namespace: str,
     cv: Any = 5,
-    scoring: Scoring = None,
-    refit: bool | str | Callable[[dict[str, Any]], int] = True,
+    scoring: str | Callable[..., Any] | None = None,
 ) -> SearchPlan:
-    """Everything about a search that can be known before its first fit.
+    """Plan a search: whatever is wrong with it is an error here, before the first fit.
 
     Parameters
     ----------
@@ -169,18 +139,15 @@ def plan_search(
     cv : int, splitter or iterable
         As for `GridSearchCV`. Splits are drawn here, once: give a shuffling splitter a
         seed if several processes are to plan the same search.
-    scoring : str, callable, collection of str, mapping, or None
-        As for `GridSearchCV`. A scorer may ask for predictions, probabilities and decision
+    scoring : str, callable or None
+        As for `GridSearchCV`, one scorer. It may ask for predictions, probabilities and decision
         values; it sees nothing else of the estimator.
-    refit : bool, str or callable
-        As for `GridSearchCV`: which scorer chooses the best candidate, or a function that
-        does, or False.
 
     Raises
     ------
     ValueError
-        Unknown parameter, empty grid, unknown scoring, a `refit` that names no scorer, rows
-        and labels of different number, a class with fewer rows than folds.
+        Unknown parameter, empty grid, unknown scoring, rows and labels of different number, a
+        class with fewer rows than folds.
     TypeError
         Labels of mixed types, or a parameter that cannot be written down.
     """
@@ -189,13 +156,6 @@ def plan_search(
     if n_rows != len(labels):
         raise ValueError(f"expected as many labels as rows, got {len(labels)} for {n_rows}")
     candidates = _candidates(grid)
-    scorers, is_multimetric = _scorers(estimator, scoring)
-    names_scorer = isinstance(refit, str) and refit in scorers
-    if is_multimetric and not (refit is False or callable(refit) or names_scorer):
-        raise ValueError(
-            f"refit: expected False, a function or one of {sorted(scorers)}, got {refit!r}"
-        )
-
     estimators = [_with_parameters(estimator, candidate) for candidate in candidates]
     identities = [digest(describe(built)) for built in estimators]
     firsts: dict[str, int] = {}
@@ -206,9 +166,7 @@ def plan_search(
         X=X,
         y=labels,
         namespace=namespace,
-        refit=refit,
-        scorers=scorers,
-        is_multimetric=is_multimetric,
+        scorer=_scorer(estimator, scoring),
         candidates=tuple(candidates),
         folds=tuple(_folds(estimator, X, labels, cv)),
         same_as=tuple(same_as),
@@ -243,17 +201,9 @@ def _candidates(grid: Any) -> list[dict[str, Any]]:
     return list(ParameterGrid(grids))
 
 
-def _scorers(estimator: Any, scoring: Scoring) -> tuple[dict[str, Any], bool]:
-    """Scorers by name, and whether there may be several."""
-    if scoring is None or isinstance(scoring, str) or callable(scoring):
-        return {"score": _scorer(estimator, scoring)}, False
-    if not scoring:
-        raise ValueError(f"scoring: expected at least one scorer, got {scoring!r}")
-    named = scoring if isinstance(scoring, Mapping) else {name: name for name in scoring}
-    return {name: _scorer(estimator, scorer) for name, scorer in named.items()}, True
-
-
 def _scorer(estimator: Any, scoring: Any) -> Any:
+    if scoring is not None and not isinstance(scoring, str) and not callable(scoring):
+        raise ValueError(f"scoring: expected one scorer, got {scoring!r}")
     try:
         return check_scoring(estimator, scoring=scoring)
     except (ValueError, TypeError) as error:
@@ -281,21 +231,14 @@ def _with_parameters(estimator: Any, parameters: Mapping[str, Any]) -> Any:
         raise ValueError(f"unknown parameter in the grid, {parameters}: {error}") from error
 
 
-def check_parameter(estimator: Any, name: str) -> None:
-    """Raise ValueError unless a grid over this estimator may vary the parameter."""
-    known = estimator.get_params()
-    last = _last_step(estimator).get_params()
-    if name not in known and name not in last:
-        raise ValueError(f"expected a parameter of {type(estimator).__name__}, got {name!r}")
-
-
-def _last_step(estimator: Any) -> Any:
+def last_step(estimator: Any) -> Any:
+    """The last step of a pipeline; an estimator that is none, itself."""
     return estimator[-1] if isinstance(estimator, Pipeline) else estimator
 
 
 def _stage(estimator: Any) -> int | None:
     """The epoch count at which a longer training can answer for this one, if any."""
-    final = _last_step(estimator)
+    final = last_step(estimator)
     name = getattr(final, "staged_parameter", None)
     stage = None if name is None else final.get_params()[name]
     return stage if isinstance(stage, int) and not isinstance(stage, bool) and stage > 0 else None
@@ -306,16 +249,16 @@ def _trainings(estimators: Sequence[Any], distinct: Sequence[int]) -> tuple[tupl
     groups: dict[str | None, dict[str, list[int]]] = {}
     for candidate in distinct:
         estimator = estimators[candidate]
-        final = _last_step(estimator)
+        final = last_step(estimator)
         omitted = None if _stage(estimator) is None else final.staged_parameter
-        transformers = _transformers_identity(estimator)
+        transformers = transformers_identity(estimator)
         last = digest(describe(final, omit=omitted))
         groups.setdefault(transformers, {}).setdefault(last, []).append(candidate)
     return tuple(tuple(group) for part in groups.values() for group in part.values())
 
 
-def _transformers_identity(estimator: Any) -> str | None:
-    """Equal where the steps before the last one do the same; None where there are none."""
+def transformers_identity(estimator: Any) -> str | None:
+    """Digest of the steps before the last one; None where there are none."""
     has_transformers = isinstance(estimator, Pipeline) and len(estimator) > 1
     return digest(describe(estimator[:-1])) if has_transformers else None
 
@@ -336,31 +279,8 @@ def _folds(
         yield np.asarray(rows[0]), np.asarray(rows[1])
 
 
-# --- fit ----------------------------------------------------------------------------------
-
-
-def _rows(X: Any, rows: np.ndarray) -> Any:
+def select_rows(X: Any, rows: np.ndarray) -> Any:
+    """Some rows of an array, a sparse matrix, a data frame or a sequence, by position."""
     if hasattr(X, "iloc"):
         return X.iloc[rows]
     return X[rows] if hasattr(X, "shape") else [X[row] for row in rows]
-
-
-def refit(plan: SearchPlan, results: SearchResults, instead: tuple[Any, Any] | None = None) -> Any:
-    """The best candidate's estimator, fitted on all rows.
-
-    Parameters
-    ----------
-    plan, results
-        Of the search.
-    instead : tuple of (X, y), optional
-        What to fit it on, where the search had only a sample of that.
-
-    Raises
-    ------
-    ValueError
-        If the search chose no best candidate (several scorers, ``refit=False``).
-    """
-    if results.best_index_ is None:
-        raise ValueError("refit: expected a search with a best candidate, got refit=False")
-    X, y = instead or (plan.X, plan.y)
-    return plan.build(results.best_index_).fit(X, y)

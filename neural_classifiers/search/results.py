@@ -1,22 +1,43 @@
-"""The results of a plan whose fits are there: scores, ranks and winner as GridSearchCV's."""
+"""Results of a plan whose fits are stored: `GridSearchCV`'s, in its arithmetic, to the last digit.
 
-from collections.abc import Mapping
-from dataclasses import replace
+Source: scikit-learn 1.9.1, ``BaseSearchCV`` in sklearn/model_selection/_search.py; a test
+holds every column against `GridSearchCV` itself.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.base import is_classifier, is_regressor
+from numpy.ma import MaskedArray
+from scipy.stats import rankdata
 
-from neural_classifiers.search.answers import Outcome, decode, score
-from neural_classifiers.search.cv_results import add_mean_and_std, add_scores, parameter_columns
-from neural_classifiers.search.plan import SearchPlan, SearchResults
+from neural_classifiers.search.answers import FitAnswer, decode, score
+from neural_classifiers.search.plan import SearchPlan
 
 
-def _score(plan: SearchPlan, outcome: Outcome, fold: int) -> tuple[dict[str, float], str]:
-    """Scores of one fit by scorer, and its first error."""
-    kind = "classifier" if is_classifier(plan.estimator) else None
-    kind = "regressor" if is_regressor(plan.estimator) else kind
-    return score(outcome, plan.scorers, kind, *plan.held_out(fold))
+@dataclass(frozen=True)
+class SearchResults:
+    """Results under the names that `GridSearchCV` gives them.
+
+    Attributes
+    ----------
+    cv_results_ : dict of str to sequence
+        `GridSearchCV`'s columns, then two of our own. ``shared_with``: the first candidate
+        whose training this one's results come from, its own number if it shares none;
+        ``mean_fit_time`` of such rows counts the same seconds again. Times are measured,
+        without the transformers that a fold shares; in a training of several epoch counts,
+        up to the epoch in question. ``error``: first error of the candidate's fits, or ``""``.
+    best_index_, best_params_, best_score_ : int, dict, float
+    errors : dict of (int, int) to str
+        Full text of what failed, by candidate and fold.
+    """
+
+    cv_results_: dict[str, Any]
+    best_index_: int
+    best_params_: dict[str, Any]
+    best_score_: float
+    errors: dict[tuple[int, int], str]
 
 
 def collect(plan: SearchPlan, store: Mapping[str, bytes]) -> SearchResults:
@@ -32,18 +53,21 @@ def collect(plan: SearchPlan, store: Mapping[str, bytes]) -> SearchResults:
     n_folds = len(plan.folds)
     pairs = [(candidate, fold) for candidate in plan.distinct for fold in range(n_folds)]
     stored = {pair: decode(store.get(plan.key(*pair))) for pair in pairs}
-    outcomes = {pair: outcome for pair, outcome in stored.items() if outcome is not None}
-    missing = [pair for pair in pairs if pair not in outcomes]
+    answers = {pair: answer for pair, answer in stored.items() if answer is not None}
+    missing = [pair for pair in pairs if pair not in answers]
     if missing:
         candidate, fold = missing[0]
         raise LookupError(
             f"{len(missing)} of {len(pairs)} fits are not in the store, the first: "
             f"{plan.candidates[candidate]} on fold {fold}"
         )
-    if all(outcome.error for outcome in outcomes.values()):
-        first = outcomes[pairs[0]].error
+    if all(answer.error for answer in answers.values()):
+        first = answers[pairs[0]].error
         raise ValueError(f"all {len(pairs)} fits failed, the first with {first}")
-    scored = {pair: _score(plan, outcome, pair[1]) for pair, outcome in outcomes.items()}
+    scored = {
+        (candidate, fold): score(answer, plan.scorer, plan.estimator, *plan.held_out(fold))
+        for (candidate, fold), answer in answers.items()
+    }
 
     def table(values: Mapping[tuple[int, int], float]) -> np.ndarray:
         """One row per candidate, one column per fold."""
@@ -51,15 +75,12 @@ def collect(plan: SearchPlan, store: Mapping[str, bytes]) -> SearchResults:
         return np.array(rows, dtype=np.float64)
 
     results: dict[str, Any] = {}
-    fit_seconds = {pair: outcome.fit_seconds for pair, outcome in outcomes.items()}
-    score_seconds = {pair: outcome.score_seconds for pair, outcome in outcomes.items()}
-    add_mean_and_std(results, "fit_time", table(fit_seconds))
-    add_mean_and_std(results, "score_time", table(score_seconds))
+    for name in ("fit", "score"):
+        seconds = {pair: getattr(answer, f"{name}_seconds") for pair, answer in answers.items()}
+        _add_mean_and_std(results, f"{name}_time", table(seconds))
     results.update(parameter_columns(plan.candidates))
     results["params"] = [dict(candidate) for candidate in plan.candidates]
-    for name in plan.scorers:
-        scores = {pair: by_name[name] for pair, (by_name, _) in scored.items()}
-        add_scores(results, f"test_{name}", table(scores))
+    add_scores(results, table({pair: value for pair, (value, _) in scored.items()}))
     errors = {
         (candidate, fold): scored[same, fold][1]
         for candidate, same in enumerate(plan.same_as)
@@ -72,32 +93,21 @@ def collect(plan: SearchPlan, store: Mapping[str, bytes]) -> SearchResults:
         next((errors[c, fold] for fold in range(n_folds) if (c, fold) in errors), "")
         for c in range(len(plan.candidates))
     ]
-    return _with_best(plan, SearchResults(results, None, None, None, errors))
+    best = int(results["rank_test_score"].argmin())
+    best_score = float(results["mean_test_score"][best])
+    return SearchResults(results, best, results["params"][best], best_score, errors)
 
 
-def _with_best(plan: SearchPlan, results: SearchResults) -> SearchResults:
-    if plan.is_multimetric and plan.refit is False:
-        return results
-    table = results.cv_results_
-    if callable(plan.refit):
-        best = plan.refit(table)
-        if not 0 <= best < len(plan.candidates):
-            raise IndexError(f"refit: expected a candidate's index, got {best}")
-        return replace(results, best_index_=int(best), best_params_=table["params"][best])
-    metric = plan.refit if plan.is_multimetric else "score"
-    best = int(table[f"rank_test_{metric}"].argmin())
-    return replace(
-        results,
-        best_index_=best,
-        best_params_=table["params"][best],
-        best_score_=float(table[f"mean_test_{metric}"][best]),
-    )
+def refit(plan: SearchPlan, results: SearchResults, instead: tuple[Any, Any] | None = None) -> Any:
+    """The best candidate's estimator, fitted on all rows; or on `instead`, an (X, y) of more."""
+    X, y = instead or (plan.X, plan.y)
+    return plan.build(results.best_index_).fit(X, y)
 
 
 def held_out_answers(
     plan: SearchPlan, results: SearchResults, store: Mapping[str, bytes]
-) -> list[tuple[np.ndarray, Outcome]]:
-    """What the best candidate answered on each fold: the rows held out, and the answers.
+) -> list[tuple[np.ndarray, FitAnswer]]:
+    """What the best candidate answered on each fold: the rows held out, and the answer.
 
     Raises
     ------
@@ -106,8 +116,52 @@ def held_out_answers(
     """
     answers = []
     for fold, (_, rows) in enumerate(plan.folds):
-        outcome = decode(store.get(plan.key(results.best_index_ or 0, fold)))
-        if outcome is None or outcome.error:
+        answer = decode(store.get(plan.key(results.best_index_, fold)))
+        if answer is None or answer.error:
             raise LookupError(f"expected the best candidate's fit on fold {fold}, found none")
-        answers.append((rows, outcome))
+        answers.append((rows, answer))
     return answers
+
+
+def add_scores(results: dict[str, Any], scores: np.ndarray) -> None:
+    """Add the columns of the scores, of shape (n_candidates, n_folds): each fold, mean, std, rank.
+
+    A candidate without a mean ranks with the worst; equal means share the better rank.
+    """
+    for fold in range(scores.shape[1]):
+        results[f"split{fold}_test_score"] = scores[:, fold]
+    _add_mean_and_std(results, "test_score", scores)
+    mean = results["mean_test_score"]
+    if np.isnan(mean).all():
+        results["rank_test_score"] = np.ones(len(mean), dtype=np.int32)
+        return
+    filled = np.where(np.isnan(mean), np.nanmin(mean) - 1, mean)
+    results["rank_test_score"] = rankdata(-filled, method="min").astype(np.int32)
+
+
+def _add_mean_and_std(results: dict[str, Any], name: str, values: np.ndarray) -> None:
+    mean = np.average(values, axis=1)
+    results[f"mean_{name}"] = mean
+    results[f"std_{name}"] = np.sqrt(np.average((values - mean[:, None]) ** 2, axis=1))
+
+
+def parameter_columns(candidates: Sequence[Mapping[str, Any]]) -> dict[str, MaskedArray]:
+    """One ``param_`` column per name, masked where a candidate has no such parameter."""
+    columns = {}
+    for name in dict.fromkeys(name for candidate in candidates for name in candidate):
+        present = [i for i, candidate in enumerate(candidates) if name in candidate]
+        values = [candidates[i][name] for i in present]
+        column = MaskedArray(np.empty(len(candidates), dtype=_column_type(values)), mask=True)
+        for i, value in zip(present, values, strict=True):
+            column[i] = value
+        columns[f"param_{name}"] = column
+    return columns
+
+
+def _column_type(values: list[Any]) -> np.dtype:
+    """What numpy makes of the values; object for texts and for values that are sequences."""
+    try:
+        array = np.array(values)
+    except ValueError:  # sequences of different lengths
+        return np.dtype(object)
+    return array.dtype if array.ndim == 1 and array.dtype.kind != "U" else np.dtype(object)

@@ -1,20 +1,19 @@
-"""One training: what it needs, and what it answers for each candidate that it serves.
+"""Training of one estimator on one fold, which answers for each candidate that it serves.
 
-Runs in this process, in a thread, in a worker process or on another machine
-(`search.parallel`), and knows neither the search nor its store.
+Runs in this process, in a thread, in a worker process or on another machine, and knows neither
+the search nor its store.
 """
 
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
-from neural_classifiers.search.answers import Outcome, answer, encode
-
-__all__ = ["Features", "Job", "train"]
+from neural_classifiers.search.answers import FitAnswer, answer_of, encode
 
 
 class Features(NamedTuple):
@@ -26,83 +25,100 @@ class Features(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
-    """A training of one fold that is to be made.
+class Training:
+    """A training of one fold that is still to be done.
 
     Attributes
     ----------
-    training : int
-        Its number in the plan.
+    number : int
+        Its position in the plan's trainings.
     fold : int
     stages : dict of (int or None) to int
         Candidate by epoch count; one of None where the estimator has no stages.
     final : estimator
         Last step of the first candidate's estimator, unfitted.
-    needs : (str or None, int)
-        Name of its features: transformers and fold.
+    features_of : (str or None, int)
+        Digest of the transformers before it (None without any) and fold: the same for trainings
+        on the same features.
     """
 
-    training: int
+    number: int
     fold: int
     stages: dict[int | None, int]
     final: Any
-    needs: tuple[str | None, int]
+    features_of: tuple[str | None, int]
 
 
-def train(
-    final: Any,
-    stages: Mapping[int | None, int],
-    features: Features,
-    keep: Callable[[int, bytes], None],
+class _StoreError(BaseException):
+    """An error of the store, which no `except Exception` of an estimator may swallow."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def run_training(
+    training: Training, features: Features, store: Callable[[int, bytes], None]
 ) -> None:
-    """Fit once; hand on what every stage answers as soon as it is passed.
+    """Fit once; store the answer of every stage as soon as it is passed.
 
     Parameters
     ----------
-    final : estimator
-        Unfitted; is fitted.
-    stages : mapping of (int or None) to int
-        Candidate by epoch count, or by None.
+    training : Training
+        Its estimator is fitted.
     features : Features
         Copied first, which takes milliseconds: an estimator may overwrite what it is given.
-    keep : callable
-        Takes a candidate and its encoded outcome; one of an error where the training fails.
+    store : callable
+        Takes a candidate and its encoded answer, one of an error where the training fails.
 
     Raises
     ------
     MemoryError
         The machine's fault, and not held against the candidate.
     Exception
-        Whatever `keep` raises.
+        Of `store`.
     """
-    left = dict(stages)
-    is_ours = False  # whether what raises now is `keep`'s, not the fit's
+    final, waiting = training.final, dict(training.stages)
     answering_s = 0.0
 
     def finish(stage: int | None) -> None:
-        nonlocal is_ours, answering_s
+        nonlocal answering_s
         fit_s = time.perf_counter() - started - answering_s
-        content = encode(answer(final, X_held_out, fit_s))
-        is_ours = True
-        keep(left.pop(stage), content)
-        is_ours = False
+        content = encode(answer_of(final, X_held_out, fit_s))
+        try:
+            store(waiting.pop(stage), content)
+        except Exception as error:
+            raise _StoreError(error) from None
         answering_s = time.perf_counter() - started - fit_s
 
     try:
         X_train, y_train, X_held_out = copy.deepcopy(features)
         started = time.perf_counter()
-        if None in stages:
+        if None in training.stages:
             final.fit(X_train, y_train)
             finish(None)
         else:
-            final.fit_staged(X_train, y_train, stages, finish)
-            if left:
-                raise RuntimeError(f"the training ended before {sorted(filter(None, left))}")
+            final.fit_staged(X_train, y_train, training.stages, finish)
+            if waiting:
+                raise RuntimeError(f"the training ended before {sorted(filter(None, waiting))}")
+    except _StoreError as stopped:
+        raise stopped.error from None
     except MemoryError:
         raise
     except Exception as error:
-        if is_ours:
-            raise
-        failed = encode(Outcome(error=f"{type(error).__name__}: {error}"))
-        for candidate in left.values():
-            keep(candidate, failed)
+        for candidate in waiting.values():
+            store(candidate, failure(error))
+
+
+def failure(error: Exception) -> bytes:
+    """The encoded answer of a fit that raised."""
+    return encode(FitAnswer(error=f"{type(error).__name__}: {error}"))
+
+
+def run_limited(training: Training, features: Features, threads: int) -> list[tuple[int, bytes]]:
+    """In a worker: run a training within so many threads; each candidate and its answer."""
+    if hasattr(training.final, "limit_threads"):  # TensorFlow takes no notice of threadpoolctl
+        training.final.limit_threads(threads)
+    threadpool_limits(threads)  # for good: the next training of this worker has the same limit
+    stored: list[tuple[int, bytes]] = []
+    run_training(training, features, lambda *fit: stored.append(fit))
+    return stored

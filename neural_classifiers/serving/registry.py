@@ -1,6 +1,6 @@
-"""Promoted models on disk: a folder for each version, never changed, and which of them serves.
+"""The registry of versions on disk: a folder for each, never changed, and which of them serves.
 
-``artifacts/models/<version>/`` is written beside, flushed and renamed, so that it is whole or
+``artifacts/models/<version>/`` is written elsewhere, flushed and renamed, so that it is whole or
 absent. ``serving.json`` names, for comments and for digits, the versions that were promoted, in
 order: the last one serves. It is replaced as a whole, so whoever opens a version by it opens one
 that is there, and keeps it whatever is promoted or rolled back meanwhile: versions stay.
@@ -14,168 +14,169 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from neural_classifiers.engine import locks, paths
-from neural_classifiers.engine.files import make_folder, write_durably
+from neural_classifiers.engine import paths
+from neural_classifiers.engine.files import make_folder, sync, write_durably
+from neural_classifiers.engine.locks import locked
 from neural_classifiers.serving.model import (
+    EXAMPLES,
     KINDS,
     MANIFEST,
-    POINTER,
     NotPromotedError,
+    furthest_from_examples,
     read_file,
     read_manifest,
-    serving_version,
+    read_model,
     version_of,
 )
 
+SERVING_FILE = "serving.json"
 CHECK_S = 600.0
-WRITING = ".writing"
-_CHECK = """
-import json, sys
-import neural_classifiers
-loaded = neural_classifiers.load(sys.argv[1])
-from neural_classifiers.serving.model import EXAMPLES, furthest_from_examples
-content = open(f"{sys.argv[1]}/{EXAMPLES}", "rb").read()
-print(json.dumps([loaded.version, furthest_from_examples(loaded, content)]))
-"""
+_WRITING = ".writing"
 
 
-def folder_of(version: str) -> Path:
-    """Where a version lies."""
-    return paths.models() / version
-
-
-def serving(kind: str) -> str | None:
-    """The version that serves, or None."""
-    pointer = paths.models() / POINTER
-    try:
-        return serving_version(pointer.read_bytes() if pointer.exists() else b"{}", kind)
-    except NotPromotedError:
-        return None
-
-
-def manifest_of(version: str) -> dict[str, Any]:
-    """What a version says of itself, seen to be as it was written.
+def load(where: str | os.PathLike[str], kind: str | None = None) -> Any:
+    """Load a promoted model, as `neural_classifiers.load` describes it; of a kind, if one is given.
 
     Raises
     ------
     NotPromotedError
     """
-    folder = folder_of(version)
-    try:
-        return read_manifest(lambda name: (folder / name).read_bytes(), version)
-    except OSError as error:
-        raise NotPromotedError(f"{folder}: expected a promoted model, got {error}") from None
+    folder = Path(where)
+    if str(where) in KINDS:
+        serving = serving_version(str(where))
+        if serving is None:
+            raise NotPromotedError(
+                f"expected a promoted model of {where}, got none: neural-classifiers promote last"
+            )
+        folder = version_folder(serving)
+    elif folder.name == str(where) and not folder.is_dir():
+        folder = version_folder(folder.name)
+    if not (folder / MANIFEST).is_file():
+        known = [path.name for path in _version_folders()]
+        raise NotPromotedError(
+            f"{folder}: expected a promoted model, got none; known versions: {known}"
+        )
+    model = read_model(folder, folder.name if folder.parent == paths.models() else None)
+    if kind not in (None, got := model.manifest["kind"]):
+        raise NotPromotedError(f"{model.version}: expected a model of {kind}, got one of {got}")
+    return model
+
+
+def version_folder(version: str) -> Path:
+    """The folder of a version's files."""
+    return paths.models() / version
+
+
+def serving_version(kind: str) -> str | None:
+    """The version that serves, or None."""
+    promoted = _read_serving()[kind]["promoted"]
+    return promoted[-1]["version"] if promoted else None
 
 
 def fault_of(version: str) -> str | None:
-    """What is wrong with a version's files, or None: every one against its digest."""
-    folder = folder_of(version)
+    """The first fault of a version's files, or None: every one is held against its digest."""
+    folder = version_folder(version)
     try:
-        manifest = manifest_of(version)
+        manifest = read_manifest(folder, version)
         for name in manifest["files"]:
-            read_file(lambda file: (folder / file).read_bytes(), manifest, name)
-    except (NotPromotedError, OSError) as error:
-        return f"{folder}: {error}"
+            read_file(folder, manifest, name)
+    except NotPromotedError as error:
+        return str(error)
     return None
 
 
 def all_versions() -> list[dict[str, Any]]:
     """Every version: its manifest, ``serves``, and ``promoted`` (when; None if rolled back)."""
-    pointer = _read_pointer()
-    when = {
-        told["version"]: told["since"] for kind in pointer.values() for told in kind["versions"]
+    since = {
+        each["version"]: each["at"]
+        for of_kind in _read_serving().values()
+        for each in of_kind["promoted"]
     }
-    now = {serving(kind) for kind in KINDS}
-    found = []
-    for path in sorted(paths.models().glob(f"[!.]*/{MANIFEST}")):
-        version = path.parent.name
-        told = {"serves": version in now, "promoted": when.get(version)}
-        found.append(manifest_of(version) | told)
-    return sorted(found, key=lambda told: (told["kind"], told["promoted"] or "", told["version"]))
+    serving = {serving_version(kind) for kind in KINDS}
+    versions = [
+        read_manifest(folder, folder.name)
+        | {"serves": folder.name in serving, "promoted": since.get(folder.name)}
+        for folder in _version_folders()
+    ]
+    return sorted(versions, key=lambda v: (v["kind"], v["promoted"] or "", v["version"]))
 
 
-def write_version(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Path:
-    """Write a version in a hidden place; `keep_version` puts it beside the others.
+def _version_folders() -> list[Path]:
+    return sorted(path.parent for path in paths.models().glob(f"[!.]*/{MANIFEST}"))
+
+
+def add_version(
+    manifest: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    check: Callable[[Path], bool] = lambda folder: True,
+) -> str | None:
+    """Add a version to the registry, where it stays; to be called within `one_at_a_time`.
+
+    Parameters
+    ----------
+    manifest : mapping
+        But for ``files`` and ``version``, which are made of `files` and of all the rest.
+    files : mapping of str to bytes
+    check : callable, optional
+        Takes the folder of the version before it has its name: False leaves nothing of it.
 
     Returns
     -------
-    Path
-        Folder with the files and a manifest that names them all by digest.
+    str or None
+        Its name; None where the check failed.
     """
-    told = dict(manifest) | {
-        "files": {
-            name: {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
-            for name, content in files.items()
-        }
+    digests = {
+        name: {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+        for name, content in files.items()
     }
-    told["version"] = version_of(told)
-    beside = paths.models() / WRITING / told["version"]
-    make_folder(beside.parent)
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
-    for name, content in files.items():
-        write_durably(beside / name, content)
-    write_durably(beside / MANIFEST, (json.dumps(told, indent=2, allow_nan=False) + "\n").encode())
-    return beside
-
-
-def keep_version(beside: Path) -> str:
-    """Give a written version its place; its name."""
-    version, home = beside.name, folder_of(beside.name)
-    if home.is_dir():  # promoted before: the same bytes, since the name is their digest
-        shutil.rmtree(beside)
-    else:
-        for path in beside.iterdir():
-            path.chmod(0o444)
-        beside.rename(home)
-        _sync(home.parent)
-    return version
-
-
-def discard(beside: Path) -> None:
-    """Remove what `write_version` wrote."""
-    shutil.rmtree(beside)
+    complete = {**manifest, "files": digests}
+    version = complete["version"] = version_of(complete)
+    unfinished = paths.models() / _WRITING / version
+    shutil.rmtree(unfinished.parent, ignore_errors=True)  # left by a kill
+    make_folder(unfinished)
+    try:
+        for name, content in files.items():
+            write_durably(unfinished / name, content)
+        write_durably(unfinished / MANIFEST, _as_json(complete))
+        if not check(unfinished):
+            return None
+        if not version_folder(version).is_dir():  # else the same bytes, as the name is their digest
+            for path in unfinished.iterdir():
+                path.chmod(0o444)
+            unfinished.rename(version_folder(version))
+            sync(paths.models())
+        return version
+    finally:
+        shutil.rmtree(unfinished.parent, ignore_errors=True)
 
 
 def check_in_clean_process(folder: Path) -> tuple[bool, str]:
     """Whether a process that has nothing but the folder answers the examples as recorded."""
-    done = subprocess.run(
-        [sys.executable, "-c", _CHECK, str(folder)],
-        capture_output=True,
-        text=True,
-        timeout=CHECK_S,
-        check=False,
-    )
-    if done.returncode:
-        return False, (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-    version, furthest = json.loads(done.stdout.splitlines()[-1])
-    return True, f"{version} answers its examples within {furthest:.3g} of what is recorded"
+    command = [sys.executable, "-m", __name__, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=CHECK_S, check=False)
+    lines = (done.stderr if done.returncode else done.stdout).strip().splitlines()
+    return not done.returncode, lines[-1] if lines else f"it ended with {done.returncode}"
 
 
 @contextmanager
 def one_at_a_time() -> Iterator[None]:
     """Promotions and rollbacks take turns; the lock ends with its process."""
     make_folder(paths.models())
-    lock = locks.hold(paths.models() / ".turn")
-    try:
+    with locked(paths.models()):
         yield
-    finally:
-        if lock is not None:
-            lock.close()
 
 
-def serve(kind: str, version: str) -> None:
+def let_serve(kind: str, version: str) -> None:
     """Let a version serve from now on; to be called within `one_at_a_time`."""
-    pointer = _read_pointer()
-    told = pointer[kind]
-    told["versions"].append({"version": version, "since": _now()})
-    _write_pointer(pointer)
+    serving = _read_serving()
+    serving[kind]["promoted"].append({"version": version, "at": _now()})
+    _write_serving(serving)
 
 
 def roll_back(kind: str) -> tuple[str, str | None]:
@@ -187,42 +188,45 @@ def roll_back(kind: str) -> tuple[str, str | None]:
         If none serves.
     """
     with one_at_a_time():
-        pointer = _read_pointer()
-        told = pointer[kind]
-        if not told["versions"]:
+        serving = _read_serving()
+        if not serving[kind]["promoted"]:
             raise NotPromotedError(f"expected a model of {kind} that serves, got none")
-        withdrawn = told["versions"].pop()["version"]
-        told["withdrawn"].append({"version": withdrawn, "at": _now()})
-        _write_pointer(pointer)
-    return withdrawn, serving(kind)
+        version = serving[kind]["promoted"].pop()["version"]
+        serving[kind]["rolled_back"].append({"version": version, "at": _now()})
+        _write_serving(serving)
+    return version, serving_version(kind)
 
 
-def withdrawn(kind: str) -> dict[str, str]:
+def rolled_back(kind: str) -> dict[str, str]:
     """When each version was rolled back, by the digest of its model's parameters."""
     return {
-        manifest_of(told["version"])["parameters_sha256"]: told["at"]
-        for told in _read_pointer()[kind]["withdrawn"]
+        read_manifest(version_folder(each["version"]))["parameters_sha256"]: each["at"]
+        for each in _read_serving()[kind]["rolled_back"]
     }
 
 
-def _read_pointer() -> dict[str, dict[str, list[dict[str, str]]]]:
-    path = paths.models() / POINTER
-    told = json.loads(path.read_bytes()) if path.exists() else {}
-    empty: dict[str, list[dict[str, str]]] = {"versions": [], "withdrawn": []}
-    return {kind: json.loads(json.dumps(empty)) | told.get(kind, {}) for kind in KINDS}
+def _read_serving() -> dict[str, dict[str, list[dict[str, str]]]]:
+    """For each kind the versions that were ``promoted`` and ``rolled_back``, each with ``at``."""
+    path = paths.models() / SERVING_FILE
+    serving = json.loads(path.read_bytes()) if path.exists() else {}
+    return {kind: {"promoted": [], "rolled_back": []} | serving.get(kind, {}) for kind in KINDS}
 
 
-def _write_pointer(pointer: Mapping[str, Any]) -> None:
-    write_durably(paths.models() / POINTER, (json.dumps(pointer, indent=2) + "\n").encode())
+def _write_serving(serving: Mapping[str, Any]) -> None:
+    write_durably(paths.models() / SERVING_FILE, _as_json(serving))
+
+
+def _as_json(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+if __name__ == "__main__":  # `check_in_clean_process`
+    _model = load(sys.argv[1])
+    _furthest = furthest_from_examples(_model, read_file(_model.folder, _model.manifest, EXAMPLES))
+    sys.stdout.write(
+        f"{_model.version} answers its examples within {_furthest:.3g} of what is recorded\n"
+    )

@@ -1,47 +1,73 @@
-"""What a promoted model was trained on, as digests: which texts would be no test of it.
+"""Training data of a promoted model: which texts would be no test of it, and what is unlike them.
 
-The digests are of the texts as that model's own cleaning leaves them, since its training set holds
-each such text once.
+A version keeps 64 bits of each text or image that it was trained on (of the text as that model's
+own cleaning leaves it, since its training set holds each such text once), and of comments a
+profile (`comments.drift`).
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from neural_classifiers.arrays.weights import weights_from_bytes
-from neural_classifiers.engine import paths
-from neural_classifiers.serving.model import SEEN, Classifier, DigitReader, read_file
+from neural_classifiers.arrays.weights import weights_from_bytes, weights_to_bytes
+from neural_classifiers.comments.drift import Profile, Profiler, compare_profiles
+from neural_classifiers.comments.expectations import Limits
+from neural_classifiers.comments.text import english_stop_words
+from neural_classifiers.serving.model import PROFILE, SEEN, Classifier, PromotedModel, read_file
 
 
-def answers_of(serving: Classifier | DigitReader, inputs: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities, and for each row whether the model was not trained on the text or image."""
-    if isinstance(serving, DigitReader):
-        digests, proba = digests_of_images(inputs), serving.predict_proba(inputs)
+def seen_to_bytes(rows: Iterable[str | np.ndarray]) -> bytes:
+    """Digests of the cleaned texts or the images that a model was trained on, each once."""
+    return weights_to_bytes({"digests": np.unique(_digests_of(rows))})
+
+
+def predict_unseen(model: PromotedModel, inputs: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of texts or images, and for each row whether the model was not trained on it.
+
+    Returns
+    -------
+    tuple of ndarray of shape (n_rows, n_classes) and ndarray of bool of shape (n_rows,)
+    """
+    if isinstance(model, Classifier):
+        cleaned = model.clean(inputs)
+        digests, probabilities = _digests_of(cleaned), model.predict_cleaned(cleaned)
     else:
-        cleaned = serving.clean(inputs)
-        digests, proba = digests_of_texts(cleaned), serving.predict_cleaned(cleaned)
-    return proba, ~np.isin(digests, seen_by(serving))
+        digests, probabilities = _digests_of(inputs), model.predict_proba(inputs)
+    seen = weights_from_bytes(read_file(model.folder, model.manifest, SEEN))["digests"]
+    return probabilities, ~np.isin(digests, seen)
 
 
-def seen_by(serving: Classifier | DigitReader) -> np.ndarray:
-    """Digests of what a promoted model was trained on."""
-    folder = paths.models() / serving.version
-    content = read_file(lambda name: (folder / name).read_bytes(), serving.manifest, SEEN)
-    return weights_from_bytes(content)["digests"]
-
-
-def digests_of_texts(cleaned: Sequence[str]) -> np.ndarray:
-    """64 bits of each cleaned text."""
-    return _digests(text.encode() for text in cleaned)
-
-
-def digests_of_images(images: np.ndarray) -> np.ndarray:
-    """64 bits of each image."""
-    return _digests(image.tobytes() for image in images)
-
-
-def _digests(contents: Iterable[bytes]) -> np.ndarray:
+def _digests_of(rows: Iterable[str | np.ndarray]) -> np.ndarray:
+    """64 bits of each cleaned text, or of each image."""
+    contents = (row.encode() if isinstance(row, str) else row.tobytes() for row in rows)
     digests = (hashlib.blake2b(content, digest_size=8).digest() for content in contents)
     return np.fromiter((int.from_bytes(digest, "big") for digest in digests), np.uint64)
+
+
+def profile_to_bytes(texts: Sequence[str], categories: Sequence[str]) -> bytes:
+    """Profile of the training texts, which later ones are held against."""
+    profiler = Profiler(english_stop_words(), len(texts))
+    profiler.add(texts, categories)
+    return (json.dumps(profiler.profile().as_dict()) + "\n").encode()
+
+
+def drift_of(model: Classifier, profile: Profile) -> list[dict[str, Any]]:
+    """Distances of comments from those that a model was trained on.
+
+    Returns
+    -------
+    list of dict
+        Each `Measure` by its fields, with ``limit`` (widened by what chance alone may do) and
+        ``drifted``.
+    """
+    trained_on = Profile.of_dict(json.loads(read_file(model.folder, model.manifest, PROFILE)))
+    limits = asdict(Limits())
+    drift = []
+    for measure in compare_profiles(trained_on, profile):
+        limit = limits[measure.name] + measure.noise
+        drift.append(asdict(measure) | {"limit": limit, "drifted": measure.distance > limit})
+    return drift

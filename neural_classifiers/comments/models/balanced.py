@@ -1,9 +1,10 @@
-"""Networks for unequal classes: weights of classes, and rows set aside to stop at.
+"""Networks for unequal classes: weights of classes, and validation rows to stop at.
 
-scikit-learn's network takes weights of rows, not of classes; Keras' takes rows to stop at, not
-stratified. Both are taught here what they lack in the same way.
+scikit-learn's network takes weights of rows, not of classes; Keras' takes validation rows, not
+stratified. Both get here what they lack, in the same way.
 """
 
+import copy
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -14,11 +15,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 
-__all__ = ["BalancedMLPClassifier", "class_weights", "rows_aside"]
-
-ASIDE = 0.1  # of the training rows
+VALIDATION_FRACTION = 0.1  # of the training rows
 BATCH = 64
-EPOCHS_MAX, PATIENCE = 60, 3  # epochs in all, and without a smaller loss on the rows set aside
+EPOCHS_MAX, PATIENCE = 60, 3  # epochs in all, and without a smaller validation loss
 
 
 def class_weights(y: Any, balance: float) -> NDArray[np.float64]:
@@ -38,22 +37,22 @@ def class_weights(y: Any, balance: float) -> NDArray[np.float64]:
     return np.asarray(compute_sample_weight("balanced", y) ** balance)
 
 
-def rows_aside(y: Any, seed: int | None) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows to train on and rows to stop at, with the same classes where they have two rows."""
+def split_validation(y: Any, seed: int | None) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows to train on and validation rows, with the same classes where they have two rows."""
     classes, counts = np.unique(y, return_counts=True)
-    n = max(round(ASIDE * len(y)), len(classes))
+    n = max(round(VALIDATION_FRACTION * len(y)), len(classes))
     stratify = y if counts.min() > 1 else None
-    train, aside = train_test_split(
+    train, validation = train_test_split(
         np.arange(len(y)), test_size=n, stratify=stratify, random_state=seed
     )
-    return train, aside
+    return train, validation
 
 
 class BalancedMLPClassifier(MLPClassifier):
-    """`MLPClassifier` that weighs classes, and stops at the least loss on rows set aside.
+    """`MLPClassifier` that weighs classes, and stops at the least validation loss.
 
-    scikit-learn's own early stopping looks at the accuracy on those rows, which so few of them
-    tell too coarsely: trainings that differ by a seed stop epochs apart.
+    scikit-learn's own early stopping looks at the accuracy, which is too coarse on so few
+    validation rows: trainings that differ by a seed stop epochs apart.
 
     Parameters
     ----------
@@ -82,23 +81,25 @@ class BalancedMLPClassifier(MLPClassifier):
         """Fit to rows, each with the weight of its class."""
         y = np.asarray(y)
         weights, classes = class_weights(y, self.balance), np.unique(y)
-        train, aside = rows_aside(y, self.random_state)
+        train, validation = split_validation(y, self.random_state)
         self.batch_size = min(BATCH, len(train))
         for name in [name for name in vars(self) if name.endswith("_") or name.startswith("_opt")]:
             delattr(self, name)  # of an earlier fit, which partial_fit would go on from
         best, waited = np.inf, 0
-        kept: tuple[list[Any], list[Any]] = [], []
-        X_train, X_aside = X[train], X[aside]
+        best_weights: tuple[list[Any], list[Any]] = [], []
+        X_train, X_validation = X[train], X[validation]
         for _ in range(EPOCHS_MAX):
             self.partial_fit(X_train, y[train], weights[train], classes)
-            chances = self.predict_proba(X_aside)
-            loss = log_loss(y[aside], chances, sample_weight=weights[aside], labels=classes)
+            probabilities = self.predict_proba(X_validation)
+            loss = log_loss(
+                y[validation], probabilities, sample_weight=weights[validation], labels=classes
+            )
             if loss < best:
                 best, waited = loss, 0
-                kept = [w.copy() for w in self.coefs_], [b.copy() for b in self.intercepts_]
+                best_weights = copy.deepcopy((self.coefs_, self.intercepts_))
             elif (waited := waited + 1) == PATIENCE:
                 break
         self.coefs_: list[Any]
         self.intercepts_: list[Any]
-        self.coefs_, self.intercepts_ = kept
+        self.coefs_, self.intercepts_ = best_weights
         return self

@@ -34,19 +34,9 @@ from neural_classifiers.comments.models.balanced import (
     EPOCHS_MAX,
     PATIENCE,
     class_weights,
-    rows_aside,
+    split_validation,
 )
 from neural_classifiers.comments.models.networks import HIDDEN_SIZES, build_comment_mlp
-
-__all__ = [
-    "BalancedKerasClassifier",
-    "KerasClassifier",
-    "architecture",
-    "balanced_classifier",
-    "comment_classifier",
-    "rebuild",
-    "weights",
-]
 
 DENSE_BYTES_MAX = 2**28  # larger inputs stay sparse: slower, same bits, far less memory
 PREDICT_ROWS = 1024  # rows per prediction batch, whatever the batch size of the training
@@ -185,10 +175,10 @@ class KerasClassifier(wrappers.KerasClassifier):
 
 
 class BalancedKerasClassifier(KerasClassifier):
-    """A network that weighs classes, and stops when rows set aside are not better predicted.
+    """A network that weighs classes, and stops when the validation loss falls no more.
 
     `balance` is that of `comments.models.balanced`. A tenth of the training rows, stratified,
-    is set aside; the weights kept are those of the epoch with the least loss on it.
+    validates; the weights are those of the epoch with the least loss on it.
     """
 
     balance: float
@@ -196,11 +186,11 @@ class BalancedKerasClassifier(KerasClassifier):
     staged_parameter = None  # early stopping looks ahead
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, **kwargs: Any) -> Self:
-        """Build and train the network; the weights of rows are made of their classes."""
+        """Build and train the network; each row has the weight of its class."""
         X, y = _as_network_input(X), np.asarray(y)
         weights = class_weights(y, self.balance)
-        train, aside = rows_aside(y, self.random_state)
-        one_hot = _OneHot().fit(y).transform(y[aside])
+        train, validation = split_validation(y, self.random_state)
+        one_hot = _OneHot().fit(y).transform(y[validation])
         stop = keras.callbacks.EarlyStopping(patience=PATIENCE, restore_best_weights=True)
         self.set_params(fit__callbacks=[stop])
         try:
@@ -208,7 +198,7 @@ class BalancedKerasClassifier(KerasClassifier):
                 X[train],
                 y[train],
                 sample_weight=weights[train],
-                validation_data=(X[aside], one_hot, weights[aside]),
+                validation_data=(X[validation], one_hot, weights[validation]),
             )
         finally:
             del self.fit__callbacks
@@ -222,9 +212,6 @@ def _as_network_input(X: Any) -> Any:
         # sorted, in a copy: a choice of columns leaves them unsorted, which TensorFlow refuses
         return scipy.sparse.csr_array(X, dtype=np.float32).sorted_indices()
     return X.astype(np.float32).toarray()
-
-
-# --- the networks -------------------------------------------------------------------------
 
 
 def _compiled_comment_mlp(
@@ -290,7 +277,18 @@ def balanced_classifier(
     """A network made for few comments and unequal classes, as an unfitted classifier.
 
     One hidden layer, dropout on the features and on the layer, weights of classes and early
-    stopping: docs/log.md tells what was tried instead.
+    stopping: docs/log.md has what was tried instead.
+
+    Parameters
+    ----------
+    seed : int
+        Decides the first weights, what is dropped, the order and the choice of rows.
+    hidden_sizes : sequence of int
+        Units of the hidden layers.
+    dropout : float
+        As for `networks.build_comment_mlp`.
+    balance : float
+        As for `balanced.class_weights`.
     """
     return BalancedKerasClassifier(
         model=_compiled_comment_mlp,
@@ -305,9 +303,6 @@ def balanced_classifier(
         random_state=seed,
         verbose=0,
     )
-
-
-# --- saving: values only ------------------------------------------------------------------
 
 
 def architecture(classifier: KerasClassifier) -> dict[str, Any]:

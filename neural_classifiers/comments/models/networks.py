@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["HIDDEN_SIZES", "build_comment_mlp"]
-
-# --- comments -----------------------------------------------------------------------------
 
 HIDDEN_SIZES = (250, 100)  # notebook, Part 2: units of the two hidden layers
 

@@ -17,17 +17,6 @@ from sklearn.svm import LinearSVC
 
 from neural_classifiers.comments.models.selection import SelectByRows
 
-__all__ = [
-    "constant_pipeline",
-    "improved_keras_pipeline",
-    "improved_scikit_pipeline",
-    "in_names",
-    "keras_pipeline",
-    "linear_grid",
-    "linear_pipeline",
-    "scikit_pipeline",
-]
-
 
 def scikit_pipeline(seed: int) -> Pipeline:
     """TF-IDF and scikit-learn's network, 6 and 2 hidden units (notebook, Part 1)."""
@@ -53,7 +42,7 @@ def keras_pipeline(seed: int, max_features: int = 2100) -> Pipeline:
 
 
 def improved_scikit_pipeline(seed: int) -> Pipeline:
-    """Words and n-grams of characters, and scikit-learn's network as it may be used here."""
+    """Words and n-grams of characters, and scikit-learn's network with weights of classes."""
     from neural_classifiers.comments.models.balanced import BalancedMLPClassifier
 
     return Pipeline([*_best_features(), ("mlp", BalancedMLPClassifier(random_state=seed))])
@@ -67,13 +56,13 @@ def improved_keras_pipeline(seed: int) -> Pipeline:
 
 
 def _best_features() -> list[tuple[str, Any]]:
-    """Of all words and n-grams the ones that tell classes apart best, more of more rows."""
+    """The words and n-grams that tell classes apart best, more of more rows."""
     features = FeatureUnion([("words", _words()), ("characters", _characters())])
     return [("features", features), ("best", SelectByRows())]
 
 
 def linear_pipeline() -> Pipeline:
-    """TF-IDF and a linear classifier: what a network has to beat; `linear_grid` says which."""
+    """TF-IDF and a linear classifier, which a network has to beat; `linear_grid` has which."""
     # 100 iterations are not enough at C=100
     classifier = LogisticRegression(max_iter=1000)
     features = FeatureUnion([("words", _words()), ("characters", "drop")])
@@ -119,6 +108,6 @@ def in_names(value: Any) -> Any:
 
 
 def constant_pipeline() -> Pipeline:
-    """The commonest class of the training rows, whatever the comment says."""
+    """The commonest class of the training rows, regardless of the comment."""
     constant = DummyClassifier(strategy="most_frequent")
     return Pipeline([("tfidf", TfidfVectorizer()), ("constant", constant)])

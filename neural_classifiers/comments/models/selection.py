@@ -1,7 +1,7 @@
-"""The choice of features of the improved networks: how many grows with the rows learnt from.
+"""Features that the improved networks choose: as many as there are rows to learn from.
 
 A network pays for every feature, in each of its first layer's units and each of its steps, and
-what few rows say of a rare n-gram is mostly noise; many rows say enough of it. docs/log.md tells
+what few rows say of a rare n-gram is mostly noise; many rows say enough of it. docs/log.md has
 what other numbers of features did on 10,000, 30,000 and 94,415 rows.
 """
 
@@ -13,19 +13,6 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.feature_selection import SelectKBest, chi2
 from sklearn.utils import Tags
 
-__all__ = ["SelectByRows", "n_features_kept"]
-
-
-def n_features_kept(n_rows: int, at_least: int, at_most: int) -> int:
-    """As many features as there are rows to learn from, within bounds.
-
-    Examples
-    --------
-    >>> [n_features_kept(n, 3_000, 30_000) for n in (2_100, 3_000, 10_000, 104_415)]
-    [3000, 3000, 10000, 30000]
-    """
-    return min(max(n_rows, at_least), at_most)
-
 
 class SelectByRows(TransformerMixin, BaseEstimator):
     """The features that tell classes apart best (chi-squared), as many as rows, within bounds.
@@ -33,12 +20,13 @@ class SelectByRows(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     at_least, at_most : int
-        Bounds of the number of features kept; all are where there are fewer.
+        Bounds of the number of features, which is that of the rows within them; all features
+        are taken where there are fewer.
 
     Attributes
     ----------
     selector_ : SelectKBest
-        Fitted; its ``k`` is the number of features kept.
+        Fitted; its ``k`` is the number of features chosen.
     """
 
     def __init__(self, at_least: int = 3_000, at_most: int = 30_000) -> None:
@@ -55,14 +43,14 @@ class SelectByRows(TransformerMixin, BaseEstimator):
     def fit(self, X: Any, y: Any) -> Self:
         """Choose among the features of `X`, none negative, of shape (n_rows, n_features)."""
         n_rows, n_features = X.shape
-        k = min(n_features_kept(n_rows, self.at_least, self.at_most), n_features)
+        k = min(max(n_rows, self.at_least), self.at_most, n_features)
         self.selector_ = SelectKBest(chi2, k=k).fit(X, y)
         return self
 
     def transform(self, X: Any) -> Any:
-        """`X` with the features kept, in their order."""
+        """`X` with the features chosen, in their order."""
         return self.selector_.transform(X)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
-        """Names of the features kept."""
+        """Names of the features chosen."""
         return np.asarray(self.selector_.get_feature_names_out(input_features))

@@ -1,8 +1,8 @@
 """Many rows, batch by batch: on all cores, in flat memory, and after a kill from where it stopped.
 
 Memory is that of some batches of `BATCH_ROWS` rows, so it grows with the size of a row only.
-What a batch gave lies at once in files of its own, whole or absent. A step that is done again finds
-them and works the other batches only; once its record stands they are removed
+The result of a batch lies at once in files of its own, whole or absent. A step that is done again
+finds them and works the other batches only; once its record stands they are removed
 (`engine.records.recall`).
 """
 
@@ -21,15 +21,15 @@ import pyarrow as pa
 from neural_classifiers.engine import workers
 from neural_classifiers.engine.files import make_folder, write_durably
 from neural_classifiers.engine.records import canonical, digest_of
+from neural_classifiers.engine.rows.parquet import GROUP_ROWS
 
-BATCH_ROWS = 16_384
+BATCH_ROWS = GROUP_ROWS  # so that a batch reads one row group of the table before it
 ROWS_WORTH_A_WORKER = 60_000  # below, starting a worker takes longer than the work
-_TOLD = "told"
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a batch gave.
+    """The result of work on a batch.
 
     Attributes
     ----------
@@ -37,41 +37,52 @@ class Result:
         Rows of the batch, as they went in.
     tables : mapping of str to list of RecordBatch
         By name, each in one piece or more.
-    told : mapping of str to object
+    summary : mapping of str to object
         Plain JSON.
     """
 
     rows: int
     tables: Mapping[str, list[pa.RecordBatch]]
-    told: Mapping[str, Any] = field(default_factory=dict)
+    summary: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What a batch gave, on disk."""
+class FinishedBatch:
+    """The result of a batch, on disk."""
 
-    folder: Path
+    unfinished: Path
     number: int
     rows: int
-    told: Mapping[str, Any]
+    summary: Mapping[str, Any]
 
     def read(self, table: str) -> pa.Table:
         """A table with all its pieces."""
-        with _open(self.folder, self.number, table) as reader:
+        with _open_table(self.unfinished, self.number, table) as reader:
             return reader.read_all()
 
 
-def read_piece(keep: Path, number: int, table: str, piece: int) -> pa.RecordBatch:
-    """One piece of a table that a batch gave, out of the folder where batches are kept."""
-    with _open(keep, number, table) as reader:
+def read_piece(unfinished: Path, number: int, table: str, piece: int) -> pa.RecordBatch:
+    """One piece of a table of a finished batch.
+
+    Parameters
+    ----------
+    unfinished : Path
+        Folder that `work_batches` was given.
+    number, piece : int
+        Of the batch, and of the piece in its table; from 0.
+    table : str
+        Its name.
+    """
+    with _open_table(unfinished, number, table) as reader:
         return reader.get_batch(piece)
 
 
 @contextlib.contextmanager
-def _open(keep: Path, number: int, table: str) -> Iterator[pa.ipc.RecordBatchFileReader]:
-    path = _path(keep, number, f"{table}.arrow")
-    with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
-        yield reader
+def _open_table(
+    unfinished: Path, number: int, table: str
+) -> Iterator[pa.ipc.RecordBatchFileReader]:
+    with pa.OSFile(str(_path(unfinished, number, f"{table}.arrow"))) as file:
+        yield pa.ipc.open_file(file)
 
 
 def useful_workers(rows: int) -> int:
@@ -82,11 +93,11 @@ def useful_workers(rows: int) -> int:
 def work_batches(
     work: Callable[..., Result],
     batches: Iterable[tuple[Any, ...]],
-    keep: Path,
+    unfinished: Path,
     n_workers: int = 0,
-    tell: Callable[[int], None] = lambda _: None,
-) -> Iterator[Kept]:
-    """What each batch gave, in order; those that are kept from before are not worked again.
+    advance: Callable[[int], None] = lambda _: None,
+) -> Iterator[FinishedBatch]:
+    """Results of all batches, in order; those that are finished from before are not worked again.
 
     Parameters
     ----------
@@ -95,48 +106,49 @@ def work_batches(
     batches : iterable of tuple
         Arguments of each, small or worth sending to another process. Taken as they are needed: at
         most two batches a worker are under way.
-    keep : Path
-        Folder for what they give, of this work alone.
+    unfinished : Path
+        Folder for the results, of this work alone.
     n_workers : int
         Processes; 0: this one.
-    tell : callable, optional
+    advance : callable, optional
         Called with the rows of each batch that is done.
     """
-    make_folder(keep)
+    make_folder(unfinished)
     waiting: deque[tuple[int, Future[Any] | None]] = deque()
+
+    def next_finished() -> FinishedBatch:
+        number, future = waiting.popleft()
+        if future is not None:
+            future.result()
+        batch = _read_summary(unfinished, number)
+        advance(batch["rows"])
+        return FinishedBatch(unfinished, number, batch["rows"], batch["summary"])
+
     with ThreadPoolExecutor(max(n_workers, 1)) as threads:  # each waits for a worker process
         try:
             for number, arguments in enumerate(batches):
-                if _is_kept(keep, number):
-                    waiting.append((number, None))
-                elif n_workers:
-                    told = (work, arguments, keep, number)
-                    waiting.append((number, threads.submit(workers.run, _work, *told)))
-                else:
-                    _work(work, arguments, keep, number)
-                    waiting.append((number, None))
+                future = None
+                if not _is_finished(unfinished, number):
+                    call = (_work, work, arguments, unfinished, number)
+                    if n_workers:
+                        future = threads.submit(workers.run, *call)
+                    else:
+                        _work(*call[1:])
+                waiting.append((number, future))
                 while len(waiting) > 2 * n_workers:
-                    yield _taken(keep, *waiting.popleft(), tell)
+                    yield next_finished()
             while waiting:
-                yield _taken(keep, *waiting.popleft(), tell)
+                yield next_finished()
         finally:
             for _, future in waiting:
                 if future is not None:
                     future.cancel()
 
 
-def _taken(
-    keep: Path, number: int, future: "Future[Any] | None", tell: Callable[[int], None]
-) -> Kept:
-    if future is not None:
-        future.result()
-    told = _read(keep, number)
-    tell(told["rows"])
-    return Kept(keep, number, told["rows"], told["told"])
-
-
-def _work(work: Callable[..., Result], arguments: tuple[Any, ...], keep: Path, number: int) -> None:
-    """Work a batch, and keep what it gave; the last file says that it is whole."""
+def _work(
+    work: Callable[..., Result], arguments: tuple[Any, ...], unfinished: Path, number: int
+) -> None:
+    """Work a batch and write its result, the summary last: where that is whole, so are the rest."""
     result = work(*arguments)
     digests = {}
     for name, pieces in result.tables.items():
@@ -147,31 +159,31 @@ def _work(work: Callable[..., Result], arguments: tuple[Any, ...], keep: Path, n
                 file.write_batch(piece)
         content = sink.getvalue()
         digests[name] = hashlib.sha256(content).hexdigest()
-        write_durably(_path(keep, number, f"{name}.arrow"), content)
-    told = canonical({"rows": result.rows, "tables": digests, "told": result.told})
-    digest = hashlib.sha256(told).hexdigest().encode()
-    write_durably(_path(keep, number, _TOLD), digest + b"\n" + told)
+        write_durably(_path(unfinished, number, f"{name}.arrow"), content)
+    batch = canonical({"rows": result.rows, "tables": digests, "summary": result.summary})
+    digest = hashlib.sha256(batch).hexdigest().encode()
+    write_durably(_path(unfinished, number, "summary"), digest + b"\n" + batch)
 
 
-def _is_kept(keep: Path, number: int) -> bool:
-    """Whether an earlier process kept what a batch gave, whole."""
+def _is_finished(unfinished: Path, number: int) -> bool:
+    """True if an earlier process left the whole result of a batch."""
     try:
         return all(
-            digest_of(_path(keep, number, f"{name}.arrow")) == digest
-            for name, digest in _read(keep, number)["tables"].items()
+            digest_of(_path(unfinished, number, f"{name}.arrow")) == digest
+            for name, digest in _read_summary(unfinished, number)["tables"].items()
         )
     except (OSError, ValueError):
         return False
 
 
-def _read(keep: Path, number: int) -> Any:
-    """What was told of a batch, behind its own digest; ValueError where it is damaged."""
-    path = _path(keep, number, _TOLD)
-    digest, _, told = path.read_bytes().partition(b"\n")
-    if hashlib.sha256(told).hexdigest().encode() != digest:
+def _read_summary(unfinished: Path, number: int) -> Any:
+    """Rows, digests and summary of a batch, behind their own digest; ValueError if damaged."""
+    path = _path(unfinished, number, "summary")
+    digest, _, batch = path.read_bytes().partition(b"\n")
+    if hashlib.sha256(batch).hexdigest().encode() != digest:
         raise ValueError(f"{path}: expected what its digest says, got other bytes")
-    return json.loads(told)
+    return json.loads(batch)
 
 
-def _path(keep: Path, number: int, name: str) -> Path:
-    return keep / f"{number:06}-{name}"
+def _path(unfinished: Path, number: int, name: str) -> Path:
+    return unfinished / f"{number:06}-{name}"

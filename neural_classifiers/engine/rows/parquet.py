@@ -5,9 +5,8 @@ batches come.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,40 +21,30 @@ class TableWriter:
         self.path, self.rows = path, 0
         self._schema = schema
         self._file = pq.ParquetWriter(path, schema, compression="zstd")
-        self._waiting: list[pa.RecordBatch] = []
-        self._n_waiting = 0
+        self._waiting = schema.empty_table()
 
-    def write(self, batch: pa.RecordBatch | pa.Table) -> None:
+    def write(self, rows: pa.RecordBatch | pa.Table) -> None:
         """Add rows; columns that the schema does not name are left out."""
-        batches = batch.select(self._schema.names).cast(self._schema)
-        batches = [batches] if isinstance(batches, pa.RecordBatch) else batches.to_batches()
-        self._waiting += batches
-        self.rows += batch.num_rows
-        self._n_waiting += batch.num_rows
-        if self._n_waiting >= GROUP_ROWS:
-            self._flush(self._n_waiting // GROUP_ROWS * GROUP_ROWS)
+        table = pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows
+        table = table.select(self._schema.names).cast(self._schema)
+        self._waiting = pa.concat_tables([self._waiting, table])
+        self.rows += table.num_rows
+        self._flush(self._waiting.num_rows // GROUP_ROWS * GROUP_ROWS)
 
     def _flush(self, n_rows: int) -> None:
-        table = pa.Table.from_batches(self._waiting, self._schema)
         for start in range(0, n_rows, GROUP_ROWS):
+            group = self._waiting.slice(start, min(GROUP_ROWS, n_rows - start))
             # combined, since the pieces of a column show in the file
-            group = table.slice(start, min(GROUP_ROWS, n_rows - start)).combine_chunks()
-            self._file.write_table(group, row_group_size=GROUP_ROWS)
-        self._waiting = table.slice(n_rows).combine_chunks().to_batches()
-        self._n_waiting -= n_rows
+            self._file.write_table(group.combine_chunks(), row_group_size=GROUP_ROWS)
+        self._waiting = self._waiting.slice(n_rows)
 
     def __enter__(self) -> "TableWriter":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with contextlib.closing(self._file):
-            if kind is None and self._n_waiting:
-                self._flush(self._n_waiting)
+            if kind is None:
+                self._flush(self._waiting.num_rows)
 
 
 def check_rows(what: str, got: int, expected: int) -> None:
@@ -70,14 +59,21 @@ def slices(n_rows: int, size: int) -> list[tuple[int, int]]:
 
 
 def read_slice(
-    path: Path, start: int, stop: int, columns: Sequence[str] | None = None
+    path: Path, start: int, stop: int, columns: list[str] | None = None
 ) -> pa.RecordBatch:
-    """Some rows of a table that a `TableWriter` wrote; only their row groups are read."""
+    """Rows of a table that a `TableWriter` wrote; only their row groups are read.
+
+    Parameters
+    ----------
+    path : Path
+    start, stop : int
+        First row, from 0, and the row after the last.
+    columns : list of str, optional
+        By default all of them.
+    """
     first, last = start // GROUP_ROWS, (stop - 1) // GROUP_ROWS
     with pq.ParquetFile(path) as table:
-        groups = table.read_row_groups(
-            list(range(first, last + 1)), columns=None if columns is None else list(columns)
-        )
+        groups = table.read_row_groups(list(range(first, last + 1)), columns)
     return one_batch(groups.slice(start - first * GROUP_ROWS, stop - start))
 
 
@@ -98,7 +94,7 @@ def one_batch(table: pa.Table) -> pa.RecordBatch:
     return batches[0] if batches else pa.RecordBatch.from_pylist([], table.schema)
 
 
-def read_groups(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def read_groups(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
     """The rows of a table, a row group at a time.
 
     Not by `ParquetFile.iter_batches`, which keeps a buffer for each row group that it has read:
@@ -106,4 +102,4 @@ def read_groups(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """
     with pq.ParquetFile(path) as table:
         for number in range(table.num_row_groups):
-            yield one_batch(table.read_row_group(number, columns=list(columns)))
+            yield one_batch(table.read_row_group(number, columns=columns))

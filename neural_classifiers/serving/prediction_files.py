@@ -1,0 +1,108 @@
+"""Files of predictions: JSON Lines, CSV or Parquet, each whole or absent."""
+
+import contextlib
+import csv
+import glob
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+
+from neural_classifiers.engine.files import make_folder, sync
+from neural_classifiers.engine.rows.parquet import TableWriter
+from neural_classifiers.errors import RefusedError
+from neural_classifiers.serving.model import PromotedModel
+
+FORMATS = (".jsonl", ".csv", ".parquet")
+_MARK = ".writing-"
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+class PredictionError(RefusedError):
+    """What cannot be predicted: says what was expected and what came."""
+
+
+@contextlib.contextmanager
+def prediction_writer(
+    out: Path, model: PromotedModel, names: Mapping[str, pa.DataType]
+) -> Iterator[Callable[[Rows], object]]:
+    """A function that adds rows to a file of predictions, which is whole in the end, or absent.
+
+    A row has the columns `names`, and what `prediction_rows` gives. JSON Lines has it as it is, CSV
+    (RFC 4180, with a header) and Parquet with a column ``p_<class>`` for each probability.
+
+    Parameters
+    ----------
+    out : Path
+        Its ending tells the format.
+    model : PromotedModel
+        Knows the classes.
+    names : mapping of str to DataType
+
+    Raises
+    ------
+    PredictionError
+        If the ending of `out` is none of `FORMATS`.
+    """
+    if out.suffix not in FORMATS:
+        raise PredictionError(f"{out}: expected a file that ends in one of {', '.join(FORMATS)}")
+    shares = {f"p_{name}": pa.float64() for name in model.classes_}
+    schema = pa.schema({**names, "label": pa.string(), **shares, "version": pa.string()})
+    with whole_file(out) as path, contextlib.ExitStack() as stack:
+        if out.suffix == ".parquet":
+            parquet = stack.enter_context(TableWriter(path, schema))
+            yield lambda rows: parquet.write(pa.Table.from_pylist(list(map(_flat, rows)), schema))
+            return
+        file = stack.enter_context(path.open("w", encoding="utf-8", newline=""))
+        if out.suffix == ".csv":
+            table = csv.DictWriter(file, schema.names, extrasaction="ignore")
+            table.writeheader()
+            yield lambda rows: table.writerows(map(_flat, rows))
+        else:
+            yield lambda rows: file.writelines(map(json_line, rows))
+
+
+def prediction_rows(model: PromotedModel, probabilities: np.ndarray) -> Iterator[dict[str, Any]]:
+    """``label``, ``probabilities`` by class, and ``version`` of each row of probabilities."""
+    classes = model.classes_.astype(str).tolist()
+    labels = model.answers(probabilities).astype(str).tolist()
+    for label, row in zip(labels, probabilities.tolist(), strict=True):
+        shares = dict(zip(classes, row, strict=True))
+        yield {"label": label, "probabilities": shares, "version": model.version}
+
+
+def json_line(row: Mapping[str, Any]) -> str:
+    """A row of JSON Lines, with its end."""
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, **{f"p_{name}": share for name, share in row["probabilities"].items()}}
+
+
+@contextlib.contextmanager
+def whole_file(out: Path, if_empty: bool = True) -> Iterator[Path]:
+    """A hidden path to write; in the end it is flushed and takes the name `out`, or is gone.
+
+    An empty file takes no name unless `if_empty`; one of that name from before goes.
+    """
+    make_folder(out.parent.absolute())
+    for left in out.parent.glob(f".{glob.escape(out.name)}{_MARK}*"):  # by a kill
+        if not psutil.pid_exists(int(left.name.rpartition(_MARK)[2])):
+            left.unlink(missing_ok=True)
+    path = out.with_name(f".{out.name}{_MARK}{os.getpid()}")
+    try:
+        yield path
+        sync(path)
+        if if_empty or path.stat().st_size:
+            path.replace(out)
+        else:
+            out.unlink(missing_ok=True)
+    finally:
+        path.unlink(missing_ok=True)
