@@ -149,7 +149,7 @@ def render_card(
     run : mapping
         As ``run.json``: name and when it started.
     about : mapping
-        As ``card.json`` beside the model: seed, folds, libraries, digests.
+        As ``recipe.json`` beside the model: seed, folds, libraries, digests.
 
     Notes
     -----
@@ -239,7 +239,7 @@ def _environment(is_html: bool) -> Environment:
         "words": comparison_in_words,
     }
     environment.filters |= filters
-    environment.globals |= {"warnings_of": warnings_of, "more_data": more_data, "zip": zip}
+    environment.globals |= {"warnings_of": warnings_of, "more_data": more_data}
     return environment
 
 
