@@ -19,8 +19,8 @@ from prefect import Task
 
 from neural_classifiers.comments.models.grids import Grid, Method
 from neural_classifiers.engine import paths, progress
-from neural_classifiers.engine.folder_store import FITS, FolderStore, fits_namespace
-from neural_classifiers.engine.records import File
+from neural_classifiers.engine.folder_store import FolderStore, fits_namespace
+from neural_classifiers.engine.records import FITS, File
 from neural_classifiers.engine.settings import read_settings
 from neural_classifiers.engine.step import body_of, key_of
 from neural_classifiers.judgement.held_out import (
