@@ -25,6 +25,8 @@ from neural_classifiers.judgement.weaknesses import CurvePoint, Explanations, Mi
 from neural_classifiers.search.candidates import RankedCandidate
 from neural_classifiers.values import Values
 
+Rows = list[dict[str, Any]]  # of a table, for the templates to show
+
 # Control characters but white space, lone surrogates, marks that turn the text's direction.
 UNPRINTABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -60,13 +62,6 @@ class SourceOfRows(Values):
     citation: str
 
 
-class StoredFile(Values):
-    """A file in the cache, by path and digest."""
-
-    path: str
-    sha256: str
-
-
 # --- comments -----------------------------------------------------------------------------
 
 
@@ -94,42 +89,16 @@ class CommentRows(Values):
     test: int
 
 
-class DriftMeasure(Values):
-    """How far the comments lie from those of the last run in one respect: 0 no, 1 all."""
-
-    name: str
-    title: str
-    distance: float
-    noise: float
-    before: str
-    now: str
-    limit: float
-
-
-class MovedWord(Values):
-    """A word and its share of all words, in the last run and in this one."""
-
-    word: str
-    before: float
-    now: float
-
-
 class Drift(Values):
-    """Comments against those of the last run; `drifted` names limits passed and let through."""
+    """Comments against those of the last run; `drifted` names limits passed and let through.
 
-    drift: list[DriftMeasure]
-    moved_words: list[MovedWord]
+    `drift` holds `comments.drift.Measure` with their limits, `moved_words` words with their shares
+    ``before`` and ``now``.
+    """
+
+    drift: Rows
+    moved_words: Rows
     drifted: list[str]
-
-
-class NearDuplicate(Values):
-    """A test comment, the training comment that it nearly repeats, and how alike they are."""
-
-    similarity: float
-    test: str
-    train: str
-    test_cat: str
-    train_cat: str
 
 
 class NearDuplicateShare(Values):
@@ -141,19 +110,7 @@ class NearDuplicateShare(Values):
     low: float
     high: float
     threshold: float
-    pairs: list[NearDuplicate]
-
-
-class SuspectedLabel(Values):
-    """A training comment whose label the linear model, not fitted on it, contradicts."""
-
-    file: str
-    line: int
-    txt: str
-    cat: str
-    p_cat: float
-    likelier: str
-    p_likelier: float
+    pairs: Rows
 
 
 class TrainingExamined(Values):
@@ -162,7 +119,7 @@ class TrainingExamined(Values):
     curve: list[CurvePoint]
     n_suspected: int
     rows: int
-    suspected: list[SuspectedLabel]
+    suspected: Rows
 
 
 class GridSummary(Values):
@@ -179,7 +136,8 @@ class CommentsSection(Printable):
     """What a run says of the comments.
 
     `account` is the sum that accounts for every row; `figures` and `diagrams` are paths in the
-    run's folder by name; `failed` names steps. What a failed step would have said is None.
+    run's folder by name, `files` the ``path`` and ``sha256`` of those in the cache; `failed` names
+    steps. What a failed step would have said is None.
     """
 
     source: SourceOfRows
@@ -196,7 +154,7 @@ class CommentsSection(Printable):
     data_docs: str
     figures: dict[str, str]
     diagrams: dict[str, str]
-    files: dict[str, StoredFile]
+    files: dict[str, dict[str, str]]
     failed: list[str]
 
     @cached_property
@@ -276,38 +234,12 @@ class DigitRows(Values):
     on_both_sides: int
 
 
-class ImagesScore(Values):
-    """Share of images that a network reads correctly, with its 95 % Wilson interval.
-
-    Either of the images of one `digit`, which is most often `mistaken_for` another one, or of
-    images after an `alteration`.
-    """
-
-    images: int
-    accuracy: float
-    low: float
-    high: float
-    digit: int | None = None
-    mistaken_for: int | None = None
-    alteration: str | None = None
-
-
-class Seeds(Values):
-    """Test accuracy over the seeds of a training; `chosen` read the validation images best."""
-
-    n: int
-    mean: float
-    std: float
-    worst: float
-    best: float
-    chosen: int
-    test_accuracy: dict[str, float]
-
-
 class JudgedNetwork(Values):
     """A network's scores on the test digits, epoch by epoch, digit by digit, seed by seed.
 
-    Its preset, layers and confusion matrix are in ``metrics.json`` only.
+    `per_digit` and `robustness` are as `digits.scores` gives them, `seeds` is the spread of the
+    test accuracy, the accuracy of each seed, and the seed that was chosen. Preset, layers and
+    confusion matrix are in ``metrics.json`` only.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -317,11 +249,11 @@ class JudgedNetwork(Values):
     test_loss: float
     epochs: list[dict[str, float]]
     labels: list[str]
-    per_digit: list[ImagesScore]
+    per_digit: Rows
     calibration: Calibration
-    robustness: list[ImagesScore]
-    mistakes: list[dict[str, Any]]
-    seeds: Seeds
+    robustness: Rows
+    mistakes: Rows
+    seeds: dict[str, Any]
 
 
 class DigitsSection(Printable):
@@ -331,7 +263,7 @@ class DigitsSection(Printable):
     rows: DigitRows
     models: dict[str, JudgedNetwork]
     figures: dict[str, str]
-    files: dict[str, StoredFile]
+    files: dict[str, dict[str, str]]
     failed: list[str]
 
     @property
@@ -342,7 +274,7 @@ class DigitsSection(Printable):
     @property
     def has_seeds(self) -> bool:
         """Whether a network was trained from several seeds."""
-        return any(model.seeds.n > 1 for model in self.models.values())
+        return any(model.seeds["n"] > 1 for model in self.models.values())
 
     @property
     def oddities(self) -> str:
