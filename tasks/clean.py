@@ -29,7 +29,7 @@ def clean_comments(
         If `cleaning` is neither a preset nor options that are known.
     """
     from neural_classifiers.comments.text import cleaning_of
-    from neural_classifiers.report.plots import plot_table_head
+    from neural_classifiers.report.plots import plot_table
 
     cleaning_of(cleaning)  # a name that is not known is refused before a worker starts
     comments = accepted.table.path
@@ -48,7 +48,7 @@ def clean_comments(
             first += _rows(rows.slice(0, HEAD_ROWS - len(first)))
             cleaned.write(rows)
     check_rows("comments cleaned", cleaned.rows, accepted.rows)
-    head.write_bytes(plot_table_head(["cat", "txt", "clean"], first))
+    head.write_bytes(plot_table(["cat", "txt", "clean"], first))
     return Cleaned(table=File.of(table), head=File.of(head), rows=cleaned.rows, rows_empty=n_empty)
 
 

@@ -26,7 +26,7 @@ from neural_classifiers.report.plots import (
     plot_model_summary,
     plot_pipeline,
     plot_sizes,
-    plot_table_head,
+    plot_table,
 )
 
 CLASSES = ["science_and_technology", "sports", "video_games"]
@@ -80,7 +80,7 @@ def grid(fitted_as=(0, 1, 2, 3), means=(0.73, 0.73, 0.71, 0.70)):
 
 
 FIGURES = {
-    "head": lambda: plot_table_head(["cat", "txt"], [["sports", "Great save!"]]),
+    "head": lambda: plot_table(["cat", "txt"], [["sports", "Great save!"]]),
     "confusion": lambda: plot_confusion(MATRIX, CLASSES, "scikit-learn network"),
     "digits": lambda: plot_digits(np.eye(28)[None].repeat(3, axis=0), [0, 1, 2]),
     "curves": lambda: plot_learning_curves(EPOCHS),
@@ -141,7 +141,7 @@ def test_drawing_needs_no_display_and_leaves_pyplot_alone():
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: plot_table_head([HOSTILE, "txt"], [[HOSTILE, HOSTILE * 50]]),
+        lambda: plot_table([HOSTILE, "txt"], [[HOSTILE, HOSTILE * 50]]),
         lambda: plot_confusion([[1, 2], [3, 4]], [HOSTILE, HOSTILE * 50], HOSTILE * 50),
         lambda: plot_digits(np.eye(28)[None], [HOSTILE]),
         lambda: plot_mistakes(np.eye(28)[None], MISTAKES[:1], [HOSTILE * 50] * 10),
@@ -170,7 +170,7 @@ def test_the_widest_columns_of_a_table_are_cut_first():
 
 
 def test_a_table_without_rows_still_shows_its_columns():
-    assert opened(plot_table_head(["cat", "txt"], [])).height > 40
+    assert opened(plot_table(["cat", "txt"], [])).height > 40
 
 
 @pytest.mark.filterwarnings("error")

@@ -238,10 +238,9 @@ FIGURES = dict.fromkeys(
 WHOLE = {"comments": comments(), "digits": digits()}
 
 
-def page_of(sections, figures=FIGURES, failed=(), **given):
-    return render_report(
-        given.pop("run", run()), Sections.model_validate(sections), figures, failed, **given
-    )
+def page_of(sections, figures=FIGURES, failed=(), run=run(), since=SinceLast(), **given):  # noqa: B008
+    whole = Sections.model_validate(sections)
+    return render_report(run, whole, figures, failed, since, given.get("diagrams", {}))
 
 
 def markdown_of(sections, figures=FIGURES, failed=(), run=run()):  # noqa: B008
@@ -304,7 +303,7 @@ def hostile_run_and_sections(text):
 def hostile_page(text):
     hostile, sections = hostile_run_and_sections(text)
     since = SinceLast(before=text, changes=[text], scores=[(text, 0.5, 0.6)])
-    return page_of(sections, failed=[text], run=hostile, since_last=since)
+    return page_of(sections, failed=[text], run=hostile, since=since)
 
 
 def hostile_markdown(text, figures=()):
@@ -444,7 +443,7 @@ def test_the_page_says_where_models_are_weak_why_and_what_would_help():
         changes=["data.comments.rows: 90 -> 100"],
         scores=[("comments.linear.accuracy", None, 0.95)],
     )
-    text = Page(page_of(sections, since_last=since)).text
+    text = Page(page_of(sections, since=since)).text
 
     for told in (
         "Before you use it",

@@ -549,14 +549,15 @@ def test_equal_names_keep_their_step_and_missing_parameters_are_left_out():
     columns = {
         "param_a__alpha": [1, 2],
         "param_b__alpha": np.ma.masked_array([3, 4], mask=[False, True]),
+        "param_b__sizes": [np.array([20, 10]), [20]],  # as Parquet reads a list
         "mean_test_score": [0.5, math.nan],
         "std_test_score": [0.1, math.nan],
         "rank_test_score": [1, 2],
     }
 
     first, last = rank_candidates(columns)
-    assert first.params == {"a__alpha": 1, "b__alpha": 3}
-    assert last.params == {"a__alpha": 2}
+    assert first.params == {"a__alpha": 1, "b__alpha": 3, "sizes": [20, 10]}
+    assert last.params == {"a__alpha": 2, "sizes": [20]}
     assert math.isnan(last.mean)
 
 
