@@ -49,13 +49,6 @@ def test_a_temperature_changes_probabilities_and_no_answer(classifier, n_classes
     assert (chances.max(axis=1) <= surer.max(axis=1)).all()
 
 
-def test_a_temperature_of_one_leaves_probabilities_as_they_are():
-    fitted = LogisticRegression().fit(X, Y)
-
-    same = Calibrated(fitted).predict_proba(X)
-    assert same == pytest.approx(fitted.predict_proba(X))
-
-
 def test_what_a_search_kept_for_the_rows_held_out_calibrates_the_winner():
     plan = plan_search(LinearSVC(), {"C": [0.1, 1.0]}, X, Y, namespace="tests")
     store: dict[str, bytes] = {}

@@ -158,17 +158,6 @@ def test_hostile_text_is_drawn_as_text_and_kept_in_bounds(draw):
     assert height <= 1_500
 
 
-def test_long_text_is_cut_where_the_line_ends():
-    assert plots._text("word " * 9, 12) == "word word w…"
-    assert plots._text("exactly", 7) == "exactly"
-    assert plots._text("$5\n\tand  \x00", 20) == "$5 and □"
-
-
-def test_the_widest_columns_of_a_table_are_cut_first():
-    assert plots._fitting([8, 90, 60]) == [8, 51, 51]  # 110 - 8 for both
-    assert plots._fitting([8, 20]) == [8, 20]
-
-
 def test_a_table_without_rows_still_shows_its_columns():
     assert opened(plot_table(["cat", "txt"], [])).height > 40
 
@@ -232,18 +221,3 @@ def test_what_cannot_be_drawn_is_refused_with_what_came(draw, message):
 )
 def test_a_probability_that_is_not_one_is_not_shown_as_one(probability, words):
     assert plots._chance(probability) == words
-
-
-@pytest.mark.parametrize(
-    ("colour", "least"),
-    [(plots.INK, 7), (plots.FAINT, 4.5), (plots.BLUE, 4.5), (plots.ORANGE, 3)],  # text, then marks
-)
-def test_colours_stand_out_from_white(colour, least):
-    # WCAG 2: (L + 0.05) / (l + 0.05) of relative luminances; white has 1
-    linear = [
-        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
-        for c in (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
-    ]
-    luminance = np.dot([0.2126, 0.7152, 0.0722], linear)
-
-    assert 1.05 / (luminance + 0.05) >= least

@@ -207,13 +207,8 @@ def held_out_logits(
 ) -> NDArray[np.float64]:
     """Logits of a search's candidate for the rows that each fold held out, in the rows' order.
 
-    Parameters
-    ----------
-    answers : sequence of (rows held out, FitAnswer)
-    classes : ndarray
-        All classes, in the order wanted.
-    n_rows : int
-        Of the training set; rows that no fold held out stay nan.
+    Of shape (`n_rows`, n_classes), columns in the order of `classes`; `answers` are pairs of the
+    rows that a fold held out and what was answered. Rows that no fold held out stay nan.
     """
     logits = np.full((n_rows, len(classes)), np.nan)
     for rows, answer in answers:

@@ -24,18 +24,15 @@ EXPECTED = (CONSTANT, LINEAR, "scikit", "keras")  # in every run
 Standings = tuple[Standing, Standing]  # by the share of right answers, by macro-F1
 
 
-def comparison_in_words(comparison: Comparison, unit: str = "comments") -> str:
+def comparison_in_words(comparison: Comparison) -> str:
     """Plain words for what a comparison allows one to say.
 
-    Returns
-    -------
-    str
-        "better", "worse" or "no difference that 900 comments could show" for accuracy; what
-        macro-F1 says of the rarer classes is added where that is another clear answer, and that
-        the model only guesses where that is why macro-F1 does not count.
+    "better", "worse" or "no difference that 900 comments could show" for accuracy; what macro-F1
+    says of the rarer classes is added where that is another clear answer, and that the model only
+    guesses where that is why macro-F1 does not count.
     """
     accuracy, f1_macro = comparison.accuracy_standing, comparison.f1_macro_standing
-    shown = f"that {comparison.n_rows:,} {unit} could show"
+    shown = f"that {comparison.n_rows:,} comments could show"
     overall = f"no difference {shown}" if accuracy == "unclear" else accuracy
     if f1_macro == "unclear" and comparison.f1_macro_interval[0] > 0:
         return f"{overall}, and no better than guessing"
@@ -195,7 +192,8 @@ class _Judgement:
         condition = " if every class matters to you" if is_traded else ""
         sentences = [f"Use {self._title(chosen)}{condition}: it is right for {right}."]
         rivals = [name for name in self.models if name not in (chosen, SERVING)]
-        titles = {name: self._with_score(name) for name in sorted(rivals, key=_simplest_first)}
+        rivals.sort(key=list(MODEL_TITLES).index)  # simplest first
+        titles = {name: self._with_score(name) for name in rivals}
         if titles:
             sentences.append(f"It is {self._against(chosen, titles)}.")
         if SERVING in self.models:
@@ -256,8 +254,3 @@ def _in_words(standings: Standings | None, rivals: str) -> str:
 def _listed(phrases: Sequence[str]) -> str:
     """Phrases joined as in "a, b and c"."""
     return " and ".join([", ".join(phrases[:-1]), phrases[-1]] if len(phrases) > 1 else phrases)
-
-
-def _simplest_first(name: str) -> int:
-    titles = list(MODEL_TITLES)
-    return titles.index(name) if name in titles else len(titles)

@@ -65,21 +65,12 @@ _lock = Lock()
 def plot_table(
     columns: Sequence[str],
     rows: Sequence[Sequence[Any]],
-    right_aligned: int | None = None,
     has_sum: bool = False,
 ) -> bytes:
     """Draw a table, such as the notebook's first rows, in a font of fixed width.
 
-    The longest columns are cut until a line has at most 110 characters. There may be no rows.
-
-    Parameters
-    ----------
-    columns, rows
-        Names, and a value for each.
-    right_aligned : int, optional
-        Position of a column, from 0.
-    has_sum : bool
-        Whether the last row sums up the others.
+    The longest columns are cut until a line has at most 110 characters. There may be no rows, or
+    the last one sums up the numbers in the last column.
     """
     character, line, gap = 0.0753, 0.27, 2  # inches at 9 points; inches; characters
     table = [[_text(cell, TABLE_LENGTH, mono=True) for cell in row] for row in [columns, *rows]]
@@ -92,7 +83,7 @@ def plot_table(
         for i, row in enumerate(cells):
             is_bold = i == 0 or (has_sum and i == len(cells) - 1)
             for j, cell in enumerate(row):
-                to_right = j == right_aligned
+                to_right = has_sum and j == len(row) - 1
                 axes.text(
                     starts[j] + (widths[j] if to_right else 0), i, cell,
                     ha="right" if to_right else "left", va="center",
@@ -115,7 +106,7 @@ def plot_model_summary(layers: Sequence[Mapping[str, Any]], total: int) -> bytes
     ]
     columns = ["layer", "type", "output shape", "parameters"]
     rows.append(["total", "", "", f"{total:,}"])
-    return plot_table(columns, rows, right_aligned=3, has_sum=True)
+    return plot_table(columns, rows, has_sum=True)
 
 
 def plot_pipeline(steps: Sequence[Sequence[Box]]) -> bytes:
