@@ -66,39 +66,22 @@ def recommend_model(
 
 
 def verdict_sentences(
-    models: Mapping[str, Scores] | None = None,
-    comparisons: Sequence[ModelComparison] = (),
-    *,
-    digits: Mapping[str, float] | None = None,
-    n_digits: int = 0,
-) -> tuple[str, ...]:
-    """Sum up a run in a few sentences that need no statistics to be understood.
+    models: Mapping[str, Scores], comparisons: Sequence[ModelComparison]
+) -> list[str]:
+    """Sum up models in a few sentences that need no statistics to be understood.
 
-    Parameters
-    ----------
-    models : mapping of str to Scores, optional
-        Scores on the same test comments under the names of `MODEL_TITLES`; a model whose step
-        failed is absent. None where the run had no comments.
-    comparisons : sequence of ModelComparison
-        Any pairs of `models`, either way round; a pair without one gets figures but no judgement.
-    digits : mapping of str to float, optional
-        Share of the test digits that each network reads correctly; without networks or None
-        nothing is said of them.
-    n_digits : int
-        Number of test digits.
-
-    Returns
-    -------
-    tuple of str
-        In this order and where they apply: which model to use, how it stands against the others,
-        what is worse than the constant answer, what only guesses, the weakest class, what could
-        not be judged, and the digits.
+    In this order and where they apply: which model to use, how it stands against the others, what
+    is worse than the constant answer, what only guesses, the weakest class, what could not be
+    judged. Models are scored on the same test comments, under the names of `MODEL_TITLES`; pairs
+    are compared either way round, and one that is not gets figures but no judgement.
     """
-    sentences = [] if models is None else _Judgement(models, comparisons).sentences()
-    if digits:
-        shares = [f"the {name} network reads {percent(share)}" for name, share in digits.items()]
-        sentences.append(f"Of {n_digits:,} unseen digits {_listed(shares)} correctly.")
-    return tuple(sentences)
+    return _Judgement(models, comparisons).sentences()
+
+
+def digits_sentence(shares: Mapping[str, float], n_digits: int) -> str:
+    """Sum up networks by the share of so many test digits that each reads correctly."""
+    reads = [f"the {name} network reads {percent(share)}" for name, share in shares.items()]
+    return f"Of {n_digits:,} unseen digits {_listed(reads)} correctly."
 
 
 @dataclass(frozen=True)

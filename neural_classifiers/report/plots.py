@@ -150,10 +150,7 @@ def plot_confusion(matrix: ArrayLike, labels: Sequence[str], title: str = "") ->
     Source: notebook, its two heat maps. They show counts alone, where the largest class drowns
     the others: colour follows the share of the actual class instead.
     """
-    counts = np.asarray(matrix)
-    n = len(labels)
-    if counts.shape != (n, n):
-        raise ValueError(f"expected a matrix of shape {(n, n)} for {n} labels, got {counts.shape}")
+    counts, n = np.asarray(matrix), len(labels)
     actual = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, actual, out=np.zeros(counts.shape), where=actual > 0)
     names = [_text(label, LABEL_LENGTH) for label in labels]
@@ -186,14 +183,8 @@ def plot_digits(images: ArrayLike, labels: Sequence[Any]) -> bytes:
 
     Pixels are grey values, 0 for the background; each image uses the whole range.
     """
-    pixels = np.asarray(images)
-    if pixels.ndim != 3 or not len(pixels) or len(pixels) != len(labels):
-        raise ValueError(
-            "expected images of shape (n_images, height, width) and a label for each, "
-            f"got {pixels.shape} and {len(labels)} labels"
-        )
     titles = [(_text(label, 11), 10 if len(str(label)) < 8 else 7) for label in labels]
-    return _images(pixels, titles, n_columns=10, cell=(0.75, 1.0))
+    return _images(np.asarray(images), titles, n_columns=10, cell=(0.75, 1.0))
 
 
 def plot_mistakes(
@@ -204,10 +195,7 @@ def plot_mistakes(
     For each image of shape (height, width) a mistake has the keys "actual" and "predicted"
     (positions in `labels`), "p_actual" and "p_predicted". Without any the picture says so.
     """
-    pixels = np.asarray(images)
-    if len(pixels) != len(mistakes):
-        raise ValueError(f"expected an image a mistake, got {len(pixels)} and {len(mistakes)}")
-    if not len(pixels):
+    if not mistakes:
         with _drawing(6.5, 0.6) as (figure, png):
             figure.text(0.5, 0.5, "no image was read wrongly", **_CENTRED)
         return png.getvalue()
@@ -219,7 +207,7 @@ def plot_mistakes(
             f"{_chance(mistake['p_actual'])} | {_chance(mistake['p_predicted'])}"
         )
         titles.append((words, 10 if max(len(actual), len(predicted)) < 4 else 7))
-    return _images(pixels, titles, n_columns=5, cell=(1.3, 1.75))
+    return _images(np.asarray(images), titles, n_columns=5, cell=(1.3, 1.75))
 
 
 def _chance(probability: float) -> str:
@@ -267,8 +255,6 @@ def plot_learning_curves(epochs: Sequence[Mapping[str, float]]) -> bytes:
     Each epoch has the keys "accuracy", "loss", "val_accuracy" and "val_loss". Source: notebook, the
     curves of its third part, where the test set plays validation.
     """
-    if not epochs:
-        raise ValueError("expected at least one epoch, got none")
     numbers = range(1, len(epochs) + 1)
     with _drawing(6.5, 2.9) as (figure, png):
         for axes, key in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):

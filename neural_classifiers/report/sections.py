@@ -20,7 +20,7 @@ from neural_classifiers.judgement.scores import (
     model_title,
     wilson_interval,
 )
-from neural_classifiers.judgement.verdict import recommend_model, verdict_sentences
+from neural_classifiers.judgement.verdict import digits_sentence, recommend_model, verdict_sentences
 from neural_classifiers.judgement.weaknesses import CurvePoint, Explanations, Mistake
 from neural_classifiers.search.candidates import RankedCandidate
 from neural_classifiers.values import Values
@@ -321,13 +321,11 @@ class Sections(Printable):
     def verdict(self) -> list[str]:
         """What the run found, in sentences."""
         comments, digits = self.comments, self.digits
-        sentences = verdict_sentences(
-            comments.models if comments else None,
-            comments.comparisons if comments else (),
-            digits={n: m.test_accuracy for n, m in digits.models.items()} if digits else None,
-            n_digits=digits.rows.test if digits else 0,
-        )
-        return list(sentences) or ["Nothing could be judged in this run."]
+        sentences = verdict_sentences(comments.models, comments.comparisons) if comments else []
+        if digits and digits.models:
+            shares = {name: model.test_accuracy for name, model in digits.models.items()}
+            sentences.append(digits_sentence(shares, digits.rows.test))
+        return sentences or ["Nothing could be judged in this run."]
 
 
 class SinceLast(Printable):
