@@ -116,7 +116,7 @@ def comments(
             b: {"train": 168, "test": 70, "duplicates": 5, "empty": 2},
         },
         "models": {
-            name: score_predictions(actual, predicted[name]).as_dict()
+            name: score_predictions(actual, predicted[name], sorted({a, b})).as_dict()
             | {"best_params": parameters[name], "best_cv_score": 0.9, "scoring": "accuracy"}
             | {"f1_macro_interval": (0.9, 0.95), "temperature": None, "calibration": CALIBRATION}
             for name in models

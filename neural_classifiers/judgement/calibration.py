@@ -163,15 +163,10 @@ def calibrate(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """Distance between the probability of the answer and the share of right answers.
 
     Of probabilities of shape (n_rows, n_classes), with the columns of the actual classes as
-    `labels`. Bins are of equal width between 0 and 1; an answer of exactly 1 is in the last.
-
-    Returns
-    -------
-    dict
-        ``ece``, the expected calibration error: the mean over the rows of the distance between
-        a bin's mean confidence and its accuracy, a fraction. ``confidence`` and ``accuracy``
-        over all rows. ``bins``: of each bin that has answers its bounds, ``rows``,
-        ``confidence``, ``accuracy`` and the accuracy's Wilson interval.
+    `labels`. Bins are of equal width between 0 and 1; an answer of exactly 1 is in the last. Gives
+    the fields of `scores.Calibration`: ``ece`` is the mean over the rows of the distance between a
+    bin's mean confidence and its accuracy; each of ``bins`` that has answers has its bounds,
+    ``rows``, ``confidence``, ``accuracy`` and the accuracy's Wilson interval.
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     is_right = probabilities.argmax(axis=1) == labels

@@ -148,13 +148,11 @@ class ModelComparison(Comparison):
     rival: str
 
 
-def score_predictions(
-    y_true: ArrayLike, y_pred: ArrayLike, labels: Sequence[Any] | None = None
-) -> Scores:
-    """Score predicted against actual classes, both strings or both numbers of shape (n_rows,).
+def score_predictions(y_true: ArrayLike, y_pred: ArrayLike, labels: Sequence[str]) -> Scores:
+    """Score predicted against actual classes of shape (n_rows,).
 
-    `labels` are the classes in the order wanted; by default all that occur, sorted. A class named
-    there that never occurs scores 0 and lowers the macro average.
+    `labels` are all classes in the order wanted. A class named there that never occurs scores 0
+    and lowers the macro average.
 
     Notes
     -----
@@ -162,21 +160,17 @@ def score_predictions(
     which hide a class that is never found: `f1_macro` and `per_class` show it.
     """
     from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
-    from sklearn.utils.multiclass import unique_labels
 
     y_true, y_pred = _same_rows(y_true, y_pred)
-    occurring = list(unique_labels(y_true, y_pred))
-    classes = occurring if labels is None else list(labels)
     # scikit-learn drops such rows from the matrix without a word.
-    if strangers := sorted(map(str, set(occurring) - set(classes))):
-        raise ValueError(f"expected classes among {classes}, got also {strangers}")
+    if strangers := sorted({*y_true.tolist(), *y_pred.tolist()} - set(labels)):
+        raise ValueError(f"expected classes among {list(labels)}, got also {strangers}")
 
     def averaged(average: str | None) -> tuple[Any, ...]:
         return precision_recall_fscore_support(
-            y_true, y_pred, labels=classes, average=average, zero_division=0
+            y_true, y_pred, labels=labels, average=average, zero_division=0
         )
 
-    names = tuple(map(str, classes))
     precision, recall, f1, _ = averaged("weighted")
     each = zip(*(column.tolist() for column in averaged(None)), strict=True)
     return Scores(
@@ -187,10 +181,10 @@ def score_predictions(
         f1_macro=float(averaged("macro")[2]),
         per_class={
             name: ClassScores(precision=p, recall=r, f1=f, support=n)
-            for name, (p, r, f, n) in zip(names, each, strict=True)
+            for name, (p, r, f, n) in zip(labels, each, strict=True)
         },
-        labels=names,
-        confusion_matrix=confusion_matrix(y_true, y_pred, labels=classes).tolist(),
+        labels=tuple(labels),
+        confusion_matrix=confusion_matrix(y_true, y_pred, labels=labels).tolist(),
     )
 
 

@@ -57,10 +57,7 @@ def recommend_model(
     round, since of unequal classes a useful model may be less often right than the commonest
     answer. `verdict_sentences` then says for whom it is.
 
-    Returns
-    -------
-    str or None
-        A key of `models`, ``"constant"`` where no model beats it, None where there is no model.
+    Gives ``"constant"`` where no model beats it, None where there is no model.
     """
     return _Judgement(models, comparisons).recommended()
 
