@@ -89,30 +89,6 @@ class CommentRows(Values):
     test: int
 
 
-class Drift(Values):
-    """Comments against those of the last run; `drifted` names limits passed and let through.
-
-    `drift` holds `comments.drift.Measure` with their limits, `moved_words` words with their shares
-    ``before`` and ``now``.
-    """
-
-    drift: Rows
-    moved_words: Rows
-    drifted: list[str]
-
-
-class NearDuplicateShare(Values):
-    """Share of the test comments `checked` that nearly repeat a training comment, and examples."""
-
-    checked: int
-    found: int
-    share: float
-    low: float
-    high: float
-    threshold: float
-    pairs: Rows
-
-
 class TrainingExamined(Values):
     """The learning curve of the linear model, and labels in doubt among `rows` comments."""
 
@@ -138,14 +114,18 @@ class CommentsSection(Printable):
     `account` is the sum that accounts for every row; `figures` and `diagrams` are paths in the
     run's folder by name, `files` the ``path`` and ``sha256`` of those in the cache; `failed` names
     steps. What a failed step would have said is None.
+
+    `drift` holds measures and moved words of the comments against those of the last run, and names
+    limits passed and let through; `near_duplicates` the share of the test comments ``checked`` that
+    nearly repeat a training comment, its bounds, and ``pairs``.
     """
 
     source: SourceOfRows
     rows: CommentRows
     account: dict[str, int]
     counts: dict[str, dict[str, int]]
-    drift: Drift
-    near_duplicates: NearDuplicateShare | None
+    drift: dict[str, Any]
+    near_duplicates: dict[str, Any] | None
     explained: Explanations | None
     examined: TrainingExamined | None
     models: dict[str, JudgedModel]
