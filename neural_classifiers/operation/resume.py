@@ -24,6 +24,7 @@ from prefect.states import Crashed, Scheduled, State
 from neural_classifiers.engine import run_files, runs
 from neural_classifiers.errors import RefusedError
 from neural_classifiers.operation import temporary_server
+from neural_classifiers.operation.deployments import workers_online
 
 POLL_S, ALONE_S = 1.0, 60.0
 HOOKS = timedelta(seconds=60)
@@ -97,11 +98,12 @@ def _awaited(
         if name != reported:
             waiting(f"{flow_run.name}: {name}")
             reported = name
-        if state is None or not state.is_scheduled() or _has_worker(client, flow_run):
+        pool = flow_run.work_pool_name or ""
+        if state is None or not state.is_scheduled() or workers_online(client, pool):
             alone_since = time.monotonic()
         elif time.monotonic() - alone_since > ALONE_S:
             raise NotResumableError(
-                f"expected a worker of the pool {flow_run.work_pool_name!r}, got none within "
+                f"expected a worker of the pool {pool!r}, got none within "
                 f"{ALONE_S:g} s; the run is scheduled, a worker that comes (`up`) does it"
             )
         time.sleep(POLL_S)
@@ -115,17 +117,6 @@ def _wait_for_hooks(run_id: str) -> None:
         if folder is None or run_files.read(folder)["finished"] is not None:
             return
         time.sleep(POLL_S / 10)
-
-
-def _has_worker(client: SyncPrefectClient, flow_run: FlowRun) -> bool:
-    pool = flow_run.work_pool_name or ""
-    answer = client.request(
-        "POST",
-        "/work_pools/{work_pool_name}/workers/filter",
-        path_params={"work_pool_name": pool},
-        json={},
-    )
-    return any(worker["status"] == "ONLINE" for worker in answer.json())
 
 
 def close_lost(run_id: str) -> str | None:
