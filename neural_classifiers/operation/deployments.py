@@ -27,9 +27,8 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import Cancelled
 
-from neural_classifiers.operation.supervisor import POOL, PROJECT
+from neural_classifiers.operation.supervisor import HEARTBEAT_S, POOL, PROJECT
 
-HEARTBEAT_S = 60  # of operation.supervisor
 SILENT_S = 5 * HEARTBEAT_S  # a healthy run would have to lose four heartbeats in a row
 UNSTARTED_S = 900  # between the worker's first word and the flow's; 5 to 15 s on a busy machine
 MISSED_S = 120.0

@@ -10,10 +10,11 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
+from uuid import UUID
 
 from packaging.requirements import Requirement
 
-from neural_classifiers.engine import paths, run_files
+from neural_classifiers.engine import history, paths, run_files
 from neural_classifiers.engine.records import ASIDE, RECORD, record_folders
 from neural_classifiers.engine.settings import SettingsError, read_settings
 from neural_classifiers.operation import supervisor
@@ -106,7 +107,7 @@ def _schedules() -> Row:
 
     with get_client(sync_client=True) as client:
         deployments, scheduled = client.read_deployments(), scheduled_runs(client)
-    names = {
+    names: dict[UUID | None, str] = {
         deployment.id: deployment.name
         for deployment in deployments
         if any(schedule.active for schedule in deployment.schedules) and not deployment.paused
@@ -114,7 +115,8 @@ def _schedules() -> Row:
     if not names:
         do = "make down, make up; or switch a schedule on in the UI"
         return Row("schedules", LOOK, "none is active", do)
-    late, planned = [], {}
+    late: list[str] = []
+    planned: dict[str, str] = {}
     for run in scheduled:
         name, due = names.get(run.deployment_id), run.expected_start_time
         if name is None or due is None or not run.auto_scheduled:
@@ -133,8 +135,6 @@ def _schedules() -> Row:
 
 
 def _last_run() -> Row:
-    from neural_classifiers.engine import history
-
     try:
         runs = history.all_runs()
     except ValueError as error:

@@ -9,7 +9,6 @@ closes a run whose process is gone; the watcher of `operation.supervisor` does s
 
 import sys
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -34,20 +33,11 @@ class NotResumableError(RefusedError):
     """A run that cannot be continued."""
 
 
-def resume(
-    run_id: str, flow: Flow[..., Any], waiting: Callable[[str], None] = lambda _: None
-) -> State[Any]:
-    """The final state of a flow run, executed again.
+def resume(run_id: str, flow: Flow[..., Any]) -> State[Any]:
+    """The final state of a flow run, executed again: here, or by a worker if a deployment's.
 
-    Parameters
-    ----------
-    run_id : str
-        Of a root run whose process is dead; the caller has seen to that.
-    flow : Flow
-        The run's flow, as it is now.
-    waiting : callable, optional
-        Called with the state that is waited for, where a worker is to do it: the run belongs to a
-        deployment. Else it is done in this process.
+    What such a run is waiting for goes to standard error. It is a root run whose process is dead;
+    the caller has seen to that. `flow` is its flow, as it is now.
 
     Raises
     ------
@@ -71,7 +61,7 @@ def resume(
             )
         flow_run = _scheduled(client, flow_run)
         if deployed:
-            return _awaited(client, flow_run, waiting)
+            return _awaited(client, flow_run)
     return run_flow(flow, flow_run, return_type="state")  # type: ignore[return-value]
 
 
@@ -84,9 +74,7 @@ def _scheduled(client: SyncPrefectClient, flow_run: FlowRun) -> FlowRun:
     return client.read_flow_run(flow_run.id)
 
 
-def _awaited(
-    client: SyncPrefectClient, flow_run: FlowRun, waiting: Callable[[str], None]
-) -> State[Any]:
+def _awaited(client: SyncPrefectClient, flow_run: FlowRun) -> State[Any]:
     """The final state; while there is no worker, waited for a minute only."""
     reported, alone_since = "", time.monotonic()
     while True:
@@ -96,7 +84,7 @@ def _awaited(
             return state
         name = str(state.name) if state else "without a state"
         if name != reported:
-            waiting(f"{flow_run.name}: {name}")
+            sys.stderr.write(f"waiting for the deployment's worker: {flow_run.name}: {name}\n")
             reported = name
         pool = flow_run.work_pool_name or ""
         if state is None or not state.is_scheduled() or workers_online(client, pool):
