@@ -14,11 +14,11 @@ import neural_classifiers
 from flows.comments import classify_comments
 from flows.digits import classify_digits
 from flows.predict import predict_comments
+from neural_classifiers.digits.files import read_images
 from neural_classifiers.digits.networks import FAST, NOTEBOOK
 from neural_classifiers.engine import history, run_files
 from neural_classifiers.operation import cli
 from neural_classifiers.serving import registry
-from neural_classifiers.serving.predict import read_images
 from tasks.downloads import to_idx
 from tasks.promote import promote as promote_model
 
@@ -453,7 +453,7 @@ def test_digits_are_judged_once_on_the_test_images(home, capsys):
     reader = neural_classifiers.load("digits")
     assert reader.version == decision.version == registry.serving_version("digits")
     images = source / "t10k-images-idx3-ubyte"
-    Image.fromarray(read_images(images)[7]).save(home / "seven.png")
+    Image.fromarray(read_images(images.read_bytes(), "images")[7]).save(home / "seven.png")
     capsys.readouterr()
     assert cli.main(["predict", str(home / "seven.png"), str(images), "--json"]) == 0
     [png, *idx] = json.loads(capsys.readouterr().out)["predictions"]
