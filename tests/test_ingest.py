@@ -1,8 +1,6 @@
 """The first steps on real files: every row accounted for, in bytes that only rows decide."""
 
-import gzip
 import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
@@ -12,7 +10,7 @@ import pytest
 from dirty import dirty_lines
 
 from neural_classifiers.checks import SourceError
-from neural_classifiers.comments.formats import KEPT_BYTES, MAX_ROW_BYTES, CommentFileError
+from neural_classifiers.comments.formats import KEPT_BYTES, MAX_ROW_BYTES
 from neural_classifiers.comments.schemas import CLEANED
 from neural_classifiers.comments.splits import Side, keys_of, split_keys
 from neural_classifiers.engine.records import File
@@ -92,31 +90,6 @@ def dirty(home):
     faults = {"removed": 0.02, "duplicate": 0.05, "stop words": 0.003}
     path.write_bytes(b"".join(dirty_lines(3000, faults)))
     return path
-
-
-def as_format(path: Path, form: str) -> Path:
-    rows = [json.loads(line) for line in path.read_bytes().splitlines()]
-    to = path.with_name(f"as-{form}")
-    if form == "parquet":
-        pq.write_table(pa.Table.from_pylist(rows), to)
-    elif form == "gzip":
-        to.write_bytes(gzip.compress(path.read_bytes()))
-    elif form == "zstd":
-        to.write_bytes(pa.compress(path.read_bytes(), "zstd", asbytes=True))
-    else:
-        pd.DataFrame(rows).to_csv(to, index=False, sep={"csv": ",", "tsv": "\t"}[form])
-    return to
-
-
-@pytest.mark.parametrize("form", ["gzip", "zstd", "csv", "tsv", "parquet"])
-def test_every_format_gives_the_same_accepted_rows(home, dirty, form):
-    def accepted(path, name):
-        rows = validated(ingested_from(path, home / name, 3000), home / f"{name}-ok", CLASSES)
-        return pd.read_parquet(rows.table.path)[["cat", "txt"]]
-
-    plain, other = accepted(dirty, "plain"), accepted(as_format(dirty, form), form)
-    assert len(plain) > 2900
-    pd.testing.assert_frame_equal(plain, other)
 
 
 def first_steps(home, source, name="first"):
@@ -241,13 +214,6 @@ def test_a_folder_or_glob_without_files_is_refused(home):
         find_source(str(home / "empty"), "comments")
     with pytest.raises(SourceError, match="expected files of that pattern, got none"):
         find_source(str(home / "empty" / "*.csv"), "comments")
-
-
-def test_a_file_that_is_cut_short_leaves_no_table(home):
-    path = home / "posts.jsonl.gz"
-    path.write_bytes(gzip.compress(b"\n".join(good(5000)))[:-30])
-    with pytest.raises(CommentFileError, match=r"posts\.jsonl\.gz: expected a whole file"):
-        ingested_from(path, home / "out")
 
 
 def test_a_drifted_file_is_held_against_the_last_profile(home):
