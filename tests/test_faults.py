@@ -35,9 +35,8 @@ def test_a_record_survives_death_and_fault_at_any_file_operation():
 
 
 def test_a_record_layer_that_believes_damage_is_seen():
-    assert tried(every=29, spoil="record_faults.records.faults_of = lambda _: None; ")[
-        "divergences"
-    ]
+    believing = "record_faults.records.faults_of = lambda _: None; "
+    assert tried(every=29, spoil=believing)["divergences"]
 
 
 def test_a_flow_that_was_killed_ends_as_if_it_had_not_been(api_url, tmp_path):

@@ -17,7 +17,7 @@ from neural_classifiers.engine.records import File
 from neural_classifiers.engine.rows.parquet import TableWriter, one_batch
 from neural_classifiers.engine.step import body_of
 from tasks import clean, ingest, split, validate
-from tasks.references import Last, read_comments
+from tasks.references import read_comments
 from tasks.sources import find_source
 
 CLASSES = ["science_and_technology", "sports", "video_games"]
@@ -32,7 +32,7 @@ def ingested_from(path, folder, sample=None):
 def validated(ingested, folder, categories=None, last=None):
     folder.mkdir(parents=True, exist_ok=True)
     gate = body_of(validate.validate_comments)
-    return gate(ingested, last or Last(), categories, 5, None, True, "posts", folder)
+    return gate(ingested, last, categories, 5, None, True, "posts", folder)
 
 
 def good(n, start=0):
@@ -223,13 +223,13 @@ def test_a_drifted_file_is_held_against_the_last_profile(home):
         return validated(ingested_from(path, home / name), home / f"{name}-ok", last=last)
 
     first = run(good(1000), "first")
-    again = run(good(1000, start=1000), "again", Last(profile=first.profile))
+    again = run(good(1000, start=1000), "again", first.profile)
     assert again.drift.path.read_bytes().startswith(b"\x89PNG")
     assert first.drift is None
 
     spanish = [line.replace(b"Comment no", b"El comentario nuevo es") for line in good(1000)]
     with pytest.raises(ValueError, match=r"posts: expected a drift of .*; got .*before"):
-        run(spanish, "drifted", Last(profile=first.profile))
+        run(spanish, "drifted", first.profile)
 
 
 def test_the_last_profile_is_that_of_the_last_completed_run_on_other_rows(home):
@@ -249,7 +249,7 @@ def test_the_last_profile_is_that_of_the_last_completed_run_on_other_rows(home):
         (folder / "profile.json").write_bytes(told)
         return folder / "profile.json"
 
-    assert validate.last_profile(raw, ingested["now"]) == Last()
+    assert validate.last_profile(raw, ingested["now"]) is None
     run("20260101T000000Z-a")
     expected = run("20260102T000000Z-b")
     run("20260103T000000Z-c", status="failed")
@@ -258,7 +258,7 @@ def test_the_last_profile_is_that_of_the_last_completed_run_on_other_rows(home):
     run("20260106T000000Z-f", told=b"not JSON")
     (home / "artifacts" / "runs" / "20260107T000000Z-g").mkdir()
 
-    assert validate.last_profile(raw, ingested["now"]).profile.path == expected
+    assert validate.last_profile(raw, ingested["now"]).path == expected
 
 
 def test_rows_that_do_not_add_up_end_the_report():

@@ -5,7 +5,6 @@ import json
 import zipfile
 from io import BytesIO
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -366,15 +365,6 @@ def test_rows_are_drawn_across_files_and_come_in_their_order():
     rows, _ = rows_of(*parts, drawn=drawn)
 
     assert [int(row["txt"]) for row in rows] == drawn.tolist() == sorted(set(drawn.tolist()))
-
-
-def test_every_row_is_as_likely_to_be_drawn():
-    times = pd.Series(0, index=range(10))
-    for seed in range(1000):
-        times[draw(10, 3, seed)] += 1
-
-    # 300 expected of 1,000 draws; standard deviation sqrt(1000 x 0.3 x 0.7) = 14.5
-    assert times.between(300 - 5 * 14.5, 300 + 5 * 14.5).all()
 
 
 def test_a_sample_larger_than_the_data_or_of_nothing_is_refused():
