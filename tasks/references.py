@@ -96,7 +96,6 @@ class Accepted(Reference):
     rows: int
     rows_quarantined: int
     reasons: dict[str, int]
-    categories: list[str]
 
     def in_words(self) -> str:
         """Rows through the gate, rows set aside, and why."""
@@ -227,9 +226,8 @@ class Model(Reference):
         By which its probabilities are calibrated; None where they are as the library gives them.
     held_out : File or None
         What it said of each row searched on that it was not fitted on: ``actual``, ``p_<class>``.
-    searched_rows : int or None
-        Training comments that its parameters were chosen on; None where an older run did not tell.
-        It was fitted on all.
+    searched_rows : int
+        Training comments that its parameters were chosen on; it was fitted on all.
     """
 
     name: str
@@ -243,7 +241,7 @@ class Model(Reference):
     scoring: str = "accuracy"
     temperature: float | None = None
     held_out: File | None = None
-    searched_rows: int | None = None
+    searched_rows: int
 
     def in_words(self) -> str:
         """What was chosen, and how it did in cross-validation."""

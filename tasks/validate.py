@@ -135,7 +135,6 @@ def validate_comments(
         rows=good.rows,
         rows_quarantined=bad.rows,
         reasons=passed.report["reasons"],
-        categories=list(passed.shares["cat"]),
     )
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from neural_classifiers.engine.records import Key, Reference, recall
-from neural_classifiers.engine.rows.batches import Result, read_piece, useful_workers, work_batches
+from neural_classifiers.engine.rows.batches import Result, useful_workers, work_batches
 
 
 def double(number: int, log: Path) -> Result:
@@ -51,11 +51,6 @@ def test_results_come_in_the_order_of_their_batches_each_worked_once(home, n_wor
         assert found == [(n, [n, 2 * n, 2 * n]) for n in range(7)]
     assert worked(home) == list(range(7))
     assert done == [2] * 14
-
-
-def test_a_piece_is_read_alone(home):
-    run(home, n=6)
-    assert read_piece(home / "unfinished", 5, "rows", 1).to_pydict() == {"n": [10]}
 
 
 @pytest.mark.parametrize("name", ["000002-summary", "000002-rows.arrow"])

@@ -10,7 +10,6 @@ from neural_classifiers.comments.splits import (
     Side,
     check_folds,
     keys_of,
-    nearest_count,
     split_keys,
 )
 
@@ -60,14 +59,6 @@ def test_the_notebooks_class_shares_give_its_2100_and_900_rows():
     split = split_of(distinct(2172, 120, 708))  # 72.4, 4 and 23.6 % of 3,000
 
     assert (len(train(split)), len(held_out(split))) == (2100, 900)
-
-
-@pytest.mark.parametrize(
-    ("fraction", "n", "expected"),
-    [(0.7, 45, 32), (0.7, 44, 31), (0.7, 0, 0), (0.5, 1, 1), (0.29, 50, 15), (0.7, 3000, 2100)],
-)
-def test_counts_are_rounded_to_the_nearest_halves_up(fraction, n, expected):
-    assert nearest_count(fraction, n) == expected
 
 
 def test_of_rows_with_one_text_and_label_the_first_stays():
