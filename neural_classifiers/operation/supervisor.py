@@ -215,7 +215,7 @@ def _expect_free(port: int) -> None:
 
 @contextlib.contextmanager
 def _only_one() -> Any:
-    lock = locks.hold(home() / "up.lock", wait=False)
+    lock = locks.try_to_hold(home() / "up.lock")
     if lock is None:
         state = _read_state() or {}
         raise SupervisorError(
