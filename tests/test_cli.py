@@ -137,8 +137,8 @@ def test_an_unknown_run_is_a_misspelt_command(capsys):
 
 def test_each_command_speaks_to_people_and_to_programs(home, tmp_path, capsys):
     new = with_(KEY, parameters={"seed": 35, "fold": 0})
-    folder = record(KEY, 1)
-    record(new, 2)
+    folder = record(KEY)
+    record(new)
     metrics = {"comments": {"keras": {"accuracy": 0.75}}}
     run_folder("owl", 1, entry(KEY, 1), metrics=metrics)
     run_folder("fox", 2, entry(KEY, 2, hit=True), entry(new, 2), parameters={"seed": 35})

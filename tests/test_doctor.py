@@ -64,7 +64,7 @@ def test_a_last_run_that_failed_and_an_alert_that_was_lost_are_told(rows):
 
 
 def test_records_set_aside_as_damaged_are_told(rows):
-    record(KEY, 1)
+    record(KEY)
     assert rows()["cache"].found.startswith("1 records")
     (paths.cache() / ".aside" / "step-0").mkdir(parents=True)
     assert rows()["cache"].state == doctor.LOOK

@@ -109,7 +109,7 @@ def up(port: int, auth: str | None = None, server: str | None = None) -> int:
     SupervisorError
         If it is up already, or the port is taken.
     """
-    lock = locks.hold(home() / "up.lock", wait=False)
+    lock = locks.try_to_hold(home() / "up.lock")
     if lock is None:
         state = _read_state() or {}
         raise SupervisorError(
