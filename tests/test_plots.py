@@ -67,7 +67,7 @@ def grid(fitted_as=(0, 1, 2, 3), means=(0.73, 0.73, 0.71, 0.70)):
 
 FIGURES = {
     "head": lambda: plots.plot_table(["cat", "txt"], [["sports", "Great save!"]]),
-    "confusion": lambda: plots.plot_confusion(MATRIX, CLASSES, "scikit-learn network"),
+    "confusion": lambda: plots.plot_confusion(MATRIX, CLASSES),
     "digits": lambda: plots.plot_digits(np.eye(28)[None].repeat(3, axis=0), [0, 1, 2]),
     "curves": lambda: plots.plot_learning_curves(EPOCHS),
     "mistakes": lambda: plots.plot_mistakes(np.eye(28)[None].repeat(2, axis=0), MISTAKES, DIGITS),
@@ -88,7 +88,7 @@ def opened(png):
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_is_a_small_png_without_date_or_software(name):
+def test_a_figure_is_a_small_png_without_date_or_the_style_of_the_user(name):
     png = FIGURES[name]()
 
     image = opened(png)
@@ -97,13 +97,8 @@ def test_a_figure_is_a_small_png_without_date_or_software(name):
     assert image.info.keys() <= {"transparency"}
     assert len(png) < 200_000
     assert len(image.convert("RGB").getcolors(1 << 24)) > 2  # something was drawn
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_equal_input_gives_equal_bytes_whatever_style_the_user_has(name):
-    first = FIGURES[name]()
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "lines.linewidth": 9}):
-        assert FIGURES[name]() == first
+        assert FIGURES[name]() == png
         assert matplotlib.rcParams["font.size"] == 30  # and the user keeps it
 
 
@@ -128,7 +123,7 @@ def test_drawing_needs_no_display_and_leaves_pyplot_alone():
     "draw",
     [
         lambda: plots.plot_table([HOSTILE, "txt"], [[HOSTILE, HOSTILE * 50]]),
-        lambda: plots.plot_confusion([[1, 2], [3, 4]], [HOSTILE, HOSTILE * 50], HOSTILE * 50),
+        lambda: plots.plot_confusion([[1, 2], [3, 4]], [HOSTILE, HOSTILE * 50]),
         lambda: plots.plot_digits(np.eye(28)[None], [HOSTILE]),
         lambda: plots.plot_mistakes(np.eye(28)[None], MISTAKES[:1], [HOSTILE * 50] * 10),
         lambda: plots.plot_grid(grid() | {f"param_{HOSTILE}": [HOSTILE * 50] * 4}),

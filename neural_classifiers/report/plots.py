@@ -139,7 +139,7 @@ def plot_pipeline(steps: Sequence[Sequence[Box]]) -> bytes:
     return png.getvalue()
 
 
-def plot_confusion(matrix: ArrayLike, labels: Sequence[str], title: str = "") -> bytes:
+def plot_confusion(matrix: ArrayLike, labels: Sequence[str]) -> bytes:
     """Draw a confusion matrix: counts, and their share of the actual class in figures and colour.
 
     Of shape (n_classes, n_classes) in the order of `labels`: rows are actual classes, columns
@@ -172,7 +172,7 @@ def plot_confusion(matrix: ArrayLike, labels: Sequence[str], title: str = "") ->
             rotation_mode="anchor" if angle == 30 else "default",
         )  # fmt: skip
         axes.set_yticks(range(n), names)
-        axes.set(xlabel="predicted", ylabel="actual", title=_text(title, LINE_LENGTH))
+        axes.set(xlabel="predicted", ylabel="actual")
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
     return png.getvalue()
