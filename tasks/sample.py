@@ -12,7 +12,18 @@ from tasks.references import SearchSample, Split
 
 @step()
 def draw_sample(split: Split, rows: int, seed: int, folds: int, folder: Path) -> SearchSample:
-    """Training comments drawn at random, of each class its share; all, if there are not so many.
+    """Draw training comments at random, of each class its share; all, if there are not so many.
+
+    Parameters
+    ----------
+    split : Split
+    rows : int
+        Comments to draw.
+    seed : int
+        Decides which.
+    folds : int
+        Of the searches on them, each of which needs every class.
+    folder : Path
 
     Raises
     ------

@@ -22,8 +22,9 @@ class Webhook(BaseHTTPRequestHandler):
 
     def do_POST(self):
         self.told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        time.sleep(self.wait_s)
-        self.send_response(self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0])
+        status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+        time.sleep(self.wait_s)  # the next test may have begun when it ends
+        self.send_response(status)
         self.end_headers()
 
     def log_message(self, *_):

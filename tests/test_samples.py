@@ -214,7 +214,7 @@ def test_labels_in_doubt_and_the_learning_curve_are_the_samples(split, sample, h
 
 
 def test_the_command_line_hands_the_number_on_to_the_flow():
-    asked = cli.parser().parse_args(["run", "comments", "--search-sample", "3000"])
-    assert cli._asked(asked)[1]["search_sample"] == 3000
+    parsed = cli.parser().parse_args(["run", "comments", "--search-sample", "3000"])
+    assert cli.parameters_of(parsed)["search_sample"] == 3000
     with pytest.raises(SystemExit):
         cli.parser().parse_args(["run", "comments", "--search-sample", "0"])

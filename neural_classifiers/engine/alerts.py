@@ -47,16 +47,16 @@ def events(
         return [(_kind(status), f"{name} {_kind(status)}: {run['error']}")]
     if status != "completed":
         return []
-    found = []
+    happened = []
     alike = [pair for pair in earlier if _likeness(pair[0]) == _likeness(run)]
     last = run["earlier"][-1] if run["earlier"] else alike[0][0]["status"] if alike else None
     if last in BAD:
-        found.append(("recovered", f"{name} completed; before, it {_kind(last)}"))
+        happened.append(("recovered", f"{name} completed; before, it {_kind(last)}"))
     good = next((pair for pair in alike if pair[0]["status"] == "completed"), None)
     if good and (fallen := worse_models(good[1], metrics)):
         falls = "; ".join(f"{model} {old:.4f} -> {new:.4f}" for model, (old, new) in fallen.items())
-        found.append(("worse", f"{name} gave worse models than {good[0]['name']}: {falls}"))
-    return found
+        happened.append(("worse", f"{name} gave worse models than {good[0]['name']}: {falls}"))
+    return happened
 
 
 def deliver(event: str, sentence: str, run: Mapping[str, Any]) -> dict[str, Any] | None:
