@@ -41,7 +41,7 @@ def last_profile(raw: Source, ingested: Ingested) -> Last:
             same_source = section["source"]["name"] == raw.name
             other_rows = section["rows"]["digest"] != ingested.table.sha256
             if is_completed and same_source and other_rows and profile.is_file():
-                Profile.of_dict(json.loads(profile.read_bytes()))
+                _profile(profile)
                 return Last(profile=File.of(profile))
         except (OSError, ValueError, KeyError, TypeError):
             continue  # no run of comments, or not one of this version
@@ -84,14 +84,14 @@ def validate_comments(
         If more than 5 % of the rows are faulty, the categories cannot be learned from, or the
         comments are no longer what they were in the last run.
     """
-    from neural_classifiers.checks import ValidationError
     from neural_classifiers.comments.expectations import Limits
     from neural_classifiers.comments.schemas import ACCEPTED, QUARANTINE
     from neural_classifiers.comments.validator import Validator
+    from neural_classifiers.errors import ValidationError
     from neural_classifiers.report.data_docs import render_data_docs
     from neural_classifiers.report.plots import plot_drift
 
-    before = _read_profile(last.profile) if last.profile else None
+    before = _profile(last.profile.path) if last.profile else None
     rows = ingested.table.path
     known = tuple(categories or _usual_categories(rows))
     validator = Validator(
@@ -135,7 +135,7 @@ def validate_comments(
         rows=good.rows,
         rows_quarantined=bad.rows,
         reasons=passed.report["reasons"],
-        categories=list(passed.shares["cat"]),
+        categories=sorted(set(known)),
     )
 
 
@@ -147,8 +147,8 @@ def _leave(docs: str, quarantine: Path) -> None:
         get_run_logger().error("see %s and %s", folder / DATA_DOCS, folder / QUARANTINE_FILE)
 
 
-def _read_profile(file: File) -> Profile:
-    return Profile.of_dict(json.loads(file.path.read_bytes()))
+def _profile(path: Path) -> Profile:
+    return Profile.model_validate_json(path.read_bytes())
 
 
 def _usual_categories(path: Path) -> list[str]:
