@@ -132,9 +132,7 @@ def searched(
     from neural_classifiers.search.results import collect, refit
 
     if side == "ours":
-        scoring = "accuracy" if refits else ["accuracy"]
-        options = {"cv": cv, "scoring": scoring, "refit": refits}
-        plan = plan_search(pipeline, grid, *data.values(), namespace="", **options)
+        plan = plan_search(pipeline, grid, *data.values(), namespace="", cv=cv, scoring="accuracy")
         store: dict[str, bytes] = {}
         n_trainings = fit(plan, store).trainings
         results = collect(plan, store)
@@ -148,7 +146,7 @@ def searched(
     splits = [
         scores.tolist()
         for name, scores in results.cv_results_.items()
-        if name.startswith("split") and name.endswith(("_score", "_accuracy"))
+        if name.startswith("split") and name.endswith("_score")
     ]
     best = (refits and results.best_params_) or {}
     return {

@@ -28,4 +28,4 @@ if __name__ == "__main__":  # worker processes import this file again
         )
     results = collect(plan, store)
     best = refit(plan, results)
-    print(f"\n{counts.executed} made, {counts.found} found: {results.best_params_}")
+    print(f"\n{counts.executed} made, {counts.stored} already stored: {results.best_params_}")

@@ -6,7 +6,7 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_table_artifact
 
 from neural_classifiers.engine import history, runs
-from neural_classifiers.engine.files import write_durably
+from neural_classifiers.engine.files import as_json, write_durably
 from neural_classifiers.engine.step import UNRECORDED
 from neural_classifiers.serving.model import COMMENTS, DIGITS
 from neural_classifiers.serving.promotion import Decision, decide, in_words
@@ -27,7 +27,7 @@ def promote_best(compared: Compared) -> str | None:
     """
     folder = runs.run_folder()
     decisions = promote(history.Run.of(folder), kind=COMMENTS, again=False)
-    write_durably(folder / DECISIONS, runs.as_json([each.as_dict() for each in decisions]))
+    write_durably(folder / DECISIONS, as_json(list(map(asdict, decisions))))
     rows = [{"model": each.model} | asdict(gate) for each in decisions for gate in each.gates]
     create_table_artifact(rows, key="promotion", description="What spoke for and against")
     for decision in decisions:

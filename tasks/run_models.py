@@ -146,6 +146,7 @@ def _of_digits(run: history.Run, trained: TrainedDigits) -> Challenger:
     """A network against the commonest label."""
     digits, _ = _last(run, Digits)
     _, record = _last(run, TrainedDigits)
+    digits.arrays.verified()
     arrays, labels = read_digits(digits), np.array(digits.labels)
     weights = trained.weights.verified().read_bytes()
     content = trained.predictions.verified().read_bytes()

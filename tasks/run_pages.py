@@ -8,7 +8,7 @@ from prefect import get_run_logger, runtime
 from prefect.artifacts import create_markdown_artifact
 
 from neural_classifiers.engine import history, paths, run_files
-from neural_classifiers.engine.files import write_durably
+from neural_classifiers.engine.files import as_json, write_durably
 from neural_classifiers.engine.run_files import REPORT, SECTIONS
 from neural_classifiers.report.pages import plain, render_markdown, render_report, render_summary
 from neural_classifiers.report.sections import (
@@ -22,7 +22,7 @@ from neural_classifiers.report.sections import (
 def add_half(path: Path, half: str, content: Any) -> None:
     """Add what one half of the notebook has to say to a JSON file of the run's folder."""
     whole = json.loads(path.read_bytes()) if path.exists() else {}
-    write_durably(path, run_files.as_json(whole | {half: content}))
+    write_durably(path, as_json(whole | {half: content}))
 
 
 def publish(folder: Path, half: str, section: CommentsSection | DigitsSection) -> None:

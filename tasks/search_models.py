@@ -7,7 +7,6 @@ fold a task. The notebook lacks the constant answer, the linear models and the i
 from pathlib import Path
 from typing import Any
 
-from neural_classifiers.arrays.threads import set_tensorflow_threads
 from neural_classifiers.comments.models.grids import CONSTANT_GRID, Grid, Method, Scoring
 from neural_classifiers.engine.step import step
 from tasks.model_files import save_keras_pipeline
@@ -157,7 +156,6 @@ def search_keras_improved(
     """
     from neural_classifiers.comments.models.pipelines import improved_keras_pipeline
 
-    set_tensorflow_threads(1)
     search = Search(
         name="keras_improved",
         pipeline=improved_keras_pipeline(seed),
@@ -247,6 +245,5 @@ def _keras(
 ) -> Search:
     from neural_classifiers.comments.models.pipelines import keras_pipeline
 
-    set_tensorflow_threads(1)
     options |= {"save": save_keras_pipeline, "libraries": KERAS_LIBRARIES}
     return Search("keras", keras_pipeline(seed), grid, split, folds, seed, **options)

@@ -1,10 +1,11 @@
-"""What the searches share: a fold's fits as one record, and the choice among all of them.
+"""Search a grid: a fold's fits as one record, and the choice among the fits of all folds.
 
 Each fit is stored at once as one small file under ``artifacts/cache/.fits``, so that a kill costs
 only the fits under way and a grid that grows pays for its new candidates only. When a fold is
 complete, its fits go together into the record of the step.
 """
 
+import functools
 import importlib.metadata
 import json
 import platform
@@ -18,8 +19,8 @@ from prefect import Task
 
 from neural_classifiers.comments.models.grids import Grid, Method
 from neural_classifiers.engine import paths, progress
-from neural_classifiers.engine.folder_store import FITS, FolderStore, fits_namespace
-from neural_classifiers.engine.records import File
+from neural_classifiers.engine.folder_store import FolderStore, fits_namespace
+from neural_classifiers.engine.records import FITS, File
 from neural_classifiers.engine.settings import read_settings
 from neural_classifiers.engine.step import body_of, key_of
 from neural_classifiers.judgement.held_out import (
@@ -84,7 +85,7 @@ class Search:
     libraries: tuple[str, ...] = SCIKIT_LIBRARIES
 
     def plan(self, namespace: str = "") -> "SearchPlan":
-        """The plan of the search; whatever is wrong with the grid is an error here."""
+        """The plan of the search; what is wrong with the grid is an error here."""
         from neural_classifiers.judgement.calibration import shifted_f1_macro
         from neural_classifiers.search.plan import plan_search
 
@@ -106,7 +107,7 @@ class Search:
 
     @property
     def is_shifted(self) -> bool:
-        """Whether answers are shifted towards rare classes."""
+        """True if answers are shifted towards rare classes."""
         return self.is_calibrated and self.scoring == "f1_macro"
 
 
@@ -204,11 +205,9 @@ def _fit(
 ) -> "FitCounts":
     """Make missing fits here, or by the workers of the Dask cluster that the settings name."""
     from neural_classifiers.search.executors import dask_workers
-    from neural_classifiers.search.fits import FinishedFit, fit
+    from neural_classifiers.search.fits import fit
 
-    def on_fit(finished: FinishedFit) -> None:
-        _report_progress(finished, n_parts)
-
+    on_fit = functools.partial(_report_progress, n_parts=n_parts)
     if (address := read_settings().dask) is None:
         return fit(plan, store, folds=folds, on_fit=on_fit)
     with dask_workers(address) as (executor, n_workers):

@@ -22,8 +22,9 @@ class Webhook(BaseHTTPRequestHandler):
 
     def do_POST(self):
         self.told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        time.sleep(self.wait_s)
-        self.send_response(self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0])
+        status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+        time.sleep(self.wait_s)  # the next test may have begun when it ends
+        self.send_response(status)
         self.end_headers()
 
     def log_message(self, *_):
@@ -31,7 +32,8 @@ class Webhook(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def webhook():
+def webhook(monkeypatch):
+    monkeypatch.setattr(alerts, "WAITS_S", (0, 0, 0))
     Webhook.statuses[:], Webhook.told[:], Webhook.wait_s = [200], [], 0.0
     server = ThreadingHTTPServer(("127.0.0.1", 0), Webhook)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -92,35 +94,33 @@ def test_only_runs_of_the_same_parameters_are_compared():
     assert kinds(run("completed"), metrics(0.7), [trial, refreshed]) == ["worse"]
 
 
-def test_a_webhook_that_recovers_is_told(webhook):
-    Webhook.statuses[:] = [500, 503, 200]
-    assert alerts.send(webhook, {"text": "hello"}, waits_s=(0, 0, 0)) is None
-    assert Webhook.told == [{"text": "hello"}] * 3
+@pytest.mark.parametrize(
+    ("statuses", "tries", "fault"),
+    [
+        ([500, 503, 200], 3, None),
+        ([500], 4, "expected status 2xx, got 500"),
+        ([404], 1, "expected status 2xx, got 404"),  # it would say the same again
+    ],
+    ids=["it recovers", "it stays broken", "it refuses"],
+)
+def test_a_webhook_is_tried_four_times_unless_it_takes_or_refuses(webhook, statuses, tries, fault):
+    Webhook.statuses[:] = statuses
+    assert alerts.send(webhook, {"text": "hello"}) == fault
+    assert Webhook.told == [{"text": "hello"}] * tries
 
 
-def test_a_webhook_that_stays_broken_is_left_after_four_tries(webhook):
-    Webhook.statuses[:] = [500]
-    fault = alerts.send(webhook, {}, waits_s=(0, 0, 0))
-    assert fault == "expected status 2xx, got 500"
-    assert len(Webhook.told) == 4
-
-
-def test_a_webhook_that_refuses_is_asked_once(webhook):
-    Webhook.statuses[:] = [404]
-    assert alerts.send(webhook, {}, waits_s=(0, 0, 0)) == "expected status 2xx, got 404"
-    assert len(Webhook.told) == 1
-
-
-def test_a_webhook_that_hangs_costs_its_time_limit(webhook):
+def test_a_webhook_that_hangs_costs_its_time_limit(webhook, monkeypatch):
+    monkeypatch.setattr(alerts, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(alerts, "WAITS_S", (0,))
     Webhook.wait_s = 2
     began = time.monotonic()
-    fault = alerts.send(webhook, {}, timeout_s=0.2, waits_s=(0,))
+    fault = alerts.send(webhook, {})
     assert "expected an answer within 0.2 s" in fault
     assert time.monotonic() - began < 1.5
 
 
 def test_a_webhook_that_is_not_there_is_told_so(webhook):
-    assert "refused" in alerts.send("http://127.0.0.1:9/", {}, waits_s=())
+    assert "refused" in alerts.send("http://127.0.0.1:9/", {})
 
 
 @flow(name="breaks", **FLOW)

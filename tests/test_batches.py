@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from neural_classifiers.engine.records import Key, Reference, recall
-from neural_classifiers.engine.rows.batches import Result, read_piece, useful_workers, work_batches
+from neural_classifiers.engine.rows.batches import Result, useful_workers, work_batches
 
 
 def double(number: int, log: Path) -> Result:
@@ -51,11 +51,6 @@ def test_results_come_in_the_order_of_their_batches_each_worked_once(home, n_wor
         assert found == [(n, [n, 2 * n, 2 * n]) for n in range(7)]
     assert worked(home) == list(range(7))
     assert done == [2] * 14
-
-
-def test_a_piece_is_read_alone(home):
-    run(home, n=6)
-    assert read_piece(home / "unfinished", 5, "rows", 1).to_pydict() == {"n": [10]}
 
 
 @pytest.mark.parametrize("name", ["000002-summary", "000002-rows.arrow"])
@@ -160,7 +155,7 @@ def test_a_refresh_works_every_batch_each_time(home, recorded):
 
 def test_a_worker_does_not_import_what_it_does_not_need():
     code = (
-        "import sys, tasks.row_work; "
-        "sys.exit(any(m in sys.modules for m in ('prefect', 'great_expectations', 'sklearn')))"
+        "import sys, tasks.row_work, neural_classifiers.comments.text; "
+        "sys.exit(bool({'prefect', 'great_expectations', 'sklearn', 'nltk'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -84,7 +84,7 @@ def test_workers_of_any_kind_store_the_bits_of_one(kind, alone):
     with EXECUTORS[kind](2) as executor:
         counts = fit(planned(), store, executor, n_workers=2)
 
-    assert counts == FitCounts(executed=12, found=0, trainings=12)
+    assert counts == FitCounts(executed=12, stored=0, trainings=12)
     assert timeless(store) == alone
 
 
@@ -106,7 +106,7 @@ def test_what_is_stored_is_not_made_again():
     with ThreadPoolExecutor(2) as executor:
         counts = fit(planned(), store, executor)
 
-    assert (counts.executed, counts.found) == (8, 4)
+    assert (counts.executed, counts.stored) == (8, 4)
 
 
 # --- deaths ---------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ def test_a_worker_that_dies_says_so_and_costs_what_was_under_way_only(tmp_path):
     assert list(store) == [plan.key(0, 0)]
     with local_processes(1) as executor:
         counts = fit(plan, store, executor, n_workers=1, folds=[0])
-    assert (counts.executed, counts.found) == (1, 1)
+    assert (counts.executed, counts.stored) == (1, 1)
 
 
 def test_a_dask_worker_that_dies_costs_its_own_fit_only(tmp_path, cluster):
@@ -323,8 +323,10 @@ def test_the_example_makes_every_fit_once(tmp_path):
     ]
 
     # 12 candidates, 5 folds
-    assert printed[0].startswith("60 made, 0 found: {'C': ")
-    assert printed[1] == printed[0].replace("60 made, 0 found", "0 made, 60 found")
+    assert printed[0].startswith("60 made, 0 already stored: {'C': ")
+    assert printed[1] == printed[0].replace(
+        "60 made, 0 already stored", "0 made, 60 already stored"
+    )
 
 
 class Noting(TfidfVectorizer):

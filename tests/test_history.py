@@ -1,7 +1,6 @@
 """What past runs tell: which they were, why a step was computed, in what two runs differ."""
 
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -122,12 +121,10 @@ def test_a_step_refreshed_on_purpose_is_computed_once_and_its_dependents_if_it_c
 KEY = Key("clean", {"seed": 34, "fold": 0}, {}, {"text.clean": "1"}, {"nltk": "3.10"})
 
 
-def record(key: Key, hour: float = 1) -> Path:
-    """A record, made at an hour of the day."""
+def record(key: Key) -> Path:
+    """The folder of a record, made now."""
     recall(paths.cache(), key, Written, lambda folder: write_number(folder, 1))
-    home = record_folder(paths.cache(), key)
-    os.utime(home / "record.json", (at(hour).timestamp(),) * 2)
-    return home
+    return record_folder(paths.cache(), key)
 
 
 def at(hour: float) -> datetime:
@@ -195,12 +192,12 @@ def whys(name: str) -> list[str]:
 )
 def test_show_names_the_part_of_the_key_that_changed(home, parts, why):
     new = with_(KEY, **parts)
-    record(KEY, 1)
-    record(new, 3)
+    record(KEY)
+    record(new)
     run_folder("old", 1, entry(KEY, 1))
     run_folder("new", 3, entry(new, 3))
 
-    assert whys("old") == ["first time"]  # the newer record is no reason for the older run
+    assert whys("old") == ["first time"]  # the newer run is no reason for the older one
     assert whys("new") == why
 
 
@@ -208,8 +205,8 @@ def test_show_compares_with_the_nearest_record_and_not_with_the_runs_own(home):
     other_fold = with_(KEY, parameters={"seed": 34, "fold": 1})
     changed = {"text.clean": "2"}
     news = [with_(KEY, code=changed), with_(other_fold, code=changed)]
-    for key, hour in ((KEY, 1), (other_fold, 1.5), (news[0], 3), (news[1], 3.5)):
-        record(key, hour)
+    for key in (KEY, other_fold, *news):
+        record(key)
     run_folder("old", 1, entry(KEY, 1), entry(other_fold, 1.5))
     run_folder("new", 3, *(entry(key, hour) for key, hour in zip(news, (3, 3.5), strict=True)))
 
@@ -222,10 +219,10 @@ def test_show_compares_with_the_nearest_record_and_not_with_the_runs_own(home):
 
 
 def test_show_tells_of_damaged_and_removed_records(home):
-    path = record(KEY, 1) / "number.txt"
+    path = record(KEY) / "number.txt"
     run_folder("first", 1, entry(KEY, 1))
     path.write_text("damage")
-    record(KEY, 2)  # finds the damage, sets the record aside and makes it again
+    record(KEY)  # finds the damage, sets the record aside and makes it again
     run_folder("second", 2, entry(KEY, 2))
 
     assert whys("second") == [f"record damaged, set aside as clean-{KEY.digest[:16]}-1"]

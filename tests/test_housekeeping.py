@@ -4,12 +4,12 @@ import json
 import os
 import zipfile
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from test_history import KEY, at, entry, record, run_folder, with_
 
 from neural_classifiers.engine import locks, paths
+from neural_classifiers.engine.folder_store import fits_namespace
 from neural_classifiers.engine.history import find_run
 from neural_classifiers.engine.housekeeping import InUseError, export, prune, verify
 from neural_classifiers.engine.records import Key, record_folder
@@ -27,28 +27,18 @@ def test_verify_counts_sound_records_and_leaves_them_alone(home):
     assert told["bytes"] == sum(f.stat().st_size for f in files)
 
 
-@pytest.mark.parametrize("damage", ["bytes", "no file", "no record", "half a record", "other key"])
-def test_verify_finds_each_damage_and_names_the_place(home, damage):
+def test_verify_names_each_damaged_record_at_once(home):
     record(OTHER)
-    folder = record(KEY)
-    number, told = folder / "number.txt", folder / "record.json"
-    if damage == "bytes":
-        number.write_text("2")
-    elif damage == "no file":
-        number.unlink()
-    elif damage == "no record":
-        told.unlink()
-    elif damage == "half a record":
-        told.write_text(told.read_text()[:50])
-    else:
-        told.write_text(told.read_text().replace('"seed": 34', '"seed": 36'))
+    damaged, moved = record(KEY), record(with_(KEY, step="split"))
+    (damaged / "number.txt").write_text("2")
+    moved = moved.rename(moved.with_name("0" * 64))  # sound, and the record of another key
     heard: list[str] = []
 
     faults = verify(heard.append)["faults"]
 
     assert faults == heard
-    assert len(faults) == 1
-    assert str(folder) in faults[0]
+    assert [str(damaged) in faults[0], str(moved) in faults[1], len(faults)] == [True, True, 2]
+    assert "expected the parts of key 000" in faults[1]
 
 
 def test_verify_tells_of_a_file_where_records_should_lie(home):
@@ -74,7 +64,7 @@ def size_of(*folders: Path) -> int:
 
 def test_prune_keeps_what_the_newest_runs_name_and_removes_the_rest(home):
     old, shared, new = OTHER, KEY, with_(KEY, step="split")
-    homes = [record(key, hour) for key, hour in ((old, 1), (shared, 1), (new, 3))]
+    homes = [record(key) for key in (old, shared, new)]
     run_folder("old", 1, entry(old, 1), entry(shared, 1))
     run_folder("new", 3, entry(shared, 3, hit=True), entry(new, 3))
     expected = {"runs": 1, "kept": 2, "removed": {"records": 1}, "bytes": size_of(homes[0])}
@@ -93,15 +83,17 @@ def test_prune_keeps_what_the_newest_runs_name_and_removes_the_rest(home):
 def test_prune_removes_leftovers_that_no_kept_run_can_want(home):
     cache = paths.cache()
     train = "7" * 64
-    search = Key("fit_scikit", {"fold": 0}, {"split": {"train": train}}, {"grids": "1"})
-    # as the search names the store of its single fits
-    store = Key("fit_scikit", {}, {"train": train}, {"grids": "1"}).digest
-    record(search, 3)
+    sample = "8" * 64
+    inputs = {"split": {"train": train}, "sample": {"train": sample}}
+    search = Key("fit_scikit", {"fold": 0}, inputs, {"grids": "1"})
+    record(search)
     unfinished = with_(KEY, step="train_digits")
     run_folder("old", 1)
     run_folder("new", 3, entry(search, 3), entry(unfinished, 3, error="WorkerDiedError: x"))
     stay = [
-        left_over(cache / ".fits" / store, 1),  # a kept record was made of them
+        # a kept record was made of them
+        left_over(cache / ".fits" / fits_namespace(search, train), 1),
+        left_over(cache / ".fits" / fits_namespace(search, sample), 1),
         left_over(cache / ".fits" / ("f" * 8), 3.5),  # touched since: a killed run may go on
         left_over(cache / ".unfinished" / f"train_digits-{unfinished.digest}", 1),
         left_over(cache / ".unfinished" / "train_digits-1", 3.5),
@@ -125,45 +117,6 @@ def test_prune_removes_leftovers_that_no_kept_run_can_want(home):
     assert all(folder.exists() for folder in stay)
     assert not any(folder.exists() for folder in go)
     assert [lock.name for lock in (cache / ".locks").iterdir()] == ["clean-1"]
-
-
-def test_the_store_of_a_searchs_fits_is_found_from_its_record(home, monkeypatch):
-    from neural_classifiers.engine.housekeeping import _namespaces
-    from neural_classifiers.engine.records import File, Reference
-    from neural_classifiers.engine.step import body_of, key_of
-    from tasks import searches
-    from tasks.search_models import fit_scikit
-
-    made: list[Path] = []
-
-    class AskedError(Exception):
-        pass
-
-    def ask(folder: Path) -> None:
-        made.append(folder)
-        raise AskedError
-
-    class Split(Reference):
-        train: File
-
-    (home / "train").write_text("rows")
-    split = Split(train=File.of(home / "train"))
-    search = SimpleNamespace(searched=split.train, plan=lambda namespace: None)
-    monkeypatch.setattr(searches, "FolderStore", ask)
-    with pytest.raises(AskedError):
-        searches.fit_fold(fit_scikit, search, 0, home)  # type: ignore[arg-type]
-    monkeypatch.undo()
-    monkeypatch.setenv("NEURAL_CLASSIFIERS_HOME", str(home))
-
-    key = key_of(body_of(fit_scikit), {"split": split, "fold": 0})
-    record(key)
-    assert list(_namespaces([("fit_scikit", key.digest)])) == [made[0].name]
-
-    (home / "all").write_text("more rows")  # a search on a sample of them
-    whole = Split(train=File.of(home / "all"))
-    key = key_of(body_of(fit_scikit), {"split": whole, "sample": split})
-    record(key)
-    assert made[0].name in _namespaces([("fit_scikit", key.digest)])
 
 
 def test_prune_waits_for_no_run_and_takes_nothing_from_one(home):

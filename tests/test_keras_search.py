@@ -79,7 +79,7 @@ def searched(search_done):
 def test_one_training_serves_every_epoch_count_of_a_batch_size_and_fold(search_done):
     _, counts, epochs = search_done
 
-    assert counts == FitCounts(executed=12, found=0, trainings=4)
+    assert counts == FitCounts(executed=12, stored=0, trainings=4)
     assert epochs == [3, 3, 3, 3]  # 2 batch sizes x 2 folds, each to the largest count
 
 
@@ -116,7 +116,7 @@ def test_a_training_goes_no_further_than_the_largest_missing_epoch_count(searche
 
     counts = fit(planned, store)
 
-    assert counts == FitCounts(executed=3, found=9, trainings=2)
+    assert counts == FitCounts(executed=3, stored=9, trainings=2)
     assert trainings == [2, 3]
 
 
@@ -125,7 +125,7 @@ def test_an_epoch_count_more_trains_only_for_what_is_missing(searched, trainings
 
     counts = fit(planned, searched, folds=[0])
 
-    assert counts == FitCounts(executed=1, found=3, trainings=1)
+    assert counts == FitCounts(executed=1, stored=3, trainings=1)
     assert trainings == [4]
 
 

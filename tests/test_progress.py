@@ -74,6 +74,24 @@ def test_the_time_left_counts_only_what_was_really_made(done, first, left):
     assert progress.in_words(report, first, seconds=60) == f"{done} of 100 fits{left}"
 
 
+@pytest.mark.parametrize(
+    ("report", "words"),
+    [
+        (
+            progress.ProgressReport(110, 430, "steps", scores={"accuracy": 0.91234, "loss": 0.28}),
+            "110 of 430 steps, accuracy 0.9123, loss 0.2800, about 13 s left",
+        ),
+        (
+            progress.ProgressReport(3_010, 9_010, "rows"),
+            "3,010 of 9,010 rows, 750 a second, about 8 s left",
+        ),
+    ],
+    ids=["a training has scores", "rows have a rate"],
+)
+def test_a_report_says_what_there_is_to_say(report, words):
+    assert progress.in_words(report, first=10, seconds=4) == words
+
+
 def test_folds_that_have_not_begun_count_in_the_total():
     pace = progress.Pace()
     pace.add("fold 0", progress.ProgressReport(30, 60, "fits", best=0.7, parts=5))
@@ -85,19 +103,17 @@ def test_folds_that_have_not_begun_count_in_the_total():
     assert pace.words() == "40 of 300 fits, best 0.8000"
 
 
-def test_another_unit_begins_a_new_count(monkeypatch, home):
+def test_another_unit_begins_a_new_count(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    watch = progress.Watch("fit", "fit-0", lambda *shown: None)
+    pace = progress.Pace()
     story = [(0, 5, 10, "fits"), (60, 10, 10, "fits")]
     story += [(60.1, 0, 4, "fits on all rows"), (180.1, 1, 4, "fits on all rows")]
     words = []
-    with watch, progress.reporting_to(watch.file):
-        for seconds, *report in story:
-            now[0] = 100 + seconds
-            progress.report(*report)
-            watch.look()
-            words.append(watch.words())
+    for seconds, *report in story:
+        now[0] = 100 + seconds
+        pace.add("fit", progress.ProgressReport(*report))
+        words.append(pace.words())
 
     assert words[1:] == [
         "10 of 10 fits",
@@ -145,19 +161,3 @@ def test_on_a_terminal_each_step_has_a_line(monkeypatch, capsys):
     shown = capsys.readouterr().err
     assert "fit_scikit" in shown
     assert "3 of 300 fits" in shown
-
-
-def test_a_training_reports_its_accuracy_and_loss():
-    report = progress.ProgressReport(110, 430, "steps", scores={"accuracy": 0.91234, "loss": 0.28})
-
-    words = progress.in_words(report, first=0, seconds=5)
-
-    assert words == "110 of 430 steps, accuracy 0.9123, loss 0.2800, about 15 s left"
-
-
-def test_rows_have_a_rate():
-    report = progress.ProgressReport(3_000, 10_000, "rows")
-
-    assert progress.in_words(report, first=1_000, seconds=4) == (
-        "3,000 of 10,000 rows, 500 a second, about 14 s left"
-    )

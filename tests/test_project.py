@@ -121,3 +121,23 @@ def test_the_faults_that_the_readme_quotes_are_those_that_were_counted():
     deaths, faults, kills, divergences = (n.replace(",", "") for n in told.groups())
     assert f"| record layer | {deaths} | {faults} | {divergences} |" in counted
     assert f"| comments flow | {kills} | | {divergences} |" in counted
+
+
+def test_the_way_from_the_notebook_names_what_there_is():
+    """Steps, files and tests of the README; a file alone lies in the folder of the one before."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    flows = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "flows").glob("*.py"))
+    table = readme[readme.index("| notebook | flow line |") :].split("\n\n")[0]
+    rows = [line.split("|") for line in table.splitlines()[2:]]
+
+    assert len(rows) >= 14
+    for row in rows:
+        steps, files, tests = (re.findall(r"`([^`]+)`", cell) for cell in row[2:5])
+        assert all(re.search(rf"\b{step}\b", flows) for step in steps), row
+        assert all((ROOT / "tests" / test).is_file() for test in tests), row
+        folder = ROOT
+        for file in files:
+            if "/" in file:
+                folder = ROOT if file.startswith("tasks/") else ROOT / "neural_classifiers"
+            assert (folder / file).exists(), file
+            folder = (folder / file).parent

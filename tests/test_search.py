@@ -125,7 +125,7 @@ def test_scores_ranks_and_winner_are_those_of_grid_search_cv(small, small_peer):
     assert_same_results(ours, small_peer)
     assert len(planned.candidates) == N_SMALL
     assert counts == FitCounts(
-        executed=N_SMALL_DISTINCT * 5, found=0, trainings=N_SMALL_DISTINCT * 5
+        executed=N_SMALL_DISTINCT * 5, stored=0, trainings=N_SMALL_DISTINCT * 5
     )
 
 
@@ -171,7 +171,7 @@ def test_another_scoring_gives_grid_search_cvs_scores_and_trains_nothing(scoring
 
     _, ours, counts = run(linear_pipeline(), grid, store=store, scoring=scoring)
 
-    assert (counts.executed, counts.found) == (0, 15)
+    assert (counts.executed, counts.stored) == (0, 15)
     peer = GridSearchCV(linear_pipeline(), grid, scoring=scoring).fit(X, Y)
     assert_same_results(ours, peer)
 
@@ -211,7 +211,7 @@ def test_bare_names_mean_the_last_step_and_come_back_bare():
 
     _, bare, counts = run(linear_pipeline(), {"C": [0.1, 10.0]}, store=store)
 
-    assert (counts.executed, counts.found) == (0, 10)
+    assert (counts.executed, counts.stored) == (0, 10)
     assert {"linear__C": bare.best_params_["C"]} == full.best_params_
     assert "param_C" in bare.cv_results_
 
@@ -298,7 +298,7 @@ def test_a_grid_that_grows_by_a_value_pays_for_that_value():
 
     _, _, counts = run(linear_pipeline(), {"C": [0.1, 1.0, 10.0]}, store=store)
 
-    assert (counts.executed, counts.found) == (5, 10)
+    assert (counts.executed, counts.stored) == (5, 10)
 
 
 def test_a_grid_that_names_a_default_finds_the_fits_made_without_it():
@@ -307,7 +307,7 @@ def test_a_grid_that_names_a_default_finds_the_fits_made_without_it():
 
     _, _, counts = run(linear_pipeline(), {"C": [1.0], "class_weight": [None]}, store=store)
 
-    assert (counts.executed, counts.found) == (0, 5)
+    assert (counts.executed, counts.stored) == (0, 5)
 
 
 @pytest.mark.parametrize(
@@ -325,7 +325,7 @@ def test_another_estimator_or_other_folds_find_nothing(estimator, options):
 
     _, _, counts = run(estimator, {"C": [0.1, 1.0]}, store=store, **options)
 
-    assert counts.found == 0
+    assert counts.stored == 0
 
 
 def test_another_namespace_finds_nothing():
@@ -333,7 +333,7 @@ def test_another_namespace_finds_nothing():
     run(linear_pipeline(), {"C": [0.1]}, store=store)
     planned = plan_search(linear_pipeline(), {"C": [0.1]}, X, Y, namespace="other data")
 
-    assert fit(planned, store).found == 0
+    assert fit(planned, store).stored == 0
 
 
 class Interrupted(MutableMapping):
@@ -369,7 +369,7 @@ def test_a_search_cut_short_goes_on_where_it_stopped():
 
     counts = fit(planned, kept)
 
-    assert (counts.executed, counts.found) == (3, 7)
+    assert (counts.executed, counts.stored) == (3, 7)
 
 
 def test_a_damaged_entry_is_fitted_again():
@@ -502,7 +502,7 @@ class StopsEarly(NeverFits):
 def test_a_stage_that_a_training_does_not_reach_is_an_error():
     _, ours, counts = run(StopsEarly(), {"epochs": [3, 1, 2]})
 
-    assert counts == FitCounts(executed=15, found=0, trainings=5)
+    assert counts == FitCounts(executed=15, stored=0, trainings=5)
     assert ours.cv_results_["error"] == ["RuntimeError: the training ended before [3]", "", ""]
 
 

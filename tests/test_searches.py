@@ -9,6 +9,7 @@ from sklearn.metrics import get_scorer
 from neural_classifiers.comments.models import grids
 from neural_classifiers.engine import paths, progress
 from neural_classifiers.engine.records import File
+from neural_classifiers.engine.settings import SettingsError
 from neural_classifiers.engine.step import body_of, key_of
 from neural_classifiers.search import fits as fits_module
 from tasks.model_files import read_grid
@@ -131,5 +132,5 @@ def test_every_scoring_that_a_flow_offers_is_one_of_scikit_learn(name):
 def test_a_dask_scheduler_that_is_none_is_an_error(split, home, monkeypatch):
     monkeypatch.setenv(DASK, "somewhere")
 
-    with pytest.raises(ValueError, match=f"{DASK}.*address of a Dask scheduler.*'somewhere'"):
+    with pytest.raises(SettingsError, match=f"{DASK}.*address of a Dask scheduler.*'somewhere'"):
         fold_fits(split, home)

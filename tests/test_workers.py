@@ -4,8 +4,8 @@ import hashlib
 import os
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -80,17 +80,9 @@ def test_a_worker_is_used_again():
 
 
 def test_two_bodies_at_once_never_share_a_process():
-    pids: list[int] = []
-    threads = [
-        threading.Thread(target=lambda: pids.append(workers.run(slow_pid)[0])) for _ in range(2)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if workers.cores() > 1:
-        assert len(set(pids)) == 2
-    assert len(pids) == 2
+    with ThreadPoolExecutor(2) as threads:
+        pids = list(threads.map(lambda _: workers.run(slow_pid).value, range(2)))
+    assert len(set(pids)) == min(2, workers.cores())
 
 
 def slow_pid() -> int:
@@ -148,22 +140,20 @@ def test_an_error_that_cannot_be_passed_on_comes_back_in_words():
     assert workers.run(pid_and_threads)[0][0] == first
 
 
-def test_the_memory_of_workers_at_work_is_known_while_they_work():
-    seen: list[int] = []
-    workers.run(hold_memory, meanwhile=lambda: seen.append(workers.busy_rss()))
-    assert max(seen) > 200e6
-    assert workers.busy_rss() == 0
-
-
 def test_a_body_that_is_late_is_killed():
     with pytest.raises(workers.StepTimeoutError, match=r"expected an end within 0\.5 s"):
         workers.run(time.sleep, 60, timeout_s=0.5)
     assert workers.run(pid_and_threads)[0][1] == "1"  # the cores are free again
 
 
-def test_peak_memory_is_the_workers():
-    size, seconds, peak_mb = workers.run(hold_memory)
+def test_the_memory_of_a_worker_is_known_while_it_works_and_its_peak_at_the_end():
+    seen: list[int] = []
+    size, seconds, peak_mb = workers.run(
+        hold_memory, meanwhile=lambda: seen.append(workers.busy_rss())
+    )
     assert size == 200_000_000
+    assert max(seen) > 200e6
+    assert workers.busy_rss() == 0
     assert peak_mb > 200
     assert seconds >= 0.5
 

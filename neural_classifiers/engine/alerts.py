@@ -47,27 +47,20 @@ def events(
         return [(_kind(status), f"{name} {_kind(status)}: {run['error']}")]
     if status != "completed":
         return []
-    found = []
+    happened = []
     alike = [pair for pair in earlier if _likeness(pair[0]) == _likeness(run)]
     last = run["earlier"][-1] if run["earlier"] else alike[0][0]["status"] if alike else None
     if last in BAD:
-        found.append(("recovered", f"{name} completed; before, it {_kind(last)}"))
+        happened.append(("recovered", f"{name} completed; before, it {_kind(last)}"))
     good = next((pair for pair in alike if pair[0]["status"] == "completed"), None)
     if good and (fallen := worse_models(good[1], metrics)):
         falls = "; ".join(f"{model} {old:.4f} -> {new:.4f}" for model, (old, new) in fallen.items())
-        found.append(("worse", f"{name} gave worse models than {good[0]['name']}: {falls}"))
-    return found
+        happened.append(("worse", f"{name} gave worse models than {good[0]['name']}: {falls}"))
+    return happened
 
 
 def deliver(event: str, sentence: str, run: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Post an alert where a webhook is set; None where none is.
-
-    Parameters
-    ----------
-    event, sentence : str
-        As of `events`.
-    run : mapping
-        As ``run.json``.
+    """Post an alert about a run (its ``run.json``) where a webhook is set; None where none is.
 
     Returns
     -------
@@ -88,33 +81,16 @@ def deliver(event: str, sentence: str, run: Mapping[str, Any]) -> dict[str, Any]
     return {"event": event, "fault": fault}
 
 
-def send(
-    webhook: str,
-    body: Mapping[str, Any],
-    timeout_s: float = TIMEOUT_S,
-    waits_s: tuple[float, ...] | None = None,
-) -> str | None:
-    """Post a JSON object; None when it was taken, else why it was not after the last try.
-
-    Parameters
-    ----------
-    webhook : str
-        Address.
-    body : mapping
-        Plain values.
-    timeout_s : float
-        Of each try, in seconds.
-    waits_s : tuple of float, optional
-        Seconds before the second try and those after it; by default `WAITS_S`.
-    """
+def send(webhook: str, body: Mapping[str, Any]) -> str | None:
+    """Post a JSON object; None when it was taken, else why it was not after the last try."""
     fault: str | None = None
-    for wait_s in (0.0, *(WAITS_S if waits_s is None else waits_s)):
+    for wait_s in (0.0, *WAITS_S):
         time.sleep(wait_s)
         try:
             agent = {"User-Agent": "neural-classifiers"}
-            response = httpx.post(webhook, json=dict(body), headers=agent, timeout=timeout_s)
+            response = httpx.post(webhook, json=dict(body), headers=agent, timeout=TIMEOUT_S)
         except httpx.HTTPError as error:
-            fault = f"expected an answer within {timeout_s:g} s, got {error!r}"
+            fault = f"expected an answer within {TIMEOUT_S:g} s, got {error!r}"
             continue
         if response.is_success:
             return None
@@ -125,19 +101,10 @@ def send(
 
 
 def worse_models(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[float]]:
-    """The models whose accuracy on the test set fell, with the accuracy before and after.
+    """The models whose accuracy on the test set fell: ``half.model`` to the two accuracies.
 
-    Parameters
-    ----------
-    before, after : mapping
-        Half of the notebook to model to scores, as in ``metrics.json``. A model's scores hold its
-        accuracy (``accuracy`` or ``test_accuracy``, a fraction) and its ``confusion_matrix``,
-        whose sum is the size of its test set.
-
-    Returns
-    -------
-    dict of str to [float, float]
-        ``half.model`` to both accuracies. Models that only one side has are left out.
+    Of two ``metrics.json``; models that only one has are left out. The sum of a model's
+    ``confusion_matrix`` is the size of its test set.
 
     Notes
     -----

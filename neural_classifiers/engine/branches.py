@@ -70,12 +70,8 @@ class Branches:
     def finish(self, completed: str | None = None) -> State:
         """The flow's last state: Failed, naming what failed, or Completed.
 
-        In a run with a folder the names of what failed are noted in its ``run.json``.
-
-        Parameters
-        ----------
-        completed : str, optional
-            Message of a flow that completed; by default how many steps were computed.
+        In a run with a folder the names of what failed are noted in its ``run.json``, and a flow
+        that completed says by default how many steps were computed.
         """
         failed, folder = self.failures(), runs.current()
         if folder is not None:

@@ -1,9 +1,16 @@
 """Files that are whole on disk or not there at all, whatever ends the process or the power."""
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+
+def as_json(value: Any) -> bytes:
+    """JSON for people: indented, one newline at its end."""
+    return (json.dumps(value, indent=2, allow_nan=False, default=str) + "\n").encode()
 
 
 def write_durably(path: Path, content: bytes) -> None:

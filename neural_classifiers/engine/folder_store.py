@@ -13,7 +13,7 @@ from typing import Any
 from neural_classifiers.engine import paths
 from neural_classifiers.engine.files import make_folder, write_durably
 from neural_classifiers.engine.locks import locked
-from neural_classifiers.engine.records import FITS, UNFINISHED, Key  # noqa: F401
+from neural_classifiers.engine.records import UNFINISHED, Key
 
 
 def unfinished(folder: Path) -> Path:
@@ -22,7 +22,7 @@ def unfinished(folder: Path) -> Path:
 
 
 def fits_namespace(key: Key, train: Any) -> str:
-    """Name below `FITS` for the single fits that a step with this code makes of these rows.
+    """Name below `records.FITS` for the single fits that a step with this code makes of these rows.
 
     Like the key of the step's record, without what the fits themselves name: their
     candidate, and their rows.

@@ -4,31 +4,21 @@ Nothing is kept for this: ``run.json`` names each step's key, and the record of 
 parts that the key was made of. What was removed since (by ``prune``, by hand) is said to be gone.
 """
 
-import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from neural_classifiers.engine import paths, run_files
-from neural_classifiers.engine.records import (
-    RECORD,
-    Key,
-    Reference,
-    read_record,
-    record_folders,
-    set_aside_of,
-)
+from neural_classifiers.engine.records import Key, Reference, read_record, set_aside_of
 from neural_classifiers.errors import RefusedError
 
 LAST = "last"
 PARTS = [part.name for part in fields(Key) if part.name != "step"]
 HEADLINES = ("accuracy", "f1_macro", "test_accuracy")
-_Made = dict[tuple[str, str, str], str]  # (part of the key, name, step) to digest or version
-_Name = TypeVar("_Name")
 R = TypeVar("R", bound=Reference)
 
 
@@ -61,15 +51,10 @@ class Run:
         """When the first attempt began."""
         return datetime.fromisoformat(self.json["began"][0])
 
-    @property
-    def computed(self) -> set[tuple[str, str]]:
-        """Step and key of each record that the run made."""
-        return {(s["step"], s["key"]) for s in self.json["steps"] if not s["hit"] and _ended(s)}
-
-    @property
-    def used(self) -> set[tuple[str, str]]:
-        """Step and key of each record that the run made or found."""
-        return {(s["step"], s["key"]) for s in self.json["steps"] if _ended(s)}
+    @cached_property
+    def used(self) -> list[tuple[str, str]]:
+        """Step and key of each record that the run made or found, in the order of their ends."""
+        return list(dict.fromkeys((s["step"], s["key"]) for s in self.json["steps"] if _ended(s)))
 
     @cached_property
     def metrics(self) -> dict[str, dict[str, dict[str, Any]]]:
@@ -155,7 +140,7 @@ def describe(run: Run) -> dict[str, Any]:
     """
     earlier = [r for r in all_runs() if r.began < run.began]
     steps = [
-        {**step, "why": _why(step, run, earlier) if not step["hit"] and _ended(step) else None}
+        {**step, "why": _why(step, earlier) if not step["hit"] and _ended(step) else None}
         for step in run.json["steps"]
     ]
     about = {name: run.json[name] for name in ("run_id", "name", "error", "parameters")}
@@ -176,17 +161,17 @@ def compare(one: Run, other: Run) -> dict[str, Any]:
     (made, gone), (made_other, gone_other) = map(_made_of, (one, other))
     libraries: dict[str, list[Any]] = {}
     reached: dict[str, list[str]] = {}
-    for (part, name, step), versions in _changed_in_both(made, made_other).items():
-        if part == "libraries":
-            libraries[name] = versions
-        else:
+    # a step of one run alone says nothing of changes
+    for step in sorted(made.keys() & made_other.keys()):
+        libraries |= _changed(made[step]["libraries"], made_other[step]["libraries"])
+        for name in _changed(made[step]["code"], made_other[step]["code"]):
             reached.setdefault(name, []).append(step)
     return {
         "runs": [one.folder.name, other.folder.name],
         "parameters": _changed(one.json["parameters"], other.json["parameters"]),
         "data": _changed(one.json.get("sources") or {}, other.json.get("sources") or {}),
-        "code": reached,
-        "libraries": libraries,
+        "code": dict(sorted(reached.items())),
+        "libraries": dict(sorted(libraries.items())),
         "unknown": sorted(gone | gone_other),
         "scores": {
             name: [a, b, b - a if a is not None and b is not None else None]
@@ -240,39 +225,23 @@ def flat(value: Any, name: str = "") -> dict[str, Any]:
     return found
 
 
-def _why(step: Mapping[str, Any], run: Run, earlier: Sequence[Run]) -> list[str]:
-    """Why a step was computed, by what stood when the run began."""
+def _why(step: Mapping[str, Any], earlier: Sequence[Run]) -> list[str]:
+    """Reasons for computing a step, by the records that the runs before it used."""
     name, digest = step["step"], step["key"]
     if step["refreshed"]:
         return ["refreshed on purpose"]
-    if any((name, digest) in r.used for r in earlier):
+    stood = [used for r in earlier for used in reversed(r.used) if used[0] == name]  # newest first
+    if (name, digest) in stood:
         aside = set_aside_of(paths.cache(), name, digest)
         return [f"record damaged, set aside as {aside[-1].name}" if aside else "record was removed"]
     record = read_record(paths.cache() / name / digest)
     if record is None:
         return ["unknown: its record is gone"]
-    differences = [_differences(old, record) for old in _older(step, run)]
+    older = [read_record(paths.cache() / name / old) for _, old in dict.fromkeys(stood)]
+    differences = [_differences(old, record) for old in older if old is not None]
     # the newest of those that differ in the fewest parts
     nearest = min(differences, key=len, default=None)
     return nearest if nearest else ["first time"]
-
-
-def _older(step: Mapping[str, Any], run: Run) -> Iterator[dict[str, Any]]:
-    """Records of a step that stood before its own, newest first; those of the same run left out."""
-    cache, name = paths.cache(), step["step"]
-    own = (cache / name / step["key"] / RECORD).stat().st_mtime
-    # its record may have been made again since
-    ended = datetime.fromisoformat(step["started"]) + timedelta(seconds=step["seconds"] + 1)
-    before = min(own, ended.timestamp())
-    older = []
-    for folder in record_folders(cache, name):
-        with contextlib.suppress(OSError):  # no record, or set aside meanwhile
-            made = (folder / RECORD).stat().st_mtime
-            if made < before and (name, folder.name) not in run.computed:
-                older.append((made, folder))
-    for _, folder in sorted(older, reverse=True):
-        if record := read_record(folder):
-            yield record
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -288,34 +257,26 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _made_of(run: Run) -> tuple[_Made, set[str]]:
-    """Digests of code and versions of libraries, and the steps whose records are gone."""
-    made: _Made = {}
+def _made_of(run: Run) -> tuple[dict[str, dict[str, dict[str, str]]], set[str]]:
+    """Code and libraries of each step of a run, and the steps whose records are gone."""
+    made: dict[str, dict[str, dict[str, str]]] = {}
     gone = set()
     for step, digest in sorted(run.used):
         record = read_record(paths.cache() / step / digest)
         if record is None:
             gone.add(step)
             continue
-        for part in ("code", "libraries"):
-            made |= {(part, name, step): value for name, value in record[part].items()}
+        parts = made.setdefault(step, {"code": {}, "libraries": {}})
+        for part, entries in parts.items():
+            entries |= record[part]
     return made, gone
-
-
-def _changed_in_both(one: _Made, other: _Made) -> dict[tuple[str, str, str], list[Any]]:
-    """What differs in steps that both came to: a step of one run alone says nothing of changes."""
-    steps = {step for *_, step in one} & {step for *_, step in other}
-    pairs = sorted(_pairs(one, other))
-    return {what: [a, b] for what, a, b in pairs if what[2] in steps and a != b}
 
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, list[Any]]:
     return {name: [a, b] for name, a, b in _pairs(flat(old), flat(new)) if a != b}
 
 
-def _pairs(
-    one: Mapping[_Name, Any], other: Mapping[_Name, Any]
-) -> Iterator[tuple[_Name, Any, Any]]:
+def _pairs(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """Each name of either mapping, with both values; None where one has no such name."""
     for name in {**one, **other}:
         yield name, one.get(name), other.get(name)

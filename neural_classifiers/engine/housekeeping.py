@@ -9,7 +9,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from neural_classifiers.engine import locks, paths
 from neural_classifiers.engine.files import replacing
@@ -18,7 +18,6 @@ from neural_classifiers.engine.history import Run, all_runs
 from neural_classifiers.engine.records import (
     ASIDE,
     FITS,
-    FORMAT,
     LOCKS,
     RECORD,
     UNFINISHED,
@@ -42,19 +41,12 @@ class InUseError(RefusedError):
 def verify(on_fault: Callable[[str], None] = lambda fault: None) -> dict[str, Any]:
     """Every record against its digests: ``records``, ``bytes`` and ``faults``.
 
-    Parameters
-    ----------
-    on_fault : callable, optional
-        Takes each fault as soon as it is found.
-
-    Notes
-    -----
-    One file after the other is read through, so memory does not grow with the cache.
+    `on_fault` takes each fault as soon as it is found.
     """
     records, size, faults = 0, 0, []
-    with _in_use():
+    with locks.hold(paths.cache() / locks.IN_USE, shared=True):  # nothing is removed meanwhile
         for folder in record_folders(paths.cache()):
-            fault = _fault_of(folder)
+            fault = faults_of(folder)
             if fault and not folder.exists():  # set aside meanwhile, by a run that found it damaged
                 continue
             records, size = records + 1, size + _size(folder)
@@ -64,34 +56,11 @@ def verify(on_fault: Callable[[str], None] = lambda fault: None) -> dict[str, An
     return {"records": records, "bytes": size, "faults": faults}
 
 
-def _fault_of(folder: Path) -> str | None:
-    """What is wrong with a record: its files, or a key that is not that of its parts."""
-    if not folder.is_dir():
-        return f"{folder}: expected the folder of a record, got a file"
-    if fault := faults_of(folder):
-        return fault
-    record = read_record(folder) or {}
-    try:
-        found = Key.of(record).digest
-    except KeyError as error:
-        return f"{folder / RECORD}: expected a record, got one without {error}"
-    if found != folder.name or record.get("format") != FORMAT:
-        return f"{folder / RECORD}: expected the parts of key {folder.name}, got those of {found}"
-    return None
-
-
 # --------------------------------------------------------------------------- prune
 
 
 def prune(keep_runs: int, dry_run: bool = False) -> dict[str, Any]:
-    """Remove what none of the newest runs needs; what was (or would be) removed, in bytes.
-
-    Parameters
-    ----------
-    keep_runs : int
-        So many of the newest run folders keep everything that they name.
-    dry_run : bool
-        Count only.
+    """Remove (or only count) what none of so many of the newest runs names.
 
     Returns
     -------
@@ -183,8 +152,7 @@ def _remove(path: Path) -> None:
 def _remove_locks() -> None:
     """Remove the lock files that nobody holds: empty, so no bytes."""
     for path in _below(paths.cache() / LOCKS):
-        held = locks.hold(path, wait=False)
-        if held is not None:
+        if held := locks.try_to_hold(path):
             path.unlink(missing_ok=True)
             held.close()
 
@@ -195,11 +163,7 @@ def _remove_locks() -> None:
 def export(run: Run, to: Path | None = None) -> dict[str, Any]:
     """Pack a run's folder and every record that its steps name into one zip.
 
-    Parameters
-    ----------
-    run : Run
-    to : Path, optional
-        By default ``<folder's name>.zip`` in the current folder.
+    By default it is ``<folder's name>.zip`` in the current folder.
 
     Returns
     -------
@@ -214,7 +178,7 @@ def export(run: Run, to: Path | None = None) -> dict[str, Any]:
     to = (to or Path(f"{run.folder.name}.zip")).absolute()
     gone, packed = [], 0
     with (
-        _in_use(),
+        locks.hold(paths.cache() / locks.IN_USE, shared=True),  # nothing is removed meanwhile
         locks.locked(to.parent),
         replacing(to) as unfinished,
         zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive,
@@ -239,25 +203,14 @@ def _pack(archive: zipfile.ZipFile, folder: Path) -> None:
 # --------------------------------------------------------------------------- what lies there
 
 
-@contextlib.contextmanager
-def _in_use() -> Iterator[None]:
-    """Keep others from removing anything."""
-    lock = locks.hold(paths.cache() / locks.IN_USE, shared=True)
-    assert lock is not None  # it waited
-    with lock:
-        yield
-
-
-@contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """Hold the lock that says that no run is going on."""
-    lock = locks.hold(paths.cache() / locks.IN_USE, wait=False)
+def _alone() -> IO[bytes]:
+    """The lock that says that no run is going on."""
+    lock = locks.try_to_hold(paths.cache() / locks.IN_USE)
     if lock is None:
         running = [run.folder.name for run in all_runs() if run.status == "running"]
         who = ", ".join(running) or "a check or an export"
         raise InUseError(f"{paths.cache()}: expected no run to be going on, got {who}")
-    with lock:
-        yield
+    return lock
 
 
 def _below(folder: Path) -> list[Path]:

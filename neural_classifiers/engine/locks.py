@@ -15,21 +15,20 @@ from typing import IO
 IN_USE, RUNNING = ".in-use", ".running"
 
 
-def hold(path: Path, *, shared: bool = False, wait: bool = True) -> IO[bytes] | None:
-    """The locked file, to be closed when done; None if another holds it and `wait` is false.
+def hold(path: Path, *, shared: bool = False) -> IO[bytes]:
+    """The locked file, made when missing, to be closed when done; waits until it is free.
 
-    Parameters
-    ----------
-    path : Path
-        Made when missing. Its content is of no account.
-    shared : bool
-        Together with others that share it; otherwise alone.
-    wait : bool
-        Until it is free.
+    Shared, the lock is held together with others that share it; otherwise alone.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("ab")
-    if _lock(file.fileno(), shared, wait):
+    file = _open(path)
+    _lock(file.fileno(), shared, wait=True)
+    return file
+
+
+def try_to_hold(path: Path) -> IO[bytes] | None:
+    """The locked file, as of `hold`, alone; None if another holds it."""
+    file = _open(path)
+    if _lock(file.fileno(), shared=False, wait=False):
         return file
     file.close()
     return None
@@ -54,6 +53,11 @@ def is_held(path: Path) -> bool:
         return False
     with file:  # shared, so that two who look at once do not take each other for the holder
         return not _lock(file.fileno(), shared=True, wait=False)
+
+
+def _open(path: Path) -> IO[bytes]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("ab")
 
 
 def _lock(handle: int, shared: bool, wait: bool) -> bool:

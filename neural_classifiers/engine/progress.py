@@ -8,7 +8,6 @@ the task itself, after each report. A body that reports nothing shows nothing, a
 
 import contextlib
 import json
-import os
 import re
 import tempfile
 import threading
@@ -55,26 +54,7 @@ class ProgressReport:
 # --- in the process of the body ---------------------------------------------------------------
 
 
-class _Writer:
-    """Writes the reports of a body into a file."""
-
-    def __init__(self, file: Path, on_report: Callable[[], None]) -> None:
-        self._file, self._on_report = file, on_report
-        self._written_s, self._unit = 0.0, ""
-
-    def write(self, report: ProgressReport) -> None:
-        now = time.monotonic()
-        is_last = report.done >= report.total
-        if now - self._written_s < WRITE_S and not is_last and report.unit == self._unit:
-            return
-        self._written_s, self._unit = now, report.unit
-        unfinished = self._file.with_suffix(".new")
-        unfinished.write_text(json.dumps(asdict(report)))
-        unfinished.replace(self._file)
-        self._on_report()
-
-
-_writer: ContextVar[_Writer | None] = ContextVar("writer", default=None)
+_write: ContextVar[Callable[[ProgressReport], None] | None] = ContextVar("write", default=None)
 
 
 def report(
@@ -92,20 +72,12 @@ def report(
     done, total, unit, best, parts, scores
         See `ProgressReport`.
     """
-    if writer := _writer.get():
-        writer.write(ProgressReport(done, total, unit, best, parts, dict(scores)))
+    if write := _write.get():
+        write(ProgressReport(done, total, unit, best, parts, dict(scores)))
 
 
 def reporter_for_rows(rows: int, passes: int = 1) -> Callable[[int], None]:
-    """A function that takes the rows of each batch that is done, and reports them.
-
-    Parameters
-    ----------
-    rows : int
-        Of the step.
-    passes : int
-        How often the step goes over them.
-    """
+    """A function that takes the rows of each batch that is done, in so many passes over them."""
     unit = "rows" if passes == 1 else f"rows in {passes} passes"
     done = 0
 
@@ -120,11 +92,24 @@ def reporter_for_rows(rows: int, passes: int = 1) -> Callable[[int], None]:
 @contextlib.contextmanager
 def reporting_to(file: Path, on_report: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Reports made inside go to this file; `on_report` is called after each that was written."""
-    token = _writer.set(_Writer(file, on_report))
+    written_s, unit = 0.0, ""
+
+    def write(report: ProgressReport) -> None:
+        nonlocal written_s, unit
+        now, is_last = time.monotonic(), report.done >= report.total
+        if now - written_s < WRITE_S and not is_last and report.unit == unit:
+            return
+        written_s, unit = now, report.unit
+        unfinished = file.with_suffix(".new")
+        unfinished.write_text(json.dumps(asdict(report)))
+        unfinished.replace(file)
+        on_report()
+
+    token = _write.set(write)
     try:
         yield
     finally:
-        _writer.reset(token)
+        _write.reset(token)
 
 
 # --- in the process of the task ---------------------------------------------------------------
@@ -160,9 +145,7 @@ class Pace:
         )
 
     def words(self) -> str:
-        """``134 of 300 fits, best 0.7771, about 2 min left``; "" before the first report."""
-        if not self._last:
-            return ""
+        """``134 of 300 fits, best 0.7771, about 2 min left``."""
         seconds, first = time.monotonic() - self._began_s, sum(self._first.values())
         return in_words(self.together(), first, seconds)
 
@@ -214,9 +197,8 @@ class Watch:
         self.step = step
         self.flow_run = str(runtime.flow_run.id)
         self._publish = publish or _Artifact(task_run)
-        handle, name = tempfile.mkstemp(prefix="progress-", suffix=".json")
-        os.close(handle)
-        self.file = Path(name)
+        self._folder = tempfile.TemporaryDirectory(prefix="progress-")
+        self.file = Path(self._folder.name) / "report.json"
         self._last: ProgressReport | None = None
         self._pace = Pace()
         self._published_s = 0.0
@@ -228,8 +210,7 @@ class Watch:
     def __exit__(self, *error: object) -> None:
         self.look(is_last=True)
         _terminal.end(self)
-        self.file.unlink(missing_ok=True)
-        self.file.with_suffix(".new").unlink(missing_ok=True)
+        self._folder.cleanup()
 
     def look(self, is_last: bool = False) -> None:
         """Show what is new; called every now and then while the body runs."""
@@ -242,18 +223,14 @@ class Watch:
         now = time.monotonic()
         if is_last or now - self._published_s >= PUBLISH_S:
             self._published_s = now
-            self._publish(100 * report.done / report.total, self.words())
-
-    def words(self) -> str:
-        """The last report in words."""
-        return self._pace.words()
+            self._publish(100 * report.done / report.total, self._pace.words())
 
 
 def read_report(file: Path) -> ProgressReport | None:
     """The last report in a file; None before the first."""
     try:
         return ProgressReport(**json.loads(file.read_text()))
-    except (FileNotFoundError, ValueError):  # made empty
+    except FileNotFoundError:
         return None
 
 

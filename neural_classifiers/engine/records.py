@@ -18,7 +18,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -29,7 +29,7 @@ from pydantic import (
     field_validator,
 )
 
-from neural_classifiers.engine.files import make_folder, sync, write_durably
+from neural_classifiers.engine.files import as_json, make_folder, sync, write_durably
 from neural_classifiers.engine.locks import locked
 
 FORMAT = 1
@@ -45,10 +45,11 @@ class Reference(BaseModel):
     """What steps hand each other: small, frozen, readable; files by path and digest."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    words: ClassVar[str] = "{0.__class__.__name__}"
 
     def in_words(self) -> str:
-        """One line with the numbers a reader would ask for; the step logs it."""
-        return type(self).__name__
+        """One line with the numbers a reader would ask for, by `words`; the step logs it."""
+        return self.words.format(self)
 
 
 class File(Reference):
@@ -280,7 +281,7 @@ def recall(
     """
     with _turn(cache, key):
         folder = record_folder(cache, key)
-        recorded, warning = _find(folder, key, result_type)
+        recorded, warning = _find(folder, result_type)
         if recorded is not None or refresh:
             _remove_unfinished(cache, key)
         if recorded is not None and not refresh:
@@ -292,7 +293,7 @@ def recall(
         with _in_the_making(cache, key) as made:
             result = work(made)
             _seal(made, key, result)
-            write_durably(made / f"{TIMING}json", _pretty(dict(timing())))
+            write_durably(made / f"{TIMING}json", as_json(dict(timing())))
             if recorded is not None and identity(result) == identity(recorded):
                 _remove_unfinished(cache, key)
                 return Recalled(recorded, hit=False)
@@ -316,7 +317,7 @@ def _remove_unfinished(cache: Path, key: Key) -> None:
 
 
 def faults_of(folder: Path) -> str | None:
-    """What is wrong with the record in a folder, or None: every file against its digest.
+    """What is wrong with a record, or None: its key, and every file against its digest.
 
     Raises
     ------
@@ -324,11 +325,15 @@ def faults_of(folder: Path) -> str | None:
         If the files cannot be read for a reason that is no fault of theirs (no permission, too
         many open files): a record is not set aside for that.
     """
+    if folder.is_file():
+        return f"{folder}: expected the folder of a record, got a file"
     try:
         record = json.loads((folder / RECORD).read_bytes())
         expected = record.pop("sha256")
         if (got := _digest_of_record(record)) != expected:
             return f"{folder / RECORD}: expected sha256 {expected} of its content, got {got}"
+        if (got := Key.of(record).digest) != folder.name or record["format"] != FORMAT:
+            return f"{folder / RECORD}: expected the parts of key {folder.name}, got those of {got}"
         for output in record["outputs"]:
             path = folder / output["file"]
             if not path.is_file():
@@ -344,15 +349,13 @@ def faults_of(folder: Path) -> str | None:
     return None
 
 
-def _find(folder: Path, key: Key, result_type: type[R]) -> tuple[R | None, str | None]:
+def _find(folder: Path, result_type: type[R]) -> tuple[R | None, str | None]:
     if not folder.exists():
         return None, None
     if fault := faults_of(folder):
         return None, fault
     try:
         record = json.loads((folder / RECORD).read_bytes())
-        if any(record.get(name) != value for name, value in key.parts().items()):
-            return None, f"{folder}: expected the record of its key, got another's"
         return result_type.model_validate(record["result"], context={"folder": folder}), None
     except (ValueError, KeyError) as error:
         return None, f"{folder / RECORD}: {error}"
@@ -371,13 +374,11 @@ def _seal(folder: Path, key: Key, result: Reference) -> None:
     record = {
         **key.parts(),
         "key": key.digest,
-        "rows_in": _rows(key.inputs),
-        "rows_out": getattr(result, "rows", None),
         "result": result.model_dump(mode="json", context={"folder": folder}),
         "outputs": outputs,
     }
     record["sha256"] = _digest_of_record(record)  # numbers of the result stand nowhere else
-    write_durably(folder / RECORD, _pretty(record))
+    write_durably(folder / RECORD, as_json(record))
 
 
 def _below(folder: Path) -> Iterator[Path]:
@@ -395,16 +396,6 @@ def _below(folder: Path) -> Iterator[Path]:
 
 def _digest_of_record(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical(record)).hexdigest()
-
-
-def _rows(inputs: Any) -> int | None:
-    """Rows of the tables that went in; None where no input is a table."""
-    found = [v.rows for v in inputs.values() if isinstance(getattr(v, "rows", None), int)]
-    return sum(found) if found else None
-
-
-def _pretty(value: Any) -> bytes:
-    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
 
 
 def _set_aside(cache: Path, folder: Path) -> Path:

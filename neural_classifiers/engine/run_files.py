@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from neural_classifiers.engine import locks, paths
-from neural_classifiers.engine.files import write_durably
+from neural_classifiers.engine.files import as_json, write_durably
 
 RUN, METRICS, SECTIONS, REPORT = "run.json", "metrics.json", "report.json", "report.html"
 
@@ -57,11 +57,6 @@ def read_sections(folder: Path) -> dict[str, dict[str, Any]]:
 def is_alive(folder: Path) -> bool:
     """Whether the process of a run lives: false for a run that ended, and for one killed."""
     return locks.is_held(folder / locks.RUNNING)
-
-
-def as_json(value: Any) -> bytes:
-    """JSON for people: indented, one newline at its end."""
-    return (json.dumps(value, indent=2, allow_nan=False, default=str) + "\n").encode()
 
 
 def _read_or_empty(path: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import prefect.runtime
 from prefect.client.schemas.objects import FlowRun
@@ -28,10 +28,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.callables import get_parameter_defaults
 
 from neural_classifiers.engine import alerts, locks, paths
-from neural_classifiers.engine.files import write_durably
+from neural_classifiers.engine.files import as_json, write_durably
 from neural_classifiers.engine.run_files import (
     RUN,
-    as_json,
     find_folder,
     newest_first,
     read,
@@ -46,8 +45,7 @@ LIBRARIES = tuple(
 )
 LOOK_BACK = 200  # runs, for the one to compare with
 GRACE_S = 60.0  # between asking an overdue run to end and ending it
-_held: dict[str, list[IO[bytes] | None]] = {}  # locks of the root runs in this process, by id
-_limits: dict[str, threading.Timer] = {}
+_held: dict[str, contextlib.ExitStack] = {}  # locks and limit of this process's root runs, by id
 
 
 def current() -> Path | None:
@@ -121,26 +119,27 @@ def open_run(flow: Flow, flow_run: FlowRun, state: State) -> None:
     if flow_run.parent_task_run_id is not None:
         return
     run_id, began = str(flow_run.id), datetime.now(UTC)
-    if run_id not in _held:  # a flow that retries itself enters Running again
-        _held[run_id] = [locks.hold(paths.cache() / locks.IN_USE, shared=True)]
-    _begin(flow, flow_run, run_id, began)
-    _limit(run_id)
+    folder = find_folder(run_id) or paths.runs() / f"{began:%Y%m%dT%H%M%SZ}-{flow_run.name}"
+    is_first = run_id not in _held  # a flow that retries itself enters Running again
+    if is_first:
+        _held[run_id] = contextlib.ExitStack()
+        _held[run_id].enter_context(locks.hold(paths.cache() / locks.IN_USE, shared=True))
+        _held[run_id].enter_context(locks.hold(folder / locks.RUNNING))
+    _begin(flow, flow_run, folder, began)
+    if is_first:
+        _limit(run_id)
 
 
-def _begin(flow: Flow, flow_run: FlowRun, run_id: str, began: datetime) -> None:
-    if folder := find_folder(run_id):
-        _hold_running(run_id, folder)
+def _begin(flow: Flow, flow_run: FlowRun, folder: Path, began: datetime) -> None:
+    if (folder / RUN).exists():
         with updating(folder) as run:
             run["earlier"] = [*run["earlier"], run["status"]]
             run.update(status="running", attempts=run["attempts"] + 1, finished=None)
             run.update(error=None, failed=[], seconds=None)
             run.update(began=[*run["began"], _exactly(began)])
         return
-    folder = paths.runs() / f"{began:%Y%m%dT%H%M%SZ}-{flow_run.name}"
-    folder.mkdir(parents=True)
-    _hold_running(run_id, folder)
     run = {
-        "run_id": run_id,
+        "run_id": str(flow_run.id),
         "flow": flow.name,
         "name": flow_run.name,
         "status": "running",
@@ -177,11 +176,8 @@ def end_run(run_id: str, state: State) -> None:
             run["seconds"] = round(took.total_seconds(), 1)
             run["error"] = None if state.is_completed() else state.message
         (folder / locks.RUNNING).unlink(missing_ok=True)
-    for lock in _held.pop(run_id, []):  # none where a worker tells of the process that it lost
-        if lock is not None:
-            lock.close()
-    if limit := _limits.pop(run_id, None):
-        limit.cancel()
+    if held := _held.pop(run_id, None):  # none where a worker tells of the process that it lost
+        held.close()
     if folder:
         _alert(folder)
 
@@ -218,8 +214,6 @@ def _before(folder: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
 
 def _limit(run_id: str) -> None:
     """End this process when the run takes too long: asked first, killed if it does not listen."""
-    if run_id in _limits:
-        return
     limit_s = read_settings().run_limit_s
 
     def end() -> None:
@@ -229,14 +223,10 @@ def _limit(run_id: str) -> None:
         kill.daemon = True
         kill.start()
 
-    _limits[run_id] = threading.Timer(limit_s, end)
-    _limits[run_id].daemon = True
-    _limits[run_id].start()
-
-
-def _hold_running(run_id: str, folder: Path) -> None:
-    if len(_held[run_id]) == 1:
-        _held[run_id].append(locks.hold(folder / locks.RUNNING))
+    limit = threading.Timer(limit_s, end)
+    limit.daemon = True
+    limit.start()
+    _held[run_id].callback(limit.cancel)
 
 
 def _exactly(moment: datetime) -> str:

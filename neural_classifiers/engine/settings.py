@@ -61,7 +61,6 @@ class Settings(BaseSettings):
         return dask
 
 
-
 class SettingsError(RefusedError):
     """A setting cannot be used: says which, what was expected and what came."""
 

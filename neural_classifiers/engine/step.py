@@ -37,7 +37,6 @@ UNRECORDED: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 def step(
     *,
     threads: int = 0,
-    timeout_s: float | None = None,
     attempts: int = 1,
     task_run_name: str | None = None,
 ) -> Callable[[Callable[..., R]], Task[..., R]]:
@@ -47,9 +46,7 @@ def step(
     ----------
     threads : int
         0: the body runs here, in the task's thread. Otherwise in a worker process that may
-        use so many threads.
-    timeout_s : float, optional
-        Time limit of a body in a worker process; by default the setting ``step_limit_s``.
+        use so many threads, and for as long as the setting ``step_limit_s`` says.
     attempts : int
         Worker processes that may die over a body; for one that goes on where it stopped.
     task_run_name : str, optional
@@ -71,7 +68,7 @@ def step(
         def run(*args: Any, **kwargs: Any) -> State:
             bound = inspect.Signature(visible).bind(*args, **kwargs)
             bound.apply_defaults()
-            return _run(body, dict(bound.arguments), threads, timeout_s, attempts)
+            return _run(body, dict(bound.arguments), threads, attempts)
 
         run.__signature__ = inspect.Signature(visible)  # type: ignore[attr-defined]
         made: Task[..., Any] = task(
@@ -84,13 +81,7 @@ def step(
     return decorate
 
 
-def _run(
-    body: Callable[..., Any],
-    arguments: dict[str, Any],
-    threads: int,
-    timeout_s: float | None,
-    attempts: int,
-) -> State:
+def _run(body: Callable[..., Any], arguments: dict[str, Any], threads: int, attempts: int) -> State:
     name, logger = body.__name__, get_run_logger()
     result_type = get_type_hints(body)["return"]
     key = key_of(body, arguments)
@@ -119,7 +110,7 @@ def _run(
                 paths.root(),
                 watch.file,
                 threads=threads,
-                timeout_s=timeout_s or read_settings().step_limit_s,
+                timeout_s=read_settings().step_limit_s,
                 attempts=attempts,
                 on_start=lambda: logger.info("computing in a worker process"),
                 meanwhile=watch.look,

@@ -15,16 +15,19 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import psutil
+
+T = TypeVar("T")
 
 POLL_S = 0.1
 # each read once, when its library loads
@@ -91,40 +94,64 @@ def run(
     Exception
         Whatever the function raises; a RuntimeError in its words if it cannot be passed on.
     """
+
+    def attempt() -> Answer:
+        with _cores_taken(min(threads, cores())), _worker(threads) as (executor, process, log):
+            on_start()
+            started, peak = time.monotonic(), 0
+            try:
+                future = executor.submit(_answer, function, *args)
+                while not future.done():
+                    peak = max(peak, _rss(process))
+                    if timeout_s is not None and time.monotonic() - started > timeout_s:
+                        raise StepTimeoutError(f"expected an end within {timeout_s:g} s, got none")
+                    meanwhile()
+                    futures.wait([future], POLL_S)
+                return Answer(future.result(), time.monotonic() - started, peak / 1e6)
+            except BrokenProcessPool:
+                raise WorkerDiedError(
+                    "expected an answer from a worker process, got its death (killed, out of "
+                    "memory or a crash in a library); the last it wrote: "
+                    f"{_end_of(log)}"
+                ) from None
+
     for left in reversed(range(attempts)):
         try:
-            return _run(function, args, threads, timeout_s, on_start, meanwhile)
+            return attempt()
         except WorkerDiedError:
             if not left:
                 raise
     raise ValueError(f"expected at least 1 attempt, got {attempts}")
 
 
-def _run(
-    function: Callable[..., Any],
-    args: tuple[Any, ...],
-    threads: int,
-    timeout_s: float | None,
-    on_start: Callable[[], None],
-    meanwhile: Callable[[], None],
-) -> Answer:
-    with _cores_taken(min(threads, cores())), _worker(threads) as (executor, process, log):
-        on_start()
-        started, peak = time.monotonic(), 0
+def in_order(
+    function: Callable[..., T], calls: Iterable[tuple[Any, ...]], n_workers: int
+) -> Iterator[T]:
+    """What a function returns for each tuple of arguments, in their order.
+
+    Parameters
+    ----------
+    function : callable
+        As for `run`.
+    calls : iterable of tuple
+        Taken as they are needed: at most two a worker are under way.
+    n_workers : int
+        Processes; 0: this one.
+    """
+    if n_workers < 1:
+        yield from (function(*arguments) for arguments in calls)
+        return
+    waiting: deque[futures.Future[Answer]] = deque()
+    with futures.ThreadPoolExecutor(n_workers) as threads:  # each waits for a worker process
         try:
-            future = executor.submit(_answer, function, *args)
-            while not future.done():
-                peak = max(peak, _rss(process))
-                if timeout_s is not None and time.monotonic() - started > timeout_s:
-                    raise StepTimeoutError(f"expected an end within {timeout_s:g} s, got none")
-                meanwhile()
-                futures.wait([future], POLL_S)
-            return Answer(future.result(), time.monotonic() - started, peak / 1e6)
-        except BrokenProcessPool:
-            raise WorkerDiedError(
-                "expected an answer from a worker process, got its death (killed, out of memory "
-                f"or a crash in a library); the last it wrote: {_end_of(log)}"
-            ) from None
+            for arguments in calls:
+                waiting.append(threads.submit(run, function, *arguments))
+                if len(waiting) > 2 * n_workers:
+                    yield waiting.popleft().result().value
+            while waiting:
+                yield waiting.popleft().result().value
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _answer(function: Callable[..., Any], *args: Any) -> Any:
@@ -188,15 +215,19 @@ def _worker(threads: int) -> Iterator[_Worker]:
     worker = _take_idle(threads) or _start(threads)
     with _idle_lock:
         _busy.append(worker)
+    is_fit = True
     try:
         yield worker
     except (StepTimeoutError, WorkerDiedError, KeyboardInterrupt):
-        _end(worker)
+        is_fit = False
         raise
-    except BaseException:
-        _put_back(threads, worker)
-        raise
-    _put_back(threads, worker)
+    finally:
+        with _idle_lock:
+            _busy.remove(worker)
+            if is_fit:
+                _idle[threads].append(worker)
+        if not is_fit:
+            _end(worker)
 
 
 def _take_idle(threads: int) -> _Worker | None:
@@ -208,7 +239,7 @@ def _take_idle(threads: int) -> _Worker | None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 if worker.process.status() != psutil.STATUS_ZOMBIE:
                     return worker
-            _clear(worker)
+            _end(worker)
     return None
 
 
@@ -220,21 +251,9 @@ def _start(threads: int) -> _Worker:
     return _Worker(executor, psutil.Process(executor.submit(os.getpid).result()), Path(path))
 
 
-def _put_back(threads: int, worker: _Worker) -> None:
-    with _idle_lock:
-        _busy.remove(worker)
-        _idle[threads].append(worker)
-
-
 def _end(worker: _Worker) -> None:
-    with _idle_lock:
-        _busy.remove(worker)
     with contextlib.suppress(psutil.NoSuchProcess):
         worker.process.kill()
-    _clear(worker)
-
-
-def _clear(worker: _Worker) -> None:
     worker.executor.shutdown(wait=False, cancel_futures=True)
     worker.log.unlink(missing_ok=True)
 

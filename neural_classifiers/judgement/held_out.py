@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class HeldOut(NamedTuple):
-    """What a model answered on training rows that it was not fitted on, and what that shows.
+    """Answers of a model on training rows that it was not fitted on, and what they show.
 
     Attributes
     ----------

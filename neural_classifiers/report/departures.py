@@ -69,6 +69,6 @@ DEPARTURES = (
         "Digits are validated on training images set aside, and tested once",
         "the notebook validates on the test set and quotes the training accuracy; here "
         "everything is seeded, every model is kept, and the headline is the test accuracy.",
-        "neural_classifiers.digits.networks.judge",
+        "neural_classifiers.digits.scores.score_network",
     ),
 )

@@ -21,7 +21,7 @@ _MIXINS = {"classifier": ClassifierMixin, "regressor": RegressorMixin}
 
 @dataclass(frozen=True)
 class FitAnswer:
-    """What one fit answered on the rows held out, or how it failed.
+    """Answer of one fit on the rows held out, or its error.
 
     Attributes
     ----------
@@ -168,5 +168,5 @@ class _StandIn(BaseEstimator):
         return True
 
     def score(self, X: Any, y: Any) -> float:
-        """What scikit-learn scores by where no scorer is named."""
+        """Accuracy or R², by which scikit-learn scores where no scorer is named."""
         return _MIXINS[self._tags.estimator_type].score(self, X, y)

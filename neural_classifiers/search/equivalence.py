@@ -1,7 +1,7 @@
 """Equivalence of estimators: which cannot but end alike, known before any is fitted.
 
 `describe` writes an estimator down as plain values and leaves out the parameters that
-the table `WITHOUT_EFFECT` declares idle beside the others. Equal descriptions therefore
+the table `WITHOUT_EFFECT` declares idle with the others. Equal descriptions therefore
 mean equal fits on equal data. Whatever is in doubt counts as different: a needless fit
 costs seconds, a wrong merge costs the answer.
 """
@@ -17,7 +17,7 @@ import numpy as np
 
 
 class Idle(NamedTuple):
-    """A parameter that acts only beside certain values of others.
+    """A parameter that acts only with certain values of others.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Idle(NamedTuple):
     accepts: Callable[[Any], bool]
 
     def is_idle(self, parameters: Mapping[str, Any]) -> bool:
-        """Whether the parameter has no effect among these values."""
+        """True if the parameter has no effect among these values."""
         acts = all(parameters[name] in values for name, values in self.acts_with.items())
         return not acts and self.accepts(parameters[self.parameter])
 
@@ -113,7 +113,7 @@ def describe(estimator: Any, omit: str | None = None) -> dict[str, Any]:
     Raises
     ------
     TypeError
-        If a parameter holds something whose value cannot be told from outside: a lambda,
+        If a parameter holds something whose value cannot be read from outside: a lambda,
         a local function, a bound method, a generator of random numbers, an open file.
 
     Examples
@@ -142,7 +142,7 @@ def digest(*values: Any) -> str:
 
 
 def _plain(value: Any, where: str) -> Any:
-    """`value` as JSON, different for whatever an estimator could tell apart."""
+    """`value` as JSON, different for all that an estimator could tell apart."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list):
@@ -178,7 +178,7 @@ def _plain(value: Any, where: str) -> Any:
 
 
 def _is_plain_function(value: Any) -> bool:
-    """Whether the dotted name alone says what a function does."""
+    """True if the dotted name alone says what a function does."""
     name = getattr(value, "__qualname__", None)
     owner = getattr(value, "__self__", None)
     is_bound = owner is not None and type(owner).__name__ != "module"

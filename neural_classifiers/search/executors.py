@@ -93,5 +93,5 @@ def dask_workers(address: str, timeout_s: float = 30) -> Iterator[tuple[Executor
 
 
 def _spills(dask_worker: Any) -> bool:
-    """Whether a worker moves what it holds to disk when memory is short."""
+    """True if a worker moves what it holds to disk when memory is short."""
     return not isinstance(dask_worker.data, dict)

@@ -48,7 +48,7 @@ class FitCounts:
     """Fits made, fits that the store already had, and the trainings that it took."""
 
     executed: int = 0
-    found: int = 0
+    stored: int = 0
     trainings: int = 0
 
 
@@ -121,7 +121,7 @@ def fit(
     Returns
     -------
     FitCounts
-        ``executed + found`` is the number of distinct fits of the folds.
+        ``executed + stored`` is the number of distinct fits of the folds.
 
     Raises
     ------
@@ -182,7 +182,7 @@ def _missing(
 
 
 def _features(plan: SearchPlan, training: Training) -> Features:
-    """What the steps before the last one make of the fold of a training."""
+    """Output of the steps before the last one, for the fold of a training."""
     train_rows, held_out = plan.folds[training.fold][0], plan.held_out(training.fold)[0]
     X_train, y_train = select_rows(plan.X, train_rows), plan.y[train_rows]
     if training.features_of[0] is None:
@@ -219,7 +219,7 @@ class _Ledger:
         stored: Mapping[tuple[int, int], FitAnswer],
         on_fit: Callable[[FinishedFit], None] | None,
     ) -> None:
-        self.plan, self.counts = plan, FitCounts(found=len(stored))
+        self.plan, self.counts = plan, FitCounts(stored=len(stored))
         self._store, self._on_fit = store, on_fit
         self._features = _FoldFeatures(plan, trainings)
         self._total = len(stored) + sum(len(training.stages) for training in trainings)
@@ -230,7 +230,7 @@ class _Ledger:
         for (candidate, fold), answer in stored.items():
             self._note(candidate, fold, answer)
 
-    def keep(self, fold: int, candidate: int, content: bytes) -> None:
+    def store(self, fold: int, candidate: int, content: bytes) -> None:
         """Store one fit and report it."""
         self._store[self.plan.key(candidate, fold)] = content
         self.counts = replace(self.counts, executed=self.counts.executed + 1)
@@ -247,7 +247,7 @@ class _Ledger:
                     score=score,
                     seconds=answer.fit_seconds,
                     error=error,
-                    done=self.counts.executed + self.counts.found,
+                    done=self.counts.executed + self.counts.stored,
                     total=self._total,
                     best_score=max(through, default=None),
                 )
@@ -265,7 +265,7 @@ class _Ledger:
             raise
         except Exception as error:
             for candidate in training.stages.values():
-                self.keep(training.fold, candidate, failure(error))
+                self.store(training.fold, candidate, failure(error))
             self.end()
             return None
 
@@ -289,7 +289,7 @@ class _Ledger:
 def _fit_here(ledger: _Ledger, trainings: Sequence[Training]) -> None:
     for training in trainings:
         if (features := ledger.features(training)) is not None:
-            run_training(training, features, functools.partial(ledger.keep, training.fold))
+            run_training(training, features, functools.partial(ledger.store, training.fold))
             ledger.end()
 
 
@@ -315,7 +315,7 @@ def _fit_by(
             for future in sorted(done, key=_has_failed):  # what went well is stored first
                 training = running.pop(future)
                 for candidate, content in future.result():
-                    ledger.keep(training.fold, candidate, content)
+                    ledger.store(training.fold, candidate, content)
                 ledger.end()
     except (BrokenExecutor, CancelledError) as error:
         raise WorkersLostError(

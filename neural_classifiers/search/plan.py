@@ -12,7 +12,7 @@ Scores, ranks and winner are those of `GridSearchCV`, to the last digit. What is
 - candidates that cannot differ (`search.equivalence`) are fitted once;
 - the transformers before the classifier are fitted once a fold for all candidates;
 - one *training* of an estimator with `fit_staged` serves every epoch count of the grid;
-- a fit that the store holds is not repeated, in whatever search it was made.
+- a fit that the store holds is not repeated, whichever search made it.
 
 The store holds what each fit answered on the rows held out (predictions, probabilities,
 decision values; `search.answers`), not its score: another scoring over the same fits trains
@@ -121,7 +121,7 @@ def plan_search(
     cv: Any = 5,
     scoring: str | Callable[..., Any] | None = None,
 ) -> SearchPlan:
-    """Plan a search: whatever is wrong with it is an error here, before the first fit.
+    """Plan a search: what is wrong with it is an error here, before the first fit.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def plan_search(
     y : array-like of shape (n_rows,)
         Labels or targets, none missing.
     namespace : str
-        Names all that decides a fit beside the estimator's parameters: a digest of the
+        Names all that decides a fit beyond the estimator's parameters: a digest of the
         data, the code and the versions of the libraries. Fits are shared within it.
     cv : int, splitter or iterable
         As for `GridSearchCV`. Splits are drawn here, once: give a shuffling splitter a

@@ -107,7 +107,7 @@ def refit(plan: SearchPlan, results: SearchResults, instead: tuple[Any, Any] | N
 def held_out_answers(
     plan: SearchPlan, results: SearchResults, store: Mapping[str, bytes]
 ) -> list[tuple[np.ndarray, FitAnswer]]:
-    """What the best candidate answered on each fold: the rows held out, and the answer.
+    """Answers of the best candidate on each fold: the rows held out, and the answer.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def held_out_answers(
     for fold, (_, rows) in enumerate(plan.folds):
         answer = decode(store.get(plan.key(results.best_index_, fold)))
         if answer is None or answer.error:
-            raise LookupError(f"expected the best candidate's fit on fold {fold}, found none")
+            raise LookupError(f"expected the best candidate's fit on fold {fold}, got none")
         answers.append((rows, answer))
     return answers
 
@@ -159,7 +159,7 @@ def parameter_columns(candidates: Sequence[Mapping[str, Any]]) -> dict[str, Mask
 
 
 def _column_type(values: list[Any]) -> np.dtype:
-    """What numpy makes of the values; object for texts and for values that are sequences."""
+    """Type that numpy gives the values; object for texts and for values that are sequences."""
     try:
         array = np.array(values)
     except ValueError:  # sequences of different lengths

@@ -39,7 +39,7 @@ from neural_classifiers.comments.models.balanced import (
 from neural_classifiers.comments.models.networks import HIDDEN_SIZES, build_comment_mlp
 
 DENSE_BYTES_MAX = 2**28  # larger inputs stay sparse: slower, same bits, far less memory
-PREDICT_ROWS = 1024  # rows per prediction batch, whatever the batch size of the training
+PREDICT_ROWS = 1024  # rows per prediction batch, not the batch size of the training
 
 _TRAINING = threading.Lock()
 
@@ -81,7 +81,7 @@ class KerasClassifier(wrappers.KerasClassifier):
 
     - is a classifier for scikit-learn 1.9: stratified folds, `VotingClassifier`;
     - takes and predicts two classes like any other number, and a single row;
-    - computes in float32 whatever comes, dense up to 256 MiB and sparse beyond;
+    - computes in float32, dense up to 256 MiB and sparse beyond;
     - predicts in batches of its own, so that the training's batch size decides nothing else;
     - offers `fit_staged`: one training that answers for several epoch counts.
     """
