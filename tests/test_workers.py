@@ -34,10 +34,11 @@ def hold_memory() -> int:
     return len(block)
 
 
-def test_the_body_runs_in_another_process_with_its_own_threads():
-    (pid, threads), *_ = workers.run(pid_and_threads, threads=1)
+def test_bodies_run_in_another_process_with_its_own_threads_again_and_again():
+    (pid, threads), *_ = workers.run(pid_and_threads)
     assert pid != os.getpid()
     assert threads == "1"
+    assert workers.run(pid_and_threads).value == (pid, threads)
 
 
 def train_a_network(threads: int) -> tuple[str, list[str]]:
@@ -66,12 +67,6 @@ def test_tensorflow_in_a_worker_has_the_workers_threads_and_computes_the_same_bi
     by_call = workers.run(train_a_network, 1).value
     workers.stop_idle()
     assert by_the_worker == by_call
-
-
-def test_a_worker_is_used_again():
-    (first, _), *_ = workers.run(pid_and_threads)
-    (second, _), *_ = workers.run(pid_and_threads)
-    assert first == second
 
 
 def test_idle_workers_can_be_ended_and_the_next_body_gets_a_new_one():
