@@ -76,7 +76,7 @@ def step(name: str, source: Path, folder: Path) -> dict[str, Any]:
     from neural_classifiers.engine.folder_store import unfinished
     from neural_classifiers.engine.step import body_of
     from tasks import clean, ingest, split, validate
-    from tasks.references import Accepted, Cleaned, Ingested, Last, Split
+    from tasks.references import Accepted, Cleaned, Ingested, Split
     from tasks.sources import find_source
 
     paths.use(folder)  # batches lie below it until a record stands
@@ -93,7 +93,7 @@ def step(name: str, source: Path, folder: Path) -> dict[str, Any]:
     elif name == "validate":
         ingested, limits = before("ingest", Ingested), {"duplicates": 1.0}
         result = body_of(validate.validate_comments)(
-            ingested, Last(), None, 5, limits, True, "posts", own
+            ingested, None, None, 5, limits, True, "posts", own
         )
     elif name == "clean":
         result = body_of(clean.clean_comments)(before("validate", Accepted), "default", own)

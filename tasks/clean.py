@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pyarrow as pa
-
 from neural_classifiers.comments.schemas import CLEANED
 from neural_classifiers.engine.folder_store import unfinished
 from neural_classifiers.engine.progress import reporter_for_rows
@@ -15,6 +13,7 @@ from tasks.references import Accepted, Cleaned
 from tasks.row_work import clean_batch
 
 HEAD_ROWS = 5  # notebook, the first rows of its table
+HEAD = ["cat", "txt", "clean"]
 
 
 @step()
@@ -34,7 +33,7 @@ def clean_comments(
     cleaning_of(cleaning)  # a name that is not known is refused before a worker starts
     comments = accepted.table.path
     table, head, n_empty = folder / "cleaned.parquet", folder / "head.png", 0
-    first: list[list[str]] = []
+    first: list[dict[str, str]] = []
     with TableWriter(table, CLEANED) as cleaned:
         for batch in work_batches(
             clean_batch,
@@ -45,13 +44,8 @@ def clean_comments(
         ):
             rows = batch.read("cleaned")
             n_empty += batch.summary["empty"]
-            first += _rows(rows.slice(0, HEAD_ROWS - len(first)))
+            first += rows.slice(0, HEAD_ROWS - len(first)).select(HEAD).to_pylist()
             cleaned.write(rows)
     check_rows("comments cleaned", cleaned.rows, accepted.rows)
-    head.write_bytes(plot_table_head(["cat", "txt", "clean"], first))
+    head.write_bytes(plot_table_head(HEAD, [list(row.values()) for row in first]))
     return Cleaned(table=File.of(table), head=File.of(head), rows=cleaned.rows, rows_empty=n_empty)
-
-
-def _rows(table: pa.Table) -> list[list[str]]:
-    columns = (table[name].to_pylist() for name in ("cat", "txt", "clean"))
-    return [list(row) for row in zip(*columns, strict=True)]

@@ -53,7 +53,13 @@ def ingest_comments(
     CommentFileError
         If a file is empty or damaged, or lacks a column, or there are fewer rows than `sample`.
     """
-    parts, layout = parts_of(raw), layout_of(raw, text_column, label_column, time_column)
+    parts = parts_of(raw)
+    layout = Layout(
+        text=tuple(raw.text_columns or [text_column]),
+        label=None if raw.text_columns else label_column,
+        time=time_column,
+        quoted=raw.quoted,
+    )
     counted = count_rows(parts, layout)
     drawn = draw_rows(counted.rows, raw.name, sample, seed)
     n_rows = counted.rows if drawn is None else len(drawn)
@@ -77,13 +83,6 @@ def ingest_comments(
         blank_lines=counted.blank,
         formats=counted.formats,
     )
-
-
-def layout_of(raw: Source, text_column: str, label_column: str, time_column: str | None) -> Layout:
-    """The columns of a source: the catalogue's, else those named."""
-    if raw.text_columns:
-        return Layout(tuple(raw.text_columns), None, time_column, raw.quoted)
-    return Layout((text_column,), label_column, time_column, raw.quoted)
 
 
 def parts_of(raw: Source) -> list[Part]:

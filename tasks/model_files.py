@@ -47,19 +47,24 @@ def save_keras_pipeline(
         "classes": [str(label) for label in network.classes_],
         "parameters_sha256": weights_digest(weights),
     }
-    weights_file = File.of(_write(folder / "weights.npz", weights_to_bytes(weights)))
+    weights_file = _write(folder / "weights.npz", weights_to_bytes(weights))
     return _write_pipeline(folder, fitted[:-1]), weights_file, _write_recipe(folder, recipe)
 
 
 def _write_pipeline(folder: Path, pipeline: "Pipeline") -> File:
     from neural_classifiers.arrays.skops_bytes import model_to_bytes, parameters_digest
 
-    path = _write(folder / "pipeline.skops", model_to_bytes(pipeline))
-    return File.of(path, content=parameters_digest(pipeline))
+    digest = parameters_digest(pipeline)
+    return _write(folder / "pipeline.skops", model_to_bytes(pipeline), content=digest)
 
 
 def _write_recipe(folder: Path, recipe: dict[str, Any]) -> File:
-    return File.of(_write(folder / "recipe.json", (json.dumps(recipe, indent=2) + "\n").encode()))
+    return _write(folder / "recipe.json", (json.dumps(recipe, indent=2) + "\n").encode())
+
+
+def _write(path: Path, data: bytes, content: str | None = None) -> File:
+    path.write_bytes(data)
+    return File.of(path, content)
 
 
 def load_pipeline(model: Model) -> "Pipeline":
@@ -69,11 +74,6 @@ def load_pipeline(model: Model) -> "Pipeline":
     weights = model.weights.path.read_bytes() if model.weights else None
     recipe = json.loads(model.recipe.path.read_bytes())
     return build_pipeline(model.pipeline.path.read_bytes(), weights, recipe)
-
-
-def _write(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path
 
 
 def write_grid(
@@ -88,9 +88,7 @@ def write_grid(
     table.loc[:, ~is_time].to_parquet(folder / "grid.parquet", index=False)
     table.loc[:, is_time].to_parquet(folder / "timing.grid.parquet", index=False)
     plots = {"grid": plot_grid, "effects": plot_grid_effects} if len(plan.candidates) > 1 else {}
-    figures = {
-        name: File.of(_write(folder / f"{name}.png", plot(columns))) for name, plot in plots.items()
-    }
+    figures = {name: _write(folder / f"{name}.png", plot(columns)) for name, plot in plots.items()}
     return File.of(folder / "grid.parquet"), figures
 
 

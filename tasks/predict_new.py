@@ -31,12 +31,8 @@ DIGITS_OF_DIGEST = 16  # in a file's name
 def find_new_files(folder: str, out: str, version: str | None) -> New:
     """Files of a folder whose content was not predicted yet, and the version that will do it.
 
-    Parameters
-    ----------
-    folder, out : str
-        Folders of the files and of the predictions, below the project's root.
-    version : str or None
-        None: the version that serves now.
+    The folders of the files and of the predictions (`out`) lie below the project's root. Without a
+    `version` it is the one that serves now.
 
     Raises
     ------

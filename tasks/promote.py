@@ -27,7 +27,7 @@ def promote_best(compared: Compared) -> str | None:
     """
     folder = runs.run_folder()
     decisions = promote(history.Run.of(folder), kind=COMMENTS, again=False)
-    write_durably(folder / DECISIONS, as_json([each.as_dict() for each in decisions]))
+    write_durably(folder / DECISIONS, as_json(list(map(asdict, decisions))))
     rows = [{"model": each.model} | asdict(gate) for each in decisions for gate in each.gates]
     create_table_artifact(rows, key="promotion", description="What spoke for and against")
     for decision in decisions:

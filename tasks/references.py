@@ -96,7 +96,6 @@ class Accepted(Reference):
     rows: int
     rows_quarantined: int
     reasons: dict[str, int]
-    categories: list[str]
 
     def in_words(self) -> str:
         """Rows through the gate, rows set aside, and why."""
@@ -106,26 +105,17 @@ class Accepted(Reference):
         )
 
 
-class Last(Reference):
-    """The profile of the last completed run of the same source on other rows, if there is one."""
-
-    profile: File | None = None
-
-
 class Cleaned(Reference):
     """Comments with their cleaned text, ``clean``, beside the original.
 
     `head` is a picture of the first rows.
     """
 
+    words = "{0.rows:,} comments cleaned, {0.rows_empty} left empty"
     table: File
     head: File
     rows: int
     rows_empty: int
-
-    def in_words(self) -> str:
-        """Comments cleaned, and how many were left empty."""
-        return f"{self.rows:,} comments cleaned, {self.rows_empty} left empty"
 
 
 class Split(Reference):
@@ -187,6 +177,10 @@ class NearDuplicates(Reference):
     95 % confidence, which is the share itself where all were checked. `pairs` holds examples.
     """
 
+    words = (
+        "{0.share:.1%} of {0.checked:,} test comments checked nearly repeat a training comment "
+        "({0.low:.1%} to {0.high:.1%} of all)"
+    )
     pairs: File
     checked: int
     found: int
@@ -195,23 +189,13 @@ class NearDuplicates(Reference):
     high: float
     threshold: float
 
-    def in_words(self) -> str:
-        """The share, of how many, within which bounds."""
-        return (
-            f"{self.share:.1%} of {self.checked:,} test comments checked nearly repeat a training "
-            f"comment ({self.low:.1%} to {self.high:.1%} of all)"
-        )
-
 
 class SearchSample(Reference):
     """Some of the training comments: columns and order are those of the training set."""
 
+    words = "parameters are chosen on {0.rows_train:,} training comments"
     train: File
     rows_train: int
-
-    def in_words(self) -> str:
-        """How many."""
-        return f"parameters are chosen on {self.rows_train:,} training comments"
 
 
 class Model(Reference):
@@ -242,9 +226,8 @@ class Model(Reference):
         By which its probabilities are calibrated; None where they are as the library gives them.
     held_out : File or None
         What it said of each row searched on that it was not fitted on: ``actual``, ``p_<class>``.
-    searched_rows : int or None
-        Training comments that its parameters were chosen on; None where an older run did not tell.
-        It was fitted on all.
+    searched_rows : int
+        Training comments that its parameters were chosen on; it was fitted on all.
     """
 
     name: str
@@ -258,7 +241,7 @@ class Model(Reference):
     scoring: str = "accuracy"
     temperature: float | None = None
     held_out: File | None = None
-    searched_rows: int | None = None
+    searched_rows: int
 
     def in_words(self) -> str:
         """What was chosen, and how it did in cross-validation."""
@@ -275,18 +258,15 @@ class Fits(Reference):
     `fits` is a table of ``candidate`` (digest of its estimator) and ``answer`` (an ``.npz``).
     """
 
+    words = (
+        "fold {0.fold}: {0.candidates} candidates, {0.distinct} of them distinct, "
+        "{0.trainings} trainings"
+    )
     fits: File
     fold: int
     candidates: int
     distinct: int
     trainings: int
-
-    def in_words(self) -> str:
-        """How much work the fold was."""
-        return (
-            f"fold {self.fold}: {self.candidates} candidates, {self.distinct} of them distinct, "
-            f"{self.trainings} trainings"
-        )
 
 
 class Scored(Reference):
@@ -297,6 +277,7 @@ class Scored(Reference):
     answers and, of a model of the run, of its pipeline; `diagram` is that pipeline as HTML.
     """
 
+    words = "{0.name}: test accuracy {0.accuracy:.4f}, macro-F1 {0.f1_macro:.4f}"
     name: str
     scores: File
     predictions: File
@@ -305,20 +286,13 @@ class Scored(Reference):
     accuracy: float
     f1_macro: float
 
-    def in_words(self) -> str:
-        """The two figures that matter."""
-        return f"{self.name}: test accuracy {self.accuracy:.4f}, macro-F1 {self.f1_macro:.4f}"
-
 
 class Compared(Reference):
     """Each model against each rival: by how much, with an interval and a paired test."""
 
+    words = "{0.pairs} pairs of models compared"
     comparisons: File
     pairs: int
-
-    def in_words(self) -> str:
-        """How many pairs were compared."""
-        return f"{self.pairs} pairs of models compared"
 
 
 class Explained(Reference):
@@ -327,13 +301,10 @@ class Explained(Reference):
     `explanations` is JSON with the keys ``slices``, ``words``, ``mistakes``, ``occluded``.
     """
 
+    words = "{0.slices} slices, {0.mistakes} of the surest mistakes"
     explanations: File
     slices: int
     mistakes: int
-
-    def in_words(self) -> str:
-        """How much there is to read."""
-        return f"{self.slices} slices, {self.mistakes} of the surest mistakes"
 
 
 class Examined(Reference):
@@ -344,15 +315,12 @@ class Examined(Reference):
     contradicts the label, the surest first.
     """
 
+    words = "{0.n_suspected:,} of {0.rows:,} training comments have a label in doubt"
     curve: File
     figure: File
     suspected: File
     n_suspected: int
     rows: int
-
-    def in_words(self) -> str:
-        """How many labels are in doubt."""
-        return f"{self.n_suspected:,} of {self.rows:,} training comments have a label in doubt"
 
 
 class Digits(Reference):
@@ -363,6 +331,10 @@ class Digits(Reference):
     which are articles of clothing in Fashion-MNIST.
     """
 
+    words = (
+        "{0.rows_train:,} training, {0.rows_validation:,} validation and {0.rows_test:,} test "
+        "images; {0.blank:,} blank, {0.on_both_sides:,} test images that also are training images"
+    )
     arrays: File
     examples: File
     findings: File
@@ -378,14 +350,6 @@ class Digits(Reference):
         """Images in all."""
         return self.rows_train + self.rows_validation + self.rows_test
 
-    def in_words(self) -> str:
-        """Images for training, validation and test, and what is odd about them."""
-        return (
-            f"{self.rows_train:,} training, {self.rows_validation:,} validation and "
-            f"{self.rows_test:,} test images; {self.blank:,} blank, "
-            f"{self.on_both_sides:,} test images that also are training images"
-        )
-
 
 def read_digits(digits: Digits) -> dict[str, np.ndarray]:
     """The arrays by name."""
@@ -399,6 +363,7 @@ class TrainedDigits(Reference):
     `val_accuracy` and `val_loss` are what a choice between seeds may look at.
     """
 
+    words = "{0.name}, seed {0.seed}: test accuracy {0.test_accuracy:.2%}"
     name: str
     seed: int
     weights: File
@@ -412,10 +377,6 @@ class TrainedDigits(Reference):
     val_accuracy: float
     val_loss: float
     test_accuracy: float
-
-    def in_words(self) -> str:
-        """The accuracy that counts."""
-        return f"{self.name}, seed {self.seed}: test accuracy {self.test_accuracy:.2%}"
 
 
 class Serving(Reference):

@@ -124,7 +124,7 @@ def report_comments(
         **{f"weights {name}": model.weights for name, model in models.items()},
         **{f"predictions {name}": s.predictions for name, s in scored.items()},
     }
-    searched = [model.searched_rows for model in models.values() if model.searched_rows]
+    searched = [model.searched_rows for model in models.values()]
     section = CommentsSection.model_validate(
         {
             "source": _source(raw, ingested.rows_in_file),

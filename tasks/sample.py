@@ -33,7 +33,7 @@ def draw_sample(split: Split, rows: int, seed: int, folds: int, folder: Path) ->
     train = pd.read_parquet(split.train.path)
     drawn = train.iloc[draw_stratified(train["cat"].tolist(), min(rows, len(train)), seed)]
     try:
-        check_folds(drawn["cat"].tolist(), folds, split.labels)
+        check_folds({label: int((drawn["cat"] == label).sum()) for label in split.labels}, folds)
     except ValueError as error:
         raise ValueError(f"search_sample of {rows:,} training comments: {error}") from None
     path = folder / "train.parquet"

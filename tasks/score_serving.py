@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from prefect import get_run_logger, task
 
@@ -17,11 +16,9 @@ from neural_classifiers.serving.model import (
     read_manifest,
 )
 from neural_classifiers.serving.registry import load
-from neural_classifiers.serving.trained_on import predict_unseen
+from neural_classifiers.serving.trained_on import unseen
 from tasks.references import Scored, Serving, Split
 from tasks.score_files import keep_scores
-
-ROWS_AT_ONCE = 1000
 
 
 @task(task_run_name="find_serving", **UNRECORDED)
@@ -49,9 +46,8 @@ def _why_not(version: str, split: Split) -> str | None:
         return None  # trained on the other side of this very split
     model = load(folder)
     texts = pd.read_parquet(split.test.verified(), columns=["txt"])["txt"].tolist()
-    for start in range(0, len(texts), ROWS_AT_ONCE):
-        if predict_unseen(model, texts[start : start + ROWS_AT_ONCE])[1].any():
-            return None
+    if unseen(model, texts).any():
+        return None
     return f"{version} was trained on every text of this test set"
 
 
@@ -64,9 +60,10 @@ def score_serving(serving: Serving, split: Split, folder: Path) -> Scored:
     """
     model = load(serving.manifest.path.parent)
     test = pd.read_parquet(split.test.path, columns=["txt", "cat"])
-    probabilities, unseen = predict_unseen(model, test["txt"].tolist())
+    texts = test["txt"].tolist()
+    probabilities, seen = model.predict_proba(texts), ~unseen(model, texts)
     chosen = model.answers(probabilities).astype(str)
-    table = pd.DataFrame({"actual": test["cat"], "predicted": chosen, "seen": ~unseen})
+    table = pd.DataFrame({"actual": test["cat"], "predicted": chosen, "seen": seen})
     for label, column in zip(model.classes_, probabilities.T, strict=True):
         table[f"p_{label}"] = column
     about = {
@@ -75,6 +72,6 @@ def score_serving(serving: Serving, split: Split, folder: Path) -> Scored:
         "best_cv_score": None,
         "scoring": "accuracy",
         "version": serving.version,
-        "rows_seen": int(np.count_nonzero(~unseen)),
+        "rows_seen": int(seen.sum()),
     }
     return keep_scores(SERVING, table, about, split.labels, folder)

@@ -109,18 +109,17 @@ def find_source(source: str, kind: str) -> Source:
             raise SourceError(f"{source}: expected a source of {kind}, got {entries[source].kind}")
         return _from_catalogue(source, entries[source], paths.raw_data() / source)
     path = Path(source).expanduser()
-    form = "rows"
-    if kind == "comments" and not path.exists() and glob.has_magic(source):
-        files = _files_of_pattern(str(path))
-    elif not path.exists():
+    if path.exists():
+        path = path.resolve()
+        form, files = _files_of_digits(path) if kind == "digits" else ("rows", _files_below(path))
+    elif kind == "comments" and glob.has_magic(source):
+        form, files = "rows", _files_of_pattern(str(path))
+    else:
         known = ", ".join(name for name, entry in entries.items() if entry.kind == kind)
         raise SourceError(
             f"{source}: expected a path that exists or one of the catalogue's {kind} ({known}), "
             "got neither"
         )
-    else:
-        path = path.resolve()
-        form, files = _files_of_digits(path) if kind == "digits" else (form, _files_below(path))
     return Source(
         name=path.stem if form == "npz" else path.name,
         kind=kind,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from neural_classifiers.comments.schemas import CLEANED, DROPPED
-from neural_classifiers.comments.splits import check_folds, split_keys
+from neural_classifiers.comments.splits import Assignment, check_folds, split_keys
 from neural_classifiers.engine.folder_store import unfinished
 from neural_classifiers.engine.progress import reporter_for_rows
 from neural_classifiers.engine.records import File
@@ -62,9 +62,8 @@ def split_comments(
     keyed, dealt, gathered = (unfinished(folder) / n for n in ("keyed", "dealt", "gathered"))
     of_rows = slices(n_rows, BATCH_ROWS)
     to_key = ((rows, *s, by_time) for s in of_rows)
-    keys = _read_keys(work_batches(key_batch, to_key, keyed, **workers), n_rows)
-    split = split_keys(keys.texts, keys.labels, train_fraction, seed, keys.times)
-    del keys
+    batches = work_batches(key_batch, to_key, keyed, **workers)
+    split = _sides(batches, n_rows, train_fraction, seed)
     check_folds({label: n["train"] for label, n in split.counts.items()}, folds)
 
     n_side = [sum(n[name] for n in split.counts.values()) for name in ("train", "test")]
@@ -98,21 +97,16 @@ def split_comments(
     )
 
 
-class _Keys(NamedTuple):
-    """Keys, labels and times of all rows, shape (n_rows,) each: 9 bytes a row, or 17 with times."""
-
-    texts: NDArray[np.uint64]
-    labels: pd.Categorical
-    times: NDArray[np.int64] | None
-
-
-def _read_keys(batches: Iterable[FinishedBatch], n_rows: int) -> _Keys:
-    table = pa.concat_tables(batch.read("keys") for batch in batches)
-    check_rows("comments to split", table.num_rows, n_rows)
-    labels = table["cat"].to_pandas().array
+def _sides(
+    batches: Iterable[FinishedBatch], n_rows: int, train_fraction: float, seed: int
+) -> Assignment:
+    """The side of every row, by what `key_batch` took of it: 9 bytes a row, or 17 with times."""
+    keys = pa.concat_tables(batch.read("keys") for batch in batches)
+    check_rows("comments to split", keys.num_rows, n_rows)
+    labels = keys["cat"].to_pandas().array
     labels = labels.reorder_categories(sorted(labels.categories))
-    times = table["time"].to_numpy() if "time" in table.column_names else None
-    return _Keys(table["text"].to_numpy(), labels, times)
+    times = keys["time"].to_numpy() if "time" in keys.column_names else None
+    return split_keys(keys["text"].to_numpy(), labels, train_fraction, seed, times)
 
 
 @step()

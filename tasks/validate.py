@@ -15,19 +15,19 @@ from neural_classifiers.engine.records import File
 from neural_classifiers.engine.rows.batches import BATCH_ROWS, useful_workers, work_batches
 from neural_classifiers.engine.rows.parquet import TableWriter, check_rows, read_groups, slices
 from neural_classifiers.engine.step import UNRECORDED, step
-from tasks.references import DATA_DOCS, PROFILE, QUARANTINE_FILE, Accepted, Ingested, Last, Source
+from tasks.references import DATA_DOCS, PROFILE, QUARANTINE_FILE, Accepted, Ingested, Source
 from tasks.row_work import examine_batch
 
 
 @task(task_run_name="find_last_profile", **UNRECORDED)
-def find_last_profile(raw: Source, ingested: Ingested) -> Last:
-    """What the comments are to be held against."""
-    last = last_profile(raw, ingested)
-    get_run_logger().info("%s", last.profile.path if last.profile else "no run to compare with")
-    return last
+def find_last_profile(raw: Source, ingested: Ingested) -> File | None:
+    """The profile of the last completed run of the same source on other rows, if there is one."""
+    profile = last_profile(raw, ingested)
+    get_run_logger().info("%s", profile.path if profile else "no run to compare with")
+    return profile
 
 
-def last_profile(raw: Source, ingested: Ingested) -> Last:
+def last_profile(raw: Source, ingested: Ingested) -> File | None:
     """As `find_last_profile`, without Prefect.
 
     A run on the very same rows is passed over: it would say nothing, and a repeated run would
@@ -42,16 +42,16 @@ def last_profile(raw: Source, ingested: Ingested) -> Last:
             other_rows = section["rows"]["digest"] != ingested.table.sha256
             if is_completed and same_source and other_rows and profile.is_file():
                 Profile.of_dict(json.loads(profile.read_bytes()))
-                return Last(profile=File.of(profile))
+                return File.of(profile)
         except (OSError, ValueError, KeyError, TypeError):
             continue  # no run of comments, or not one of this version
-    return Last()
+    return None
 
 
 @step()
 def validate_comments(
     ingested: Ingested,
-    last: Last,
+    last: File | None,
     categories: list[str] | None,
     folds: int,
     limits: dict[str, float] | None,
@@ -65,7 +65,7 @@ def validate_comments(
     ----------
     ingested : Ingested
         The rows as they came.
-    last : Last
+    last : File, optional
         The profile of the last run; without one nothing is said about drift.
     categories : list of str, optional
         Labels that a row may have; by default those of at least 1 % of the rows.
@@ -91,7 +91,7 @@ def validate_comments(
     from neural_classifiers.report.data_docs import render_data_docs
     from neural_classifiers.report.plots import plot_drift
 
-    before = _read_profile(last.profile) if last.profile else None
+    before = Profile.of_dict(json.loads(last.path.read_bytes())) if last else None
     rows = ingested.table.path
     known = tuple(categories or _usual_categories(rows))
     validator = Validator(
@@ -135,7 +135,6 @@ def validate_comments(
         rows=good.rows,
         rows_quarantined=bad.rows,
         reasons=passed.report["reasons"],
-        categories=list(passed.shares["cat"]),
     )
 
 
@@ -145,10 +144,6 @@ def _leave(docs: str, quarantine: Path) -> None:
         (folder / DATA_DOCS).write_text(docs, encoding="utf-8")
         shutil.copyfile(quarantine, folder / QUARANTINE_FILE)
         get_run_logger().error("see %s and %s", folder / DATA_DOCS, folder / QUARANTINE_FILE)
-
-
-def _read_profile(file: File) -> Profile:
-    return Profile.of_dict(json.loads(file.path.read_bytes()))
 
 
 def _usual_categories(path: Path) -> list[str]:

@@ -36,19 +36,18 @@ def dirty_lines(n: int, faults: Mapping[str, float] = FAULTS) -> Iterator[bytes]
     sound: list[bytes] = []
     for number in range(n):
         fault = rng.choice(names, p=shares)
-        text: str | None = _text(rng)
+        text = _text(rng)
         category = str(rng.choice(list(CATEGORIES), p=list(CATEGORIES.values())))
-        if fault == "removed":
-            text = "[removed]"
-        elif fault == "null text":
-            text = None
-        elif fault == "stop words":
-            text = "It was not the same."
-        elif fault == "unknown category":
-            category = f"slip_{number % 7}"
-        elif fault == "lone surrogate":
-            text = f"{text}\ud83d"
-        comment = {"cat": category, "txt": text}
+        texts = {
+            "removed": "[removed]",
+            "null text": None,
+            "stop words": "It was not the same.",
+            "lone surrogate": f"{text}\ud83d",
+        }
+        comment = {
+            "cat": f"slip_{number % 7}" if fault == "unknown category" else category,
+            "txt": texts.get(fault, text),
+        }
         line = json.dumps(comment, ensure_ascii=fault == "lone surrogate").encode()
         if fault == "not JSON":
             line = line[: len(line) // 2]

@@ -25,41 +25,16 @@ VALID = [
     *_lines(
         STRING,
         '""\n"a"\n" "\n"abc def"\n"null"\n"/"\n"\'"\n"[]"\n"{}"\n"//"\n"# no comment"\n'
-        '"é"\n"日本語"\n"😀"\n"\N{ZERO WIDTH NO-BREAK SPACE}"\n"\x7f"\n"\u2028"\n"\u2029"\n"\x85"\n'
-        r'"\""'
-        "\n"
-        r'"\\"'
-        "\n"
-        r'"\/"'
-        "\n"
-        r'"\b\f\n\r\t"'
-        "\n"
-        r'"\u0041"'
-        "\n"
-        r'"\u00e9"'
-        "\n"
-        r'"\u00E9"'
-        "\n"
-        r'"\ud83d\ude00"'
-        "\n"
-        r'"\uD83D\uDE00"'
-        "\n"
-        r'"\u0000"'
-        "\n"
-        r'"\u001f"'
-        "\n"
-        r'"\u2028"'
-        "\n"
-        r'"\uFFFF"'
-        "\n"
-        r'"\uFDD0"'
-        "\n"
-        r'"\\u0041"'
-        "\n"
-        r'"\\\\"'
-        "\n"
-        r'"a\\"',
+        '"é"\n"日本語"\n"😀"\n"\N{ZERO WIDTH NO-BREAK SPACE}"\n"\x7f"\n"\u2028"\n"\u2029"\n"\x85"\n',
     ),
+    *[
+        (text.encode(), STRING)
+        for text in r"""
+        "\"" "\\" "\/" "\b\f\n\r\t" "\u0041" "\u00e9" "\u00E9" "\ud83d\ude00"
+        "\uD83D\uDE00" "\u0000" "\u001f" "\u2028" "\uFFFF" "\uFDD0" "\\u0041" "\\\\"
+        "a\\"
+        """.split()
+    ],
     *_lines(
         LIST,
         '[]\n[ ]\n[\t]\n[1]\n[1,2]\n[ 1 , 2 ]\n[null]\n[true,false,null]\n["a"]\n[[]]\n[[],[]]\n'

@@ -10,17 +10,13 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-import uuid
-from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
+from prefect.client.orchestration import SyncPrefectClient
 
-ROOT = Path(__file__).resolve().parents[1]
 COMMAND = Path(sys.executable).with_name("neural-classifiers")
 SMALL: dict[str, Any] = {
     "scikit_grid": {"solver": ["lbfgs"], "alpha": [1e-4]},
@@ -62,7 +58,7 @@ class Site:
         }
         self.log = folder / "up.log"
         self.process: subprocess.Popen[bytes] | None = None
-        self._csrf: dict[str, str] = {}
+        self._client = SyncPrefectClient(f"{self.address}/api", auth_string=self.auth)
 
     def start(self) -> None:
         with self.log.open("ab") as log:
@@ -115,51 +111,16 @@ class Site:
                 continue
         return [p for p in found if p.pid != os.getpid()]
 
-    def state_file(self) -> Path:
-        """Where `up` tells what is up."""
-        return self.folder / ".prefect" / "up.json"
-
     def part(self, name: str) -> psutil.Process:
         """The server or the worker."""
-        told = json.loads(self.state_file().read_bytes())
-        return psutil.Process(told["processes"][name]["pid"])
+        state = json.loads((self.folder / ".prefect" / "up.json").read_bytes())
+        return psutil.Process(state["processes"][name]["pid"])
 
-    def ask(
-        self,
-        path: str,
-        body: Any = None,
-        method: str | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> Any:
+    def ask(self, path: str, body: Any = None, method: str | None = None) -> Any:
         """The API's answer; as the UI does, with a token against cross-site requests."""
-        data = None if body is None else json.dumps(body).encode()
-        end = time.monotonic() + 120
-        while True:
-            sent = self._headers(data, method) if headers is None else headers
-            sent = {"Content-Type": "application/json"} | sent
-            request = urllib.request.Request(
-                f"{self.address}/api/{path}", data, sent, method=method
-            )
-            try:
-                with urllib.request.urlopen(request, timeout=30) as answer:
-                    return json.loads(answer.read() or "null")
-            except urllib.error.HTTPError as error:  # 503: "database is locked", ask again
-                if error.code != 503 or time.monotonic() > end:
-                    raise
-            except TimeoutError:  # one writer of its database waits for another, a minute at most
-                if time.monotonic() > end:
-                    raise
-            time.sleep(0.5)
-
-    def _headers(self, data: bytes | None, method: str | None) -> dict[str, str]:
-        known = {"Authorization": f"Basic {b64encode(self.auth.encode()).decode()}"}
-        if data is None and method is None:
-            return known
-        if not self._csrf:
-            client = str(uuid.uuid4())
-            token = self.ask(f"csrf-token?client={client}")["token"]
-            self._csrf = {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": client}
-        return known | self._csrf
+        method = method or ("GET" if body is None else "POST")
+        answer = self._client.request(method, f"/{path}", json=body)
+        return answer.json() if answer.content else None
 
     def deployments(self) -> dict[str, dict[str, Any]]:
         """Every deployment by its name."""

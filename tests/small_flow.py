@@ -35,10 +35,23 @@ def api_url() -> str:
     return get_current_settings().api.url or ""
 
 
-def start(
-    home: Path, source: Path, log: Path, api_url: str = "", **variables: str
-) -> subprocess.Popen[bytes]:
-    """The flow in a new process, which leads a process group."""
+class Begun(NamedTuple):
+    """A flow run that goes on."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    since: float
+
+    def end(self) -> float:
+        """Wait until it is Completed; the seconds that it took."""
+        if self.process.wait(timeout=600) != 0:
+            told = self.log.read_text()[-3000:]
+            raise RuntimeError(f"expected the flow to complete:\n{told}")
+        return time.monotonic() - self.since
+
+
+def begin(home: Path, source: Path, api_url: str = "", **variables: str) -> Begun:
+    """The flow in a new process, which leads a process group, once its flow run has begun."""
     environment = os.environ | {
         "NEURAL_CLASSIFIERS_HOME": str(home),
         "PREFECT_HOME": str(home / ".prefect"),
@@ -51,43 +64,11 @@ def start(
     if api_url:
         environment["PREFECT_API_URL"] = api_url
     command = [sys.executable, str(Path(__file__)), str(source)]
+    log, known = home.with_name(f"{home.name}.log"), _runs(home)
     with log.open("ab") as out:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command, cwd=home, env=environment, stdout=out, stderr=out, start_new_session=True
         )
-
-
-class Begun(NamedTuple):
-    """A flow run that goes on."""
-
-    process: subprocess.Popen[bytes]
-    log: Path
-    since: float
-
-    def end(self) -> float:
-        """Wait; the seconds that it took.
-
-        Raises
-        ------
-        RuntimeError
-            If it does not end Completed; with the end of its log.
-        """
-        if self.process.wait(timeout=600) != 0:
-            told = self.log.read_text()[-3000:]
-            raise RuntimeError(f"expected the flow to complete:\n{told}")
-        return time.monotonic() - self.since
-
-
-def begin(home: Path, source: Path, api_url: str = "", **variables: str) -> Begun:
-    """The flow in a new process, once its flow run has begun.
-
-    Raises
-    ------
-    RuntimeError
-        If it ends before; with the end of its log.
-    """
-    log, known = home.with_name(f"{home.name}.log"), _runs(home)
-    process = start(home, source, log, api_url, **variables)
     while _runs(home) == known:
         if process.poll() is not None:
             raise RuntimeError(f"expected the flow to begin:\n{log.read_text()[-3000:]}")
@@ -161,13 +142,7 @@ def records(home: Path) -> dict[str, dict[str, Any]]:
 
 
 def contents(home: Path) -> dict[str, str]:
-    """What each file of each record means, as a digest: of its bytes, or of a model's parameters.
-
-    Raises
-    ------
-    AssertionError
-        If a file is not the one that its record names.
-    """
+    """Digest of what each recorded file means: of its bytes, or of a model's parameters."""
     from neural_classifiers.engine.records import digest_of
 
     cache, found = home / "artifacts" / "cache", {}

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from neural_classifiers.engine.records import Key, Reference, recall
-from neural_classifiers.engine.rows.batches import Result, read_piece, useful_workers, work_batches
+from neural_classifiers.engine.rows.batches import Result, useful_workers, work_batches
 
 
 def double(number: int, log: Path) -> Result:
@@ -145,7 +145,7 @@ def test_finished_batches_go_when_the_record_stands_and_a_refresh_works_them_aga
 
 def test_a_worker_does_not_import_what_it_does_not_need():
     code = (
-        "import sys, tasks.row_work; "
-        "sys.exit(any(m in sys.modules for m in ('prefect', 'great_expectations', 'sklearn')))"
+        "import sys, tasks.row_work, neural_classifiers.comments.text; "
+        "sys.exit(bool({'prefect', 'great_expectations', 'sklearn', 'nltk'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

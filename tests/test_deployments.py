@@ -65,11 +65,3 @@ def test_the_rules_about_silent_runs_are_installed_once_and_brought_up_to_date(
     name = "A run that fell silent has crashed"
     assert there()[name]["id"] == first[name]["id"]
     assert there()[name]["trigger"]["within"] == pytest.approx(600)
-
-
-def test_no_healthy_run_falls_silent():
-    from neural_classifiers.operation.supervisor import environment
-
-    heartbeat = float(environment(4200)["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
-    assert heartbeat == deployments.HEARTBEAT_S
-    assert 3 * heartbeat <= deployments.SILENT_S

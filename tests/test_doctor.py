@@ -19,9 +19,11 @@ def rows(home):
 
 
 def test_a_fresh_checkout_lacks_a_server_only(rows):
-    states = {name: row.state for name, row in rows().items() if row.state != doctor.WELL}
+    found = rows()
+    states = {name: row.state for name, row in found.items() if row.state != doctor.WELL}
     assert states == dict.fromkeys(("server", "worker", "schedules"), doctor.LOOK)
-    assert rows()["server"].do.startswith("make up")
+    assert all(bool(row.do) == (row.state != doctor.WELL) for row in found.values())
+    assert found["server"].do.startswith("make up")
 
 
 def test_an_up_that_was_killed_is_ill(rows, home):
@@ -29,10 +31,6 @@ def test_an_up_that_was_killed_is_ill(rows, home):
     (home / ".prefect" / "up.json").write_text('{"address": "http://127.0.0.1:4200"}')
     row = rows()["server"]
     assert (row.state, row.found, row.do) == (doctor.ILL, "`up` was killed", "make up")
-
-
-def test_every_row_that_is_not_well_says_what_to_do(rows):
-    assert all(bool(row.do) == (row.state != doctor.WELL) for row in rows().values())
 
 
 def test_a_version_that_is_not_the_locked_one_is_named(rows, monkeypatch, tmp_path):

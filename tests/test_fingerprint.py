@@ -204,6 +204,11 @@ COUNTS: dict[str, str | tuple[str, ...]] = {
         ),
         'shapes.py\nclass Square:\n    __match_args__ = ("<side|other>",)\n    side, other = 1, 2',
     ),
+    "a class that a library imports by its name": (
+        "import pickle\nTRUSTED = 'core.text.Clean'\n"
+        "def step(): return pickle.loads(f'c{TRUSTED[:9]}\\nClean\\n.'.encode()).size",
+        "text.py\nclass Clean:\n    size = <1|2>",
+    ),
     "a name in a nested function": (
         "A = <1|2>\ndef step():\n"
         "    def inner(): return [y for x in range(2) if (y := x + A)]\n    return inner()"

@@ -1,18 +1,15 @@
 """Predicting with a promoted model: the same features as in training, every row accounted for."""
 
-import csv
 import json
 import shutil
 import subprocess
 import sys
-import threading
 from dataclasses import asdict
 from pathlib import Path
 
 import made_models
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from dirty import dirty_lines
 from prefect.logging import disable_run_logger
@@ -27,7 +24,8 @@ from neural_classifiers.serving import predict, registry
 from neural_classifiers.serving.model import (
     COMMENTS,
     EXAMPLES,
-    MODEL_FILES,
+    MANIFEST,
+    PIPELINE,
     RECIPE,
     Classifier,
     NotPromotedError,
@@ -64,6 +62,11 @@ def rows_of(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+def write_texts(path: Path, texts: list[str]) -> Path:
+    path.write_text("".join(json.dumps({"txt": text}) + "\n" for text in texts))
+    return path
+
+
 # --------------------------------------------------------------------------- from Python
 
 
@@ -94,8 +97,7 @@ def test_a_model_that_shifts_its_answers_shifts_them_when_it_serves(home, tmp_pa
     assert model.predict(texts[160:]).tolist() == expected.tolist()
     told = predict.predict_texts(model, texts[160:])
     assert [row["label"] for row in told] == expected.tolist()
-    source, out = tmp_path / "new.jsonl", tmp_path / "out.jsonl"
-    source.write_text("".join(json.dumps({"txt": text}) + "\n" for text in texts[160:]))
+    source, out = write_texts(tmp_path / "new.jsonl", texts[160:]), tmp_path / "out.jsonl"
     predict.predict_file(source, out, model)
     assert [row["label"] for row in rows_of(out)] == expected.tolist()
 
@@ -138,11 +140,9 @@ def test_the_example_of_the_documents_runs(version):
     assert len(done.stdout.splitlines()) == 3
 
 
-@pytest.mark.parametrize("name", [*MODEL_FILES[:2], EXAMPLES, "manifest.json"])
+@pytest.mark.parametrize("name", [PIPELINE, RECIPE, EXAMPLES, MANIFEST])
 def test_a_tampered_file_is_never_loaded(home, version, name, monkeypatch):
     folder = registry.version_folder(version)
-    if not (folder / name).exists():  # weights: a linear model has none
-        name = RECIPE
     content = bytearray((folder / name).read_bytes())
     content[len(content) // 2] ^= 1
     (folder / name).chmod(0o644)
@@ -183,16 +183,19 @@ def test_features_of_prediction_are_those_of_training_byte_for_byte(home, tmp_pa
         pipeline, Cleaning(**made.manifest["cleaning"]), {"version": "linear-1"}, home
     )
 
+    def features(some: list[str]):
+        return pipeline[:-1].transform(model.clean(some))
+
     def same(one, other) -> bool:
         parts = ("indptr", "indices", "data")
         return all(getattr(one, p).tobytes() == getattr(other, p).tobytes() for p in parts)
 
-    assert same(model.features(texts), in_training)
+    assert same(features(texts), in_training)
     for start in range(0, 10_000, 2_500):
         part = slice(start, start + 2_500)
-        assert same(model.features(texts[part]), in_training[part])
+        assert same(features(texts[part]), in_training[part])
     for row in range(0, 10_000, 500):
-        assert same(model.features([texts[row]]), in_training[row])
+        assert same(features([texts[row]]), in_training[row])
 
 
 @pytest.mark.parametrize("cleaning", ["notebook", {"stem": "none", "emoji": "name"}])
@@ -282,13 +285,11 @@ def test_every_row_of_a_file_has_a_prediction_or_a_reason(home, model, source, e
 @pytest.mark.parametrize("ending", ["csv", "parquet", "tsv"])
 def test_a_file_may_be_a_table(home, model, tmp_path, ending):
     texts = [GOOD, 'loot "boss" level,\nquest', "enzyme\tatom cell laser"]
-    path = tmp_path / f"new.{ending}"
+    path, table = tmp_path / f"new.{ending}", pd.DataFrame({"more": [1, 2, 3], "body": texts})
     if ending == "parquet":
-        pq.write_table(pa.table({"body": texts, "more": [1, 2, 3]}), path)
+        table.to_parquet(path)
     else:
-        with path.open("w", newline="") as file:
-            writer = csv.writer(file, delimiter="\t" if ending == "tsv" else ",")
-            writer.writerows([["more", "body"], *[[1, text] for text in texts]])
+        table.to_csv(path, index=False, sep="\t" if ending == "tsv" else ",")
     predict.predict_file(path, home / "out.jsonl", model, text_column="body")
 
     rows = rows_of(home / "out.jsonl")
@@ -334,8 +335,7 @@ def test_drift_against_the_training_data_is_told(home, model, tmp_path):
     ]
     accounts = {}
     for name, texts in (("alike", alike), ("other", other)):
-        path = tmp_path / f"{name}.jsonl"
-        path.write_text("".join(json.dumps({"txt": text}) + "\n" for text in texts))
+        path = write_texts(tmp_path / f"{name}.jsonl", texts)
         accounts[name] = predict.predict_file(path, home / f"{name}.csv", model)
 
     assert accounts["alike"].drifted == []
@@ -352,23 +352,15 @@ def test_a_rollback_while_a_file_is_predicted_leaves_it_to_the_version_it_began_
     path, out = tmp_path / "many.jsonl", home / "out.jsonl"
     path.write_bytes(b"".join(dirty_lines(2000, faults={})))
     model = neural_classifiers.load(COMMENTS)
-    started, rolled_back = threading.Event(), threading.Event()
     clean = model.clean
 
-    def slowly(batch):
-        started.set()
-        assert rolled_back.wait(30)
+    def clean_and_roll_back(batch):
+        if registry.serving_version(COMMENTS) == second:
+            registry.roll_back(COMMENTS)
         return clean(batch)
 
-    monkeypatch.setattr(model, "clean", slowly)
-    running = threading.Thread(
-        target=predict.predict_file, args=(path, out, model), kwargs={"batch_rows": 100}
-    )
-    running.start()
-    assert started.wait(30)
-    assert registry.roll_back(COMMENTS) == (second, first)
-    rolled_back.set()
-    running.join(60)
+    monkeypatch.setattr(model, "clean", clean_and_roll_back)
+    predict.predict_file(path, out, model, batch_rows=100)
 
     assert {row["version"] for row in rows_of(out)} == {second}
     assert neural_classifiers.load(COMMENTS).version == first

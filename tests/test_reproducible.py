@@ -22,14 +22,8 @@ def test_every_step_ran_in_both(homes):
 def test_every_file_means_the_same(homes):
     one, other = map(small_flow.contents, homes)
     assert one == other
-    assert {Path(name).suffix for name in one} == {
-        ".parquet",
-        ".json",
-        ".html",
-        ".png",
-        ".npz",
-        ".skops",
-    }
+    suffixes = {".parquet", ".json", ".html", ".png", ".npz", ".skops"}
+    assert {Path(name).suffix for name in one} == suffixes
 
 
 def test_only_models_may_differ_in_bytes(homes):
@@ -43,12 +37,6 @@ def test_models_have_the_same_parameters(homes):
     assert one == other
     improved = {"linear_improved", "scikit_improved", "keras_improved"}
     assert one.keys() == {"constant", "linear", "scikit", "keras"} | improved
-
-
-def test_records_differ_only_in_the_bytes_of_models(homes):
-    one, other = map(small_flow.records, homes)
-    for name in one:
-        assert _without_bytes(one[name]) == _without_bytes(other[name]), name
 
 
 def test_the_run_folders_say_the_same(homes):
@@ -78,19 +66,6 @@ def _parameters(home: Path) -> dict[str, str]:
     files = (home / "artifacts" / "cache").glob("[!.]*/*/recipe.json")
     recipes = [json.loads(file.read_bytes()) for file in files]
     return {recipe["model"]: recipe["parameters_sha256"] for recipe in recipes}
-
-
-def _without_bytes(record: dict) -> dict:
-    """A record without digests and sizes of files that have a digest of their content."""
-
-    def strip(value):
-        if isinstance(value, dict):
-            gone = {"sha256", "size"} if value.get("content") else set()
-            return {name: strip(part) for name, part in value.items() if name not in gone}
-        return [strip(part) for part in value] if isinstance(value, list) else value
-
-    outputs = [o for o in record["outputs"] if not o["file"].endswith(".skops")]
-    return strip({**record, "outputs": outputs, "sha256": None})
 
 
 def _run_files(home: Path, pattern: str) -> dict[str, bytes]:

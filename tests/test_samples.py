@@ -87,31 +87,24 @@ def vocabulary(model):
 
 def searched(name, split, sample, home):
     """The model that a search of this name finds."""
-    folder = home / f"{name}-{split.rows_train}-{sample and sample.rows_train}"
-    where = sample or split
+    folder = made(home / f"{name}-{split.rows_train}-{sample and sample.rows_train}")
+    chosen = {"grid": GRID, "fits": [], "scoring": "accuracy", "method": "halving"}
     if name == "scikit":
-        fits = [
-            body_of(fit_scikit)(where, GRID, fold, FOLDS, SEED, made(folder / f"fold-{fold}"))
-            for fold in range(FOLDS)
-        ]
-        return body_of(search_scikit)(
-            split, GRID, FOLDS, SEED, fits, "accuracy", "grid", sample, made(folder / "chosen")
-        )
-    if name == "halving":
-        return body_of(search_scikit)(
-            split, GRID, FOLDS, SEED, [], "accuracy", "halving", sample, made(folder)
-        )
-    if name == "linear":
-        return body_of(search_linear)(
-            "linear", split, FOLDS, SEED, "f1_macro", sample, made(folder)
-        )
-    if name == "constant":
-        return body_of(fit_constant)(split, FOLDS, SEED, sample, made(folder))
-    grid, step = {
-        "scikit_improved": ({"alpha": [0.1]}, search_scikit_improved),
-        "keras_improved": ({"epochs": [1]}, search_keras_improved),
+        fit, of = body_of(fit_scikit), sample or split
+        folders = [made(folder / f"fold-{fold}") for fold in range(FOLDS)]
+        fits = [fit(of, GRID, fold, FOLDS, SEED, where) for fold, where in enumerate(folders)]
+        chosen |= {"fits": fits, "method": "grid"}
+    step, arguments = {
+        "constant": (fit_constant, {}),
+        "linear": (search_linear, {"name": "linear", "scoring": "f1_macro"}),
+        "scikit": (search_scikit, chosen),
+        "halving": (search_scikit, chosen),
+        "scikit_improved": (search_scikit_improved, {"grid": {"alpha": [0.1]}}),
+        "keras_improved": (search_keras_improved, {"grid": {"epochs": [1]}}),
     }[name]
-    return body_of(step)(split, grid, FOLDS, SEED, sample, made(folder))
+    return body_of(step)(
+        split=split, folds=FOLDS, seed=SEED, search_sample=sample, folder=folder, **arguments
+    )
 
 
 def test_rows_are_drawn_by_class_as_many_as_asked_for_and_the_same_again():
@@ -189,14 +182,9 @@ def test_the_same_sample_of_other_comments_is_not_searched_again(split, sample, 
     other = split_of(home, "more", n=150)
 
     def keys(whole):
-        fit = {"split": sample, "grid": GRID, "fold": 0, "folds": FOLDS, "seed": SEED}
-        search = {
-            "split": whole,
-            "grid": GRID,
-            "folds": FOLDS,
-            "seed": SEED,
-            "search_sample": sample,
-        }
+        both = {"grid": GRID, "folds": FOLDS, "seed": SEED}
+        fit = {**both, "split": sample, "fold": 0}
+        search = {**both, "split": whole, "search_sample": sample}
         return key_of(body_of(fit_scikit), fit), key_of(body_of(search_scikit), search)
 
     (fits, search), (fits_again, search_again) = keys(split), keys(other)

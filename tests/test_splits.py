@@ -3,26 +3,23 @@ from fractions import Fraction
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from neural_classifiers.comments.splits import (
     Side,
     check_folds,
     keys_of,
-    nearest_count,
     split_keys,
 )
 
 CLASSES = ["games", "science", "sports"]
 
-unhurried = settings(deadline=None)  # other work on the machine is no failure
-
 # Few texts, so that copies, conflicts and empty ones are the rule
 comments = st.lists(
     st.tuples(st.sampled_from(["", *"abcdefgh"]), st.sampled_from(CLASSES)), max_size=60
 )
-fractions = st.sampled_from([0.1, 0.5, 0.7, 0.95])
+fractions, seeds = st.sampled_from([0.1, 0.5, 0.7, 0.95]), st.integers(0, 2**32 - 1)
 
 
 def split_of(rows, fraction=0.7, seed=34, times=None):
@@ -64,14 +61,6 @@ def test_the_notebooks_class_shares_give_its_2100_and_900_rows():
     assert (len(train(split)), len(held_out(split))) == (2100, 900)
 
 
-@pytest.mark.parametrize(
-    ("fraction", "n", "expected"),
-    [(0.7, 45, 32), (0.7, 44, 31), (0.7, 0, 0), (0.5, 1, 1), (0.29, 50, 15), (0.7, 3000, 2100)],
-)
-def test_counts_are_rounded_to_the_nearest_halves_up(fraction, n, expected):
-    assert nearest_count(fraction, n) == expected
-
-
 def test_of_rows_with_one_text_and_label_the_first_stays():
     rows = [*distinct(5, 0, 5), ("games 3", "games"), ("games 3", "games")]
     split = split_of(rows)
@@ -95,13 +84,6 @@ def test_a_text_with_two_labels_keeps_both_rows_on_one_side():
         assert split.conflicting == 1
         # 0.7 x 21 = 14.7: the other rows make up for it, wherever the text went
         assert classes_of(rows, train(split)) == {"games": 15, "sports": 15}
-
-
-def test_texts_with_two_labels_are_judged_too():
-    shared = [(f"text {i}", label) for i in range(10) for label in ("games", "sports")]
-    split = split_of(shared)
-
-    assert (len(train(split)), len(held_out(split))) == (14, 6)  # 7 and 3 texts, two rows each
 
 
 def test_empty_texts_are_dropped_and_are_neither_duplicates_nor_conflicts():
@@ -128,16 +110,14 @@ def test_training_rows_come_in_random_order():
     assert labels != sorted(labels)
 
 
-@unhurried
-@given(comments, fractions, st.integers(0, 2**32 - 1))
+@given(comments, fractions, seeds)
 def test_no_text_stands_on_both_sides(rows, fraction, seed):
     split = split_of(rows, fraction, seed)
 
     assert not {rows[i][0] for i in train(split)} & {rows[i][0] for i in held_out(split)}
 
 
-@unhurried
-@given(comments, fractions, st.integers(0, 2**32 - 1))
+@given(comments, fractions, seeds)
 def test_every_row_goes_to_exactly_one_side(rows, fraction, seed):
     split = split_of(rows, fraction, seed)
     sides = {side: split.rows_of(side).tolist() for side in Side}
@@ -149,8 +129,7 @@ def test_every_row_goes_to_exactly_one_side(rows, fraction, seed):
             assert counts[side.name.lower()] == classes_of(rows, positions)[label]
 
 
-@unhurried
-@given(comments, fractions, st.integers(0, 2**32 - 1))
+@given(comments, fractions, seeds)
 def test_each_pair_of_text_and_label_stands_once(rows, fraction, seed):
     split = split_of(rows, fraction, seed)
     kept = [rows[i] for i in [*train(split), *held_out(split)]]
@@ -158,8 +137,7 @@ def test_each_pair_of_text_and_label_stands_once(rows, fraction, seed):
     assert sorted(kept) == sorted({row for row in rows if row[0]})
 
 
-@unhurried
-@given(st.lists(st.integers(0, 40), min_size=3, max_size=3), fractions, st.integers(0, 2**32 - 1))
+@given(st.lists(st.integers(0, 40), min_size=3, max_size=3), fractions, seeds)
 def test_each_class_keeps_its_share_within_one_row(sizes, fraction, seed):
     rows = distinct(*sizes)
     in_train = classes_of(rows, train(split_of(rows, fraction, seed)))
@@ -168,8 +146,7 @@ def test_each_class_keeps_its_share_within_one_row(sizes, fraction, seed):
         assert abs(in_train[label] - Fraction(str(fraction)) * n) < 1
 
 
-@unhurried
-@given(comments, fractions, st.integers(0, 2**32 - 1))
+@given(comments, fractions, seeds)
 def test_texts_with_several_labels_cost_a_class_at_most_half_a_row_for_each_set(
     rows, fraction, seed
 ):
@@ -198,14 +175,9 @@ def test_a_label_and_a_time_for_each_text_are_needed():
 
 
 def test_a_class_with_fewer_training_rows_than_folds_is_named():
-    check_folds(["games"] * 5 + ["sports"] * 5, folds=5)
-    with pytest.raises(ValueError, match=r"at least 5 training rows .* got \{'games': 4\}"):
-        check_folds(["games"] * 4 + ["sports"] * 5, folds=5)
-
-
-def test_a_class_without_any_training_row_is_named():
-    with pytest.raises(ValueError, match=r"\{'science': 0\}"):
-        check_folds(["games"] * 5, folds=5, classes=["games", "science"])
+    check_folds({"games": 5, "sports": 5}, folds=5)
+    with pytest.raises(ValueError, match=r"at least 5 .* got \{'games': 4, 'science': 0\}"):
+        check_folds({"games": 4, "sports": 5, "science": 0}, folds=5)
 
 
 def test_by_time_the_earliest_are_the_training_set_and_ties_stay_together():

@@ -1,6 +1,5 @@
 import hashlib
 import json
-import subprocess
 import sys
 import unicodedata
 from importlib.resources import files
@@ -9,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from dirty import dirty_lines
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from neural_classifiers.comments.text import (
@@ -57,24 +56,19 @@ def test_a_stop_word_that_only_shows_without_punctuation_goes_too():
     assert clean_comment("The goalie's save", {"the", "s"}, str.title) == "Goalie Save"
 
 
-def test_every_word_is_stemmed_not_only_the_last():
-    # The notebook hands the comment to the stemmer as one word: "cats dogs running quickli"
-    assert clean_comment("cats dogs running quickly") == "cat dog run quickli"
-
-
-def test_stop_words_go_before_they_are_stemmed():
-    # "very" becomes "veri" and "because" "becaus", which are on no list
-    assert clean_comment("Very good because saved") == "good save"
-
-
-def test_contractions_go_and_words_stay_apart():
-    # The notebook leaves "dont" and "pcconsole"
-    assert clean_comment("I don't play pc/console games") == "play pc consol game"
-
-
-def test_comments_keep_their_order_and_number():
-    column = clean_column(pa.array(["Goals", "", "the", "Games"]))
-    assert column.to_pylist() == ["goal", "", "", "game"]
+@pytest.mark.parametrize(
+    ("comment", "expected"),
+    [
+        # The notebook stems a comment as one word: "cats dogs running quickli"
+        ("cats dogs running quickly", "cat dog run quickli"),
+        # Stop words go first: "very" becomes "veri" and "because" "becaus", which are on no list
+        ("Very good because saved", "good save"),
+        # The notebook leaves "dont" and "pcconsole"
+        ("I don't play pc/console games", "play pc consol game"),
+    ],
+)
+def test_by_default_every_word_that_is_no_stop_word_is_stemmed(comment, expected):
+    assert clean_comment(comment) == expected
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), 3, b"text"])
@@ -96,20 +90,10 @@ def test_the_stop_words_are_the_list_whose_provenance_is_recorded():
     assert {"don't", "the", "you've"} <= english_stop_words()
 
 
-def test_the_remembering_stemmer_gives_the_stems_of_the_plain_one():
-    from nltk.stem import PorterStemmer
-
-    words = ["flies", "dying", "relational", "sky", "news", "oed", "été", "1990s", "c++"]
-    stem = porter_stemmer()
-
-    assert [stem(word) for word in words * 2] == [PorterStemmer().stem(word) for word in words * 2]
-
-
-endings = ["", *_PORTERS_ENDINGS, "ational", "iveness", "fulli", "logi", "ck", "x", "0", "ß"]
+endings = ["", *_PORTERS_ENDINGS, "ational", "iveness", "fulli", "logi", "ck", "x", "0s", "ß", "é"]
 words = st.lists(st.sampled_from([*"abeiouylst", "tion", "al", "ic"]), max_size=6)
 
 
-@settings(deadline=None)
 @given(words, st.sampled_from(endings), st.booleans())
 def test_a_word_without_porters_endings_is_its_own_stem(word, ending, is_upper):
     from nltk.stem import PorterStemmer
@@ -119,13 +103,6 @@ def test_a_word_without_porters_endings_is_its_own_stem(word, ending, is_upper):
     assert porter_stemmer()(made) == PorterStemmer().stem(made)
 
 
-def test_importing_the_module_does_not_import_nltk():
-    code = "import sys, neural_classifiers.comments.text; sys.exit('nltk' in sys.modules)"
-
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@settings(deadline=None)  # other work on the machine is no failure
 @given(st.text())
 def test_any_text_becomes_words_without_punctuation_or_stop_words(comment):
     words = clean_comment(comment, english_stop_words(), keep).split(" ")
@@ -133,14 +110,7 @@ def test_any_text_becomes_words_without_punctuation_or_stop_words(comment):
     assert words == [""] or all(words)
     assert not english_stop_words() & set(words)
     assert not any(unicodedata.category(c).startswith("P") for word in words for c in word)
-
-
-@settings(deadline=None)
-@given(st.text())
-def test_any_text_has_stems(comment):
-    words = clean_comment(comment, english_stop_words(), keep).split()
-
-    assert len(clean_comment(comment).split()) == len(words)
+    assert len(clean_comment(comment).split()) == len([word for word in words if word])
 
 
 def clean(comment, **options):
@@ -223,10 +193,8 @@ def test_a_cleaning_that_is_none_is_refused(told, message):
         cleaning_of(told)
 
 
-options = st.fixed_dictionaries(
-    {},
-    optional={name: st.sampled_from(values) for name, values in Cleaning.choices().items()},
-)
+choices = {name: st.sampled_from(values) for name, values in Cleaning.choices().items()}
+options = st.fixed_dictionaries({}, optional=choices)
 
 
 @given(st.text(max_size=60), options)
@@ -237,14 +205,12 @@ def test_whatever_the_text_and_options_it_is_cleaned(comment, chosen):
     cleaned.encode("utf-8", "surrogatepass")
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(max_size=60), max_size=5), options)
 def test_a_column_is_cleaned_as_each_of_its_comments(comments, chosen):
     cleaning = Cleaning(**chosen)
-    expected = [clean_comment(c, cleaning=cleaning) for c in comments]
 
     column = clean_column(pa.array(comments, pa.string()), cleaning)
-    assert column.to_pylist() == expected
+    assert column.to_pylist() == [clean_comment(c, cleaning=cleaning) for c in comments]
 
 
 @pytest.mark.parametrize("cleaning", [*CLEANINGS, {"markdown": True, "contractions": True}])

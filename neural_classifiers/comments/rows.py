@@ -297,12 +297,16 @@ def _text_of(fields: Fields, column: str) -> tuple[str | None, str]:
     """A field's text, null where it has none, and what came."""
     if (came := _came(fields, column)) != "string":
         return None, came
-    value = fields.values[column]
+    return storable(fields.values[column])
+
+
+def storable(text: str) -> tuple[str | None, str]:
+    """A text, null where neither Arrow nor Parquet stores it, and what came."""
     try:
-        value.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair: neither Arrow nor Parquet stores it
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
         return None, "lone surrogate"
-    return value, "string"
+    return text, "string"
 
 
 def _time_of(fields: Fields, column: str) -> tuple[datetime | None, str]:

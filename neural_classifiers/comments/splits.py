@@ -9,8 +9,7 @@ the same with a probability of n^2 / 2^65: 3 in a million for ten million texts.
 """
 
 import math
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from fractions import Fraction
@@ -150,31 +149,17 @@ def split_keys(
     return Assignment(side, position, conflicting=shared["text"].nunique(), counts=counts)
 
 
-def check_folds(
-    labels: Sequence[str] | Mapping[str, int],
-    folds: int,
-    classes: Collection[str] | None = None,
-) -> None:
+def check_folds(counts: Mapping[str, int], folds: int) -> None:
     """Raise unless every class has a training row for each fold of cross-validation.
 
-    Parameters
-    ----------
-    labels : sequence of str, or mapping of str to int
-        Classes of the training rows, or how many rows each has.
-    folds : int
-        Folds to come.
-    classes : collection of str, optional
-        Classes that there must be, so that one without any row is noticed.
+    `counts` are the training rows of each class, those without any included.
 
     Raises
     ------
     ValueError
         If a class has fewer rows than `folds`; names each such class with its rows.
     """
-    counts = Counter(dict.fromkeys(() if classes is None else classes, 0))
-    counts.update(labels)
-    short = {label: n for label, n in sorted(counts.items()) if n < folds}
-    if short:
+    if short := {label: n for label, n in sorted(counts.items()) if n < folds}:
         raise ValueError(
             f"expected at least {folds} training rows of every class, one for each fold, "
             f"got {short}"

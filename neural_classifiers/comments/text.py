@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 # it: 144,000 of them hold 109,000 distinct words.
 MAX_REMEMBERED_STEMS = 2**18
 
-
 # The ends of all suffixes that some rule of Porter's changes (Porter 1980, with NLTK's additions):
 # a word without any of them passes every step as it is
 _PORTERS_ENDINGS = (
@@ -49,6 +48,27 @@ _IRREGULAR = {
 _ENDINGS = {"n't": "not", "'re": "are", "'ve": "have", "'ll": "will", "'m": "am", "'d": "would"}
 _CONTRACTED = re.compile(r"\b(\w+)(n't|'re|'ve|'ll|'m|'d)\b")
 _IRREGULAR_WORD = re.compile(rf"\b(?:{'|'.join(_IRREGULAR)})\b")
+
+
+class _Translation(dict[int, int | str | None]):
+    """A table for `str.translate`; each character is looked up when it is first met.
+
+    To list all punctuation marks of Unicode takes 0.1 s, too long for a single text.
+    """
+
+    def __init__(self, punctuation: str | None, apostrophes: str = "") -> None:
+        super().__init__({ord(character): "'" for character in apostrophes})
+        self._punctuation = punctuation
+
+    def __missing__(self, character: int) -> int | str | None:
+        is_mark = unicodedata.category(chr(character))[0] == "P"
+        self[character] = self._punctuation if is_mark else character
+        return self[character]
+
+
+# The apostrophe's two forms stay one
+_TO_SPACES = _Translation(" ", apostrophes="'’")
+_TO_NOTHING = _Translation(None)
 
 
 @dataclass(frozen=True)
@@ -254,7 +274,7 @@ def _separated(texts: list[str]) -> list[str]:
     rows = [row for row, text in enumerate(texts) if text.isascii()]
     if rows:
         together = "\n".join(texts[row].replace("\n", " ") for row in rows)
-        together = together.lower().translate(_punctuation_to_spaces())
+        together = together.lower().translate(_TO_SPACES)
         for row, text in zip(rows, together.split("\n"), strict=True):
             texts[row] = text
     return texts
@@ -262,23 +282,14 @@ def _separated(texts: list[str]) -> list[str]:
 
 def _prepared(text: str, cleaning: Cleaning) -> str:
     """Lower case, and all done that looks beyond a piece of text between two spaces."""
-    text = _without_wrapping(_mended(text, cleaning), cleaning).lower()
-    return _expanded(text.replace("’", "'")) if cleaning.contractions else text
-
-
-def _mended(text: str, cleaning: Cleaning) -> str:
-    """The characters that the author meant."""
     if cleaning.mojibake:
         import ftfy
 
         text = ftfy.fix_encoding(text)
     if cleaning.html_entities:
         text = html.unescape(text)
-    return text if cleaning.unicode == "none" else unicodedata.normalize(cleaning.unicode, text)
-
-
-def _without_wrapping(text: str, cleaning: Cleaning) -> str:
-    """The author's words without those of others, addresses and pictures."""
+    if cleaning.unicode != "none":
+        text = unicodedata.normalize(cleaning.unicode, text)
     if cleaning.quoted_lines == "drop":
         text = _QUOTED.sub("", text)
     if cleaning.markdown:
@@ -289,7 +300,8 @@ def _without_wrapping(text: str, cleaning: Cleaning) -> str:
         text = _EMOJI.sub(" ", text)
     elif cleaning.emoji == "name":
         text = _EMOJI.sub(lambda match: f" {_emoji_name(match.group())} ", text)
-    return text
+    text = text.lower()
+    return _expanded(text.replace("’", "'")) if cleaning.contractions else text
 
 
 def _emoji_name(character: str) -> str:
@@ -309,11 +321,11 @@ def _words(text: str, stop_words: Collection[str], cleaning: Cleaning) -> list[s
     late = stop_words if cleaning.stop_words != "keep" else ()
     if cleaning.punctuation == "delete":
         standing = [word for word in text.split() if _bare(word) not in early]
-        words = " ".join(standing).translate(_punctuation_to_nothing()).split()
+        words = " ".join(standing).translate(_TO_NOTHING).split()
         return [word for word in words if word not in late]
     if cleaning.punctuation == "keep":
         return [word for word in text.split() if _bare(word) not in late]
-    words = text.translate(_punctuation_to_spaces()).split()
+    words = text.translate(_TO_SPACES).split()
     standing = [word for word in words if word.strip("'") not in early]
     parts = (part for word in standing for part in word.replace("'", " ").split())
     return [part for part in parts if part not in late]
@@ -331,7 +343,7 @@ def _clean_pieces(pieces: Sequence[str], cleaning: Cleaning) -> Iterator[str]:
         text = text.lower()
     is_separated = cleaning.punctuation == "separate"
     if is_separated:
-        text = text.translate(_punctuation_to_spaces())
+        text = text.translate(_TO_SPACES)
     dropped = stop_words if cleaning.stop_words != "keep" else ()
     is_stemmed = cleaning.stem == "words"
     for piece in text.split("\n"):
@@ -345,7 +357,7 @@ def _clean_pieces(pieces: Sequence[str], cleaning: Cleaning) -> Iterator[str]:
 
 def _bare(word: str) -> str:
     """A word without the punctuation around it."""
-    return word.translate(_punctuation_to_spaces()).strip(" '")
+    return word.translate(_TO_SPACES).strip(" '")
 
 
 @cache
@@ -373,30 +385,3 @@ def porter_stemmer() -> Callable[[str], str]:
         return stem(lower) if lower.endswith(_PORTERS_ENDINGS) else lower
 
     return stem_once
-
-
-class _Translation(dict[int, int | str | None]):
-    """A table for `str.translate`; each character is looked up when it is first met.
-
-    To list all punctuation marks of Unicode takes 0.1 s, too long for a single text.
-    """
-
-    def __init__(self, punctuation: str | None, apostrophes: str = "") -> None:
-        super().__init__({ord(character): "'" for character in apostrophes})
-        self._punctuation = punctuation
-
-    def __missing__(self, character: int) -> int | str | None:
-        is_mark = unicodedata.category(chr(character))[0] == "P"
-        self[character] = self._punctuation if is_mark else character
-        return self[character]
-
-
-@cache
-def _punctuation_to_spaces() -> _Translation:
-    """Every punctuation mark mapped to a space, the apostrophe's two forms to "'"."""
-    return _Translation(" ", apostrophes="'’")
-
-
-@cache
-def _punctuation_to_nothing() -> _Translation:
-    return _Translation(None)

@@ -3,11 +3,13 @@
 Nothing is ever unpickled, and sizes are looked at before pixels are decoded.
 """
 
+import contextlib
 import gzip
 import io
 import math
 import zipfile
 import zlib
+from typing import BinaryIO
 
 import numpy as np
 
@@ -16,6 +18,7 @@ IMAGE_SHAPE = (28, 28)
 
 NPZ_NAMES = ("x_train", "y_train", "x_test", "y_test")  # those of Keras' mnist.npz
 _IDX_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_MODES = ("1", "L", "RGB")
 
 
@@ -148,6 +151,34 @@ def read_png(data: bytes, name: str) -> np.ndarray:
         f"{name}: expected a PNG of 28 x 28 pixels in 8-bit grey or RGB, got {size[0]} x {size[1]} "
         f"in mode {mode}"
     )
+
+
+def read_images(data: bytes, name: str) -> np.ndarray:
+    """Return the images of a PNG or IDX file, uint8 of shape (n_images, 28, 28).
+
+    Raises
+    ------
+    ValueError
+        If it is neither, or its images are of another size or type.
+    """
+    if data.startswith(_PNG):
+        return read_png(data, name)[None]
+    images = read_idx(data, name)
+    if images.shape[1:] != IMAGE_SHAPE or images.dtype != np.uint8:
+        raise ValueError(
+            f"{name}: expected images of 28 x 28 bytes, got {images.dtype} of {images.shape}"
+        )
+    return images
+
+
+def are_images(file: BinaryIO) -> bool:
+    """Whether an open file begins as PNG or IDX (packed by gzip or not) does."""
+    head = file.read(8)
+    if head.startswith(b"\x1f\x8b"):
+        file.seek(0)
+        with contextlib.suppress(OSError, EOFError), gzip.open(file) as unpacked:
+            head = unpacked.read(8)
+    return head == _PNG or (head[:3] == b"\0\0\x08" and len(head) > 3)
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:

@@ -18,7 +18,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -45,10 +45,11 @@ class Reference(BaseModel):
     """What steps hand each other: small, frozen, readable; files by path and digest."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    words: ClassVar[str] = "{0.__class__.__name__}"
 
     def in_words(self) -> str:
-        """One line with the numbers a reader would ask for; the step logs it."""
-        return type(self).__name__
+        """One line with the numbers a reader would ask for, by `words`; the step logs it."""
+        return self.words.format(self)
 
 
 class File(Reference):

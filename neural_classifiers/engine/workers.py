@@ -15,16 +15,19 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import psutil
+
+T = TypeVar("T")
 
 POLL_S = 0.1
 # each read once, when its library loads
@@ -119,6 +122,36 @@ def run(
             if not left:
                 raise
     raise ValueError(f"expected at least 1 attempt, got {attempts}")
+
+
+def in_order(
+    function: Callable[..., T], calls: Iterable[tuple[Any, ...]], n_workers: int
+) -> Iterator[T]:
+    """What a function returns for each tuple of arguments, in their order.
+
+    Parameters
+    ----------
+    function : callable
+        As for `run`.
+    calls : iterable of tuple
+        Taken as they are needed: at most two a worker are under way.
+    n_workers : int
+        Processes; 0: this one.
+    """
+    if n_workers < 1:
+        yield from (function(*arguments) for arguments in calls)
+        return
+    waiting: deque[futures.Future[Answer]] = deque()
+    with futures.ThreadPoolExecutor(n_workers) as threads:  # each waits for a worker process
+        try:
+            for arguments in calls:
+                waiting.append(threads.submit(run, function, *arguments))
+                if len(waiting) > 2 * n_workers:
+                    yield waiting.popleft().result().value
+            while waiting:
+                yield waiting.popleft().result().value
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _answer(function: Callable[..., Any], *args: Any) -> Any:

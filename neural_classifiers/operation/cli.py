@@ -6,14 +6,13 @@ a temporary one. The settings must stand before Prefect is imported, so flows ar
 """
 
 import argparse
-import importlib
 import os
+import pkgutil
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from neural_classifiers.engine import paths
+from neural_classifiers.engine import history, paths, run_files
 from neural_classifiers.errors import RefusedError
 from neural_classifiers.operation import cli_models, cli_runs, cli_up, temporary_server
 from neural_classifiers.operation.output import answer, number, table
@@ -64,21 +63,22 @@ def parser() -> argparse.ArgumentParser:
     description = "Train, judge and report three classifiers: two of comments, one of digits."
     whole = argparse.ArgumentParser(prog="neural-classifiers", description=description)
     commands = whole.add_subparsers(dest="command", required=True)
-    _add_run(commands, json_option)
-    rerun = commands.add_parser(
-        "rerun", parents=[json_option], help="continue a run: do what failed or is missing"
-    )
+
+    def add(name: str, does: Any, about: str, **defaults: Any) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, parents=[json_option], help=about)
+        command.set_defaults(does=does, **defaults)
+        return command
+
+    run = commands.add_parser("run", help="train and report, without a running server")
+    _add_flows(run.add_subparsers(dest="what", required=True), json_option)
+    rerun = add("rerun", _rerun, "continue a run: do what failed or is missing")
     rerun.add_argument("run", metavar="RUN", help=cli_runs.WHICH)
-    rerun.set_defaults(does=_rerun)
     for others in (cli_runs, cli_models, cli_up):
-        others.add_commands(commands, json_option)
+        others.add_commands(add)
     return whole
 
 
-def _add_run(commands: Any, json_option: argparse.ArgumentParser) -> None:
-    flows = commands.add_parser(
-        "run", help="train and report, without a running server"
-    ).add_subparsers(dest="what", required=True)
+def _add_flows(flows: Any, json_option: argparse.ArgumentParser) -> None:
     about = {"all": "comments and digits (the default)", "comments": "alone", "digits": "alone"}
     both, comments, digits = (
         flows.add_parser(what, parents=[json_option], help=text, argument_default=argparse.SUPPRESS)
@@ -125,7 +125,7 @@ def _images(text: str) -> int | None:
 
 def _run(parsed: argparse.Namespace) -> int:
     ready = temporary_server.start()
-    flow = _flow(FLOWS[parsed.what])  # the imports, while the server starts
+    flow = pkgutil.resolve_name(FLOWS[parsed.what])  # the imports, while the server starts
     ready()
     state = flow(**parameters_of(parsed), return_state=True)
     return _answer_with_result(parsed, state)
@@ -137,14 +137,9 @@ def parameters_of(parsed: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in vars(parsed).items() if name not in own}
 
 
-def _flow(dotted_name: str) -> Any:
-    module, _, name = dotted_name.rpartition(".")
-    return getattr(importlib.import_module(module), name)
-
-
 def _rerun(parsed: argparse.Namespace) -> int:
     ready = temporary_server.start()
-    run = cli_runs.find(parsed.run)
+    run = history.find_run(parsed.run)
     if run.status == "running":
         raise RefusedError(f"{run.folder}: expected a run that ended, got one that is running")
     flows = {name.rpartition(".")[2].replace("_", "-"): name for name in FLOWS.values()}
@@ -152,38 +147,25 @@ def _rerun(parsed: argparse.Namespace) -> int:
         raise RefusedError(f"{run.folder}: expected a run of {', '.join(flows)}")
     from neural_classifiers.operation.resume import resume
 
-    flow = _flow(flows[run.json["flow"]])
+    flow = pkgutil.resolve_name(flows[run.json["flow"]])
     ready()
-    return _answer_with_result(parsed, resume(run.json["run_id"], flow, _say_who_waits))
-
-
-def _say_who_waits(state: str) -> None:
-    sys.stderr.write(f"waiting for the deployment's worker: {state}\n")
+    return _answer_with_result(parsed, resume(run.json["run_id"], flow))
 
 
 def _answer_with_result(parsed: argparse.Namespace, state: Any) -> int:
-    from neural_classifiers.engine.run_files import find_folder
-
-    folder = find_folder(str(state.state_details.flow_run_id))
-    answer(parsed, _result(state, folder), _result_in_words)
-    return 0 if state.is_completed() else 1
-
-
-def _result(state: Any, folder: Path | None) -> dict[str, Any]:
+    folder = run_files.find_folder(str(state.state_details.flow_run_id))
     result: dict[str, Any] = {
         "status": state.name.lower(),
         "error": None if state.is_completed() else state.message,
         "folder": str(folder) if folder else None,
     }
     if folder:
-        from neural_classifiers.engine import run_files
-
-        run = run_files.read(folder)
+        run, report = run_files.read(folder), folder / run_files.REPORT
         result |= {"run_id": run["run_id"], "flow": run["flow"], "source": run["source"]}
-        report = folder / run_files.REPORT
         result["report"] = str(report) if report.exists() else None
         result["metrics"] = run_files.read_metrics(folder)
-    return result
+    answer(parsed, result, _result_in_words)
+    return 0 if state.is_completed() else 1
 
 
 def _result_in_words(result: Mapping[str, Any]) -> str:

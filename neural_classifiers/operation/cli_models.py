@@ -5,36 +5,31 @@ Those that people wait for import no Prefect; only ``promote`` reads runs, and s
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from neural_classifiers.engine import history
 from neural_classifiers.errors import RefusedError
 from neural_classifiers.operation.output import answer, table
 
 KINDS = ("comments", "digits")
 
 
-def add_commands(commands: Any, json_option: argparse.ArgumentParser) -> None:
+def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the commands to those of the console script."""
-
-    def add(name: str, does: Any, about: str) -> argparse.ArgumentParser:
-        command: argparse.ArgumentParser = commands.add_parser(
-            name, parents=[json_option], help=about
-        )
-        command.set_defaults(does=does, uses_prefect=does is _promote)
-        return command
-
-    add("models", _models, "every promoted model, and which of them serve")
+    add("models", _models, "every promoted model, and which of them serve", uses_prefect=False)
     promote = add("promote", _promote, "let the best model of a run serve, if it may")
     promote.add_argument("run", metavar="RUN", nargs="?", default="last", help="default: last")
     promote.add_argument("--model", metavar="NAME", help="another than the best one")
     promote.add_argument(
         "--other-categories", action="store_true", help="the serving model has other categories"
     )
-    rollback = add("rollback", _rollback, "let the model before serve again")
+    rollback = add("rollback", _rollback, "let the model before serve again", uses_prefect=False)
     rollback.add_argument("kind", nargs="?", choices=KINDS, default="comments")
-    predict = add("predict", _predict, "texts, a file of comments, images of digits")
+    about = "texts, a file of comments, images of digits"
+    predict = add("predict", _predict, about, uses_prefect=False)
     predict.add_argument("what", metavar="WHAT", nargs="+", help="a text, or files")
     predict.add_argument(
         "--out", type=Path, metavar="FILE", help=".jsonl, .csv or .parquet; needed for comments"
@@ -69,7 +64,6 @@ def _models_in_words(result: Mapping[str, Any]) -> str:
 
 
 def _promote(parsed: argparse.Namespace) -> int:
-    from neural_classifiers.engine import history
     from tasks.promote import in_words, promote
 
     run = history.find_run(parsed.run)
@@ -77,7 +71,7 @@ def _promote(parsed: argparse.Namespace) -> int:
     lines = [in_words(decision) for decision in decisions]
     if any("no difference" in gate.found for gate in decisions[-1].gates if not gate.passed):
         lines.append("A run on more comments (--sample) shows smaller differences.")
-    answer(parsed, {"decisions": [each.as_dict() for each in decisions]}, "\n".join(lines))
+    answer(parsed, {"decisions": list(map(asdict, decisions))}, "\n".join(lines))
     return 0 if any(decision.version for decision in decisions) else 1
 
 
@@ -91,28 +85,26 @@ def _rollback(parsed: argparse.Namespace) -> int:
 
 
 def _predict(parsed: argparse.Namespace) -> int:
-    from neural_classifiers.serving import predict
-
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    missing = [what for what in parsed.what if not _is_file(what)]
+    missing = [what for what in parsed.what if not os.path.isfile(what)]  # noqa: PTH113 (never raises)
     files = [Path(what) for what in parsed.what if what not in missing]
     try:
         if not files and not parsed.out:
             return _predict_texts(parsed)
         if missing:
             raise RefusedError(f"expected files, or texts without --out, got no file {missing[0]}")
-        if all(map(predict.are_images, files)):
+        if all(map(_are_images, files)):
             return _predict_images(parsed, files)
         return _predict_comments(parsed, files)
     except OSError as error:
         raise RefusedError(str(error)) from error
 
 
-def _is_file(what: str) -> bool:
-    try:
-        return Path(what).is_file()
-    except (OSError, ValueError):  # too long for a name, or holds what no name does
-        return False
+def _are_images(path: Path) -> bool:
+    from neural_classifiers.digits.files import are_images
+
+    with path.open("rb") as file:
+        return are_images(file)
 
 
 def _predict_texts(parsed: argparse.Namespace) -> int:
@@ -136,20 +128,17 @@ def _predict_images(parsed: argparse.Namespace, files: list[Path]) -> int:
     from neural_classifiers.serving import predict, registry
 
     reader = registry.load(parsed.version or "digits", kind="digits")
-    rows = list(predict.predict_images(files, reader))
+    rows = predict.predict_images(files, reader, parsed.out)
     if parsed.out is None:
         lines = [_prediction_in_words(row, f"{row['file']} {row['image']}: ") for row in rows]
         answer(parsed, {"predictions": rows}, "\n".join(lines))
         return 0
-    predict.write_images(parsed.out, rows, reader)
     result = {"out": str(parsed.out), "version": reader.version, "predicted": len(rows)}
     answer(parsed, result, f"{parsed.out}  {len(rows):,} images by {reader.version}")
     return 0
 
 
 def _predict_comments(parsed: argparse.Namespace, files: list[Path]) -> int:
-    from dataclasses import asdict
-
     from neural_classifiers.serving import predict, registry
 
     if len(files) > 1 or parsed.out is None:

@@ -6,25 +6,18 @@ records.
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from neural_classifiers.engine import history, housekeeping
 from neural_classifiers.operation.output import answer, number, table
 
 WHICH = "folder, flow run name, the beginning of either, or last"
 
 
-def add_commands(commands: Any, json_option: argparse.ArgumentParser) -> None:
+def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the commands to those of the console script."""
-
-    def add(name: str, does: Any, about: str) -> argparse.ArgumentParser:
-        command: argparse.ArgumentParser = commands.add_parser(
-            name, parents=[json_option], help=about
-        )
-        command.set_defaults(does=does)
-        return command
-
     add("runs", _runs, "every run, newest first")
     show = add("show", _show, "a run's steps, and why each was computed")
     show.add_argument("run", metavar="RUN", help=WHICH)
@@ -46,16 +39,7 @@ def count(text: str) -> int:
     return int(text)
 
 
-def find(name: str) -> Any:
-    """The one run of a name; an error that lists the candidates where there is not one."""
-    from neural_classifiers.engine import history
-
-    return history.find_run(name)
-
-
 def _runs(parsed: argparse.Namespace) -> int:
-    from neural_classifiers.engine import history
-
     runs = [history.overview(run) for run in history.all_runs()]
     answer(parsed, {"runs": runs}, _runs_in_words)
     return 0
@@ -79,9 +63,7 @@ def _runs_in_words(result: Mapping[str, Any]) -> str:
 
 
 def _show(parsed: argparse.Namespace) -> int:
-    from neural_classifiers.engine import history
-
-    answer(parsed, history.describe(find(parsed.run)), _run_in_words)
+    answer(parsed, history.describe(history.find_run(parsed.run)), _run_in_words)
     return 0
 
 
@@ -105,16 +87,12 @@ def _run_in_words(run: Mapping[str, Any]) -> str:
 
 
 def _compare(parsed: argparse.Namespace) -> int:
-    from neural_classifiers.engine import history
-
-    answer(parsed, history.compare(*map(find, parsed.run)), _differences_in_words)
+    answer(parsed, history.compare(*map(history.find_run, parsed.run)), _differences_in_words)
     return 0
 
 
 def _differences_in_words(result: Mapping[str, Any]) -> str:
-    from neural_classifiers.engine.history import in_lines
-
-    lines = [" -> ".join(result["runs"]), *in_lines(result)]
+    lines = [" -> ".join(result["runs"]), *history.in_lines(result)]
     if len(lines) == 1:
         lines.append("the same parameters, data, code and libraries")
     if result["scores"]:
@@ -127,8 +105,6 @@ def _differences_in_words(result: Mapping[str, Any]) -> str:
 
 
 def _verify(parsed: argparse.Namespace) -> int:
-    from neural_classifiers.engine import housekeeping
-
     def at_once(fault: str) -> None:
         if not parsed.json:
             sys.stdout.write(f"{fault}\n")
@@ -140,8 +116,6 @@ def _verify(parsed: argparse.Namespace) -> int:
 
 
 def _prune(parsed: argparse.Namespace) -> int:
-    from neural_classifiers.engine import housekeeping
-
     answer(parsed, housekeeping.prune(parsed.keep_runs, parsed.dry_run), _pruned_in_words)
     return 0
 
@@ -156,9 +130,7 @@ def _pruned_in_words(result: Mapping[str, Any]) -> str:
 
 
 def _export(parsed: argparse.Namespace) -> int:
-    from neural_classifiers.engine import housekeeping
-
-    answer(parsed, housekeeping.export(find(parsed.run), parsed.to), _exported_in_words)
+    answer(parsed, housekeeping.export(history.find_run(parsed.run), parsed.to), _exported_in_words)
     return 0
 
 

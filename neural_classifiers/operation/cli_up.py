@@ -4,29 +4,24 @@ import argparse
 import json
 import os
 import sys
-from typing import Any
+from collections.abc import Callable
 
+from neural_classifiers.engine.settings import read_settings
 from neural_classifiers.operation import supervisor
 from neural_classifiers.operation.output import answer
 
 
-def add_commands(commands: Any, json_option: argparse.ArgumentParser) -> None:
+def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the commands to those of the console script."""
-    options = {"parents": [json_option]}
-    up = commands.add_parser("up", **options, help="server with UI, schedules and worker; stays")
+    up = add("up", _up, "server with UI, schedules and worker; stays")
     up.add_argument("--port", type=int, help="of the UI (default: 4200)")
     up.add_argument("--server", metavar="URL", help="only a worker, for a server elsewhere")
-    up.set_defaults(does=_up)
-    down = commands.add_parser("down", **options, help="stop what up started")
-    down.set_defaults(does=_down)
-    doctor = commands.add_parser("doctor", **options, help="is all well, and what to do where not")
-    doctor.set_defaults(does=_doctor)
+    add("down", _down, "stop what up started")
+    add("doctor", _doctor, "is all well, and what to do where not")
 
 
 def join_what_is_up() -> None:
     """Use the server that `up` started here, unless one is named."""
-    from neural_classifiers.engine.settings import read_settings
-
     if "PREFECT_API_URL" in os.environ:
         return
     if state := supervisor.what_is_up():
@@ -36,8 +31,6 @@ def join_what_is_up() -> None:
 
 
 def _up(parsed: argparse.Namespace) -> int:
-    from neural_classifiers.engine.settings import read_settings
-
     settings = read_settings()
     auth = settings.auth.get_secret_value() if settings.auth else None
     return supervisor.up(parsed.port or settings.port, auth, parsed.server)

@@ -5,6 +5,7 @@
 may be run again at any time: what is there already is brought up to date.
 """
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,16 +20,15 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, StateType, WorkerStatus
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import Cancelled
 
-from neural_classifiers.operation.supervisor import POOL, PROJECT
+from neural_classifiers.operation.supervisor import HEARTBEAT_S, POOL, PROJECT
 
-HEARTBEAT_S = 60  # of operation.supervisor
 SILENT_S = 5 * HEARTBEAT_S  # a healthy run would have to lose four heartbeats in a row
 UNSTARTED_S = 900  # between the worker's first word and the flow's; 5 to 15 s on a busy machine
 MISSED_S = 120.0
@@ -38,7 +38,8 @@ ENDS = ["Completed", "Failed", "Cancelled", "Crashed", "TimedOut", "Paused", "Su
 def deploy() -> list[str]:
     """Make work pool, deployments and automations what the project says; a line for each."""
     with get_client(sync_client=True) as client:
-        _make_pool(client)
+        with contextlib.suppress(ObjectAlreadyExists):
+            client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
         done = subprocess.run(
             [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
             cwd=PROJECT,
@@ -60,96 +61,79 @@ def deploy() -> list[str]:
         return sorted(lines)
 
 
-def skip_missed(client: SyncPrefectClient, now: datetime) -> list[FlowRun]:
-    """Of the scheduled runs that nobody did in time, leave only the newest of each deployment.
-
-    Returns
-    -------
-    list of FlowRun
-        Those that are skipped now.
-    """
-    scheduled = client.read_flow_runs(
-        flow_run_filter=FlowRunFilter(
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
-        ),
+def scheduled_runs(client: SyncPrefectClient) -> list[FlowRun]:
+    """The first 200 runs that are scheduled, the earliest first."""
+    of_type = FlowRunFilterStateType(any_=[StateType.SCHEDULED])
+    return client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=of_type)),
         sort=FlowRunSort.EXPECTED_START_TIME_ASC,
         limit=200,
     )
-    skipped = missed(scheduled, now)
+
+
+def workers_online(client: SyncPrefectClient, pool: str) -> list[str]:
+    """Names of the workers of a pool that have been heard of lately."""
+    workers = client.read_workers_for_work_pool(pool)
+    return [worker.name for worker in workers if worker.status == WorkerStatus.ONLINE]
+
+
+def skip_missed(client: SyncPrefectClient) -> int:
+    """Of the scheduled runs that nobody did in time, leave only each deployment's newest."""
+    skipped = missed(scheduled_runs(client), datetime.now(UTC))
     for run in skipped:
         why = "Missed while no worker was there; the newest missed run is done instead of all."
         client.set_flow_run_state(run.id, Cancelled(name="Skipped", message=why), force=True)
-    return skipped
+    return len(skipped)
 
 
 def missed(scheduled: Sequence[FlowRun], now: datetime) -> list[FlowRun]:
     """The runs to skip: late ones by a schedule, but the newest of each deployment."""
     late: dict[Any, list[FlowRun]] = {}
-    for run in scheduled:
+    for run in sorted(scheduled, key=lambda run: run.expected_start_time or now):
         due = run.expected_start_time
         if run.auto_scheduled and due and due < now - timedelta(seconds=MISSED_S):
             late.setdefault(run.deployment_id, []).append(run)
-    skipped = []
-    for runs in late.values():
-        runs.sort(key=lambda run: run.expected_start_time or now)
-        skipped += runs[:-1]
-    return skipped
+    return [run for runs in late.values() for run in runs[:-1]]
 
 
 def automations() -> list[Automation]:
     """Rules of the server about runs that nobody hears of any more; Retry takes them then."""
-    each = ["prefect.resource.id"]
-    ends = {f"prefect.flow-run.{end}" for end in ENDS}
-    heartbeat = "prefect.flow-run.heartbeat"
-    silent = EventTrigger(
-        after={heartbeat, "prefect.flow-run.Running"},
-        expect={heartbeat, *ends},
-        match={"prefect.resource.id": ["prefect.flow-run.*"]},
-        for_each=set(each),
-        posture=Posture.Proactive,
-        threshold=1,
-        within=timedelta(seconds=SILENT_S),
-    )
-    unstarted = EventTrigger(
-        after={"prefect.flow-run.Pending"},
-        expect={"prefect.flow-run.*"},
-        match={"prefect.resource.id": ["prefect.flow-run.*"]},
-        for_each=set(each),
-        posture=Posture.Proactive,
-        threshold=1,
-        within=timedelta(seconds=UNSTARTED_S),
-    )
+    event = "prefect.flow-run."
     return [
-        Automation(
+        _crash(
             name="A run that fell silent has crashed",
             description=f"No heartbeat for {SILENT_S} s, where one comes every {HEARTBEAT_S} s.",
-            trigger=silent,
-            actions=[
-                ChangeFlowRunState(
-                    state=StateType.CRASHED,
-                    message=f"No heartbeat for {SILENT_S} s: its process is gone. Retry takes it.",
-                )
-            ],
+            message=f"No heartbeat for {SILENT_S} s: its process is gone. Retry takes it.",
+            after={f"{event}heartbeat", f"{event}Running"},
+            expect={f"{event}heartbeat", *(f"{event}{end}" for end in ENDS)},
+            within_s=SILENT_S,
         ),
-        Automation(
+        _crash(
             name="A run that never started has crashed",
             description=f"A worker took it {UNSTARTED_S} s ago, and then nothing came.",
-            trigger=unstarted,
-            actions=[
-                ChangeFlowRunState(
-                    state=StateType.CRASHED,
-                    message=f"Taken by a worker {UNSTARTED_S} s ago, not started. Retry takes it.",
-                )
-            ],
+            message=f"Taken by a worker {UNSTARTED_S} s ago, not started. Retry takes it.",
+            after={f"{event}Pending"},
+            expect={f"{event}*"},
+            within_s=UNSTARTED_S,
         ),
     ]
 
 
-def _make_pool(client: SyncPrefectClient) -> None:
-    try:
-        client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
-    except ObjectAlreadyExists:
-        return
+def _crash(
+    name: str, description: str, message: str, after: set[str], expect: set[str], within_s: float
+) -> Automation:
+    """A rule that a run has crashed where an event is not followed by another in time."""
+    trigger = EventTrigger(
+        after=after,
+        expect=expect,
+        match={"prefect.resource.id": ["prefect.flow-run.*"]},
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=timedelta(seconds=within_s),
+    )
+    action = ChangeFlowRunState(state=StateType.CRASHED, message=message)
+    return Automation(name=name, description=description, trigger=trigger, actions=[action])
 
 
 def _install(automation: Automation) -> None:
@@ -170,16 +154,9 @@ def _when(schedule: Any) -> str:
     return str(getattr(schedule, "interval", None) or schedule)
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Deploy, skip what was missed, and say so; what `up` runs before it starts the worker."""
-    lines = [] if "--only-missed" in arguments else deploy()
+if __name__ == "__main__":  # run by `up` before it starts the worker
+    for line in deploy() if "--only-missed" not in sys.argv else ():
+        sys.stdout.write(f"{line}\n")
     with get_client(sync_client=True) as client:
-        skipped = skip_missed(client, datetime.now(UTC))
-    if skipped:
-        lines.append(f"skipped {len(skipped)} runs that were missed, each but the newest")
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+        if n_skipped := skip_missed(client):
+            sys.stdout.write(f"skipped {n_skipped} runs that were missed, each but the newest\n")

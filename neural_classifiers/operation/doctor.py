@@ -7,14 +7,14 @@ or ``ill`` (it does not work).
 import contextlib
 import importlib.metadata
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
+from uuid import UUID
 
 from packaging.requirements import Requirement
 
-from neural_classifiers.engine import paths, run_files
+from neural_classifiers.engine import history, paths, run_files
 from neural_classifiers.engine.records import ASIDE, RECORD, record_folders
 from neural_classifiers.engine.settings import SettingsError, read_settings
 from neural_classifiers.operation import supervisor
@@ -33,56 +33,16 @@ class Row(NamedTuple):
     do: str = ""
 
 
-class _Server:
-    """Answers of the Prefect server, each asked for once."""
-
-    def __init__(self) -> None:
-        self.up = supervisor.what_is_up()
-
-    @cached_property
-    def answers(self) -> bool:
-        return self.up is not None and supervisor.is_answering(self.up["api"])
-
-    @cached_property
-    def workers(self) -> list[dict[str, Any]]:
-        path: Any = "/work_pools/{work_pool_name}/workers/filter"
-        return self._ask("POST", path, path_params={"work_pool_name": supervisor.POOL}, json={})
-
-    @cached_property
-    def deployments(self) -> list[dict[str, Any]]:
-        return self._ask("POST", "/deployments/filter", json={})
-
-    @cached_property
-    def waiting(self) -> list[dict[str, Any]]:
-        of = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
-        return self._ask(
-            "POST", "/flow_runs/filter", json={**of, "sort": "EXPECTED_START_TIME_ASC"}
-        )
-
-    def _ask(self, *question: Any, **more: Any) -> list[dict[str, Any]]:
-        from prefect.client.orchestration import get_client
-
-        with get_client(sync_client=True) as client:
-            return client.request(*question, **more).json()
-
-
 def examine() -> Iterator[Row]:
     """Every row, the ones that others stand on first."""
-    server = _Server()
-    checks: list[Callable[[], Row]] = [
-        _versions,
-        _settings,
-        lambda: _server(server),
-        lambda: _worker(server),
-        lambda: _schedules(server),
-        _last_run,
-        _alerts,
-        _data,
-        _model,
-        _cache,
-        _disk,
-    ]
-    for check in checks:
+    yield _versions()
+    yield _settings()
+    server = _server()
+    yield server
+    for what, check in (("worker", _worker), ("schedules", _schedules)):
+        answers = server.state == WELL
+        yield check() if answers else Row(what, LOOK, "no server to ask", "as for the server")
+    for check in (_last_run, _alerts, _data, _model, _cache, _disk):
         yield check()
 
 
@@ -115,65 +75,66 @@ def _settings() -> Row:
     return Row("settings", WELL, f"port {settings.port}, {password}, {alerts}")
 
 
-def _server(server: _Server) -> Row:
-    if server.up is None and supervisor.was_killed():
+def _server() -> Row:
+    up = supervisor.what_is_up()
+    if up is None and supervisor.was_killed():
         return Row("server", ILL, "`up` was killed", "make up")
-    if server.up is None:
+    if up is None:
         return Row("server", LOOK, "nothing is up", "make up, if there is to be a schedule")
-    if not server.answers:
-        found = f"no answer from {server.up['address']}"
+    if not supervisor.is_answering(up["api"]):
+        found = f"no answer from {up['address']}"
         return Row("server", ILL, found, "wait a minute: `up` restarts it; else make down, make up")
-    return Row("server", WELL, f"{server.up['address']} answers")
+    return Row("server", WELL, f"{up['address']} answers")
 
 
-def _worker(server: _Server) -> Row:
-    if not server.answers:
-        return Row("worker", LOOK, "no server to ask", "as for the server")
-    online = [worker["name"] for worker in server.workers if worker["status"] == "ONLINE"]
+def _worker() -> Row:
+    from prefect.client.orchestration import get_client
+
+    from neural_classifiers.operation.deployments import workers_online
+
+    with get_client(sync_client=True) as client:
+        online = workers_online(client, supervisor.POOL)
     if not online:
-        return Row(
-            "worker", ILL, f"none of the pool {supervisor.POOL} is online", "make down, make up"
-        )
+        found = f"none of the pool {supervisor.POOL} is online"
+        return Row("worker", ILL, found, "make down, make up")
     return Row("worker", WELL, f"online: {', '.join(online)}")
 
 
-def _schedules(server: _Server) -> Row:
-    if not server.answers:
-        return Row("schedules", LOOK, "no server to ask", "as for the server")
-    ids = {
-        deployment["id"]: deployment["name"]
-        for deployment in server.deployments
-        if any(schedule["active"] for schedule in deployment["schedules"])
-        and not deployment["paused"]
+def _schedules() -> Row:
+    from prefect.client.orchestration import get_client
+
+    from neural_classifiers.operation.deployments import scheduled_runs
+
+    with get_client(sync_client=True) as client:
+        deployments, scheduled = client.read_deployments(), scheduled_runs(client)
+    names: dict[UUID | None, str] = {
+        deployment.id: deployment.name
+        for deployment in deployments
+        if any(schedule.active for schedule in deployment.schedules) and not deployment.paused
     }
-    if not ids:
+    if not names:
         do = "make down, make up; or switch a schedule on in the UI"
         return Row("schedules", LOOK, "none is active", do)
-    now, soonest = datetime.now(UTC), dict.fromkeys(ids.values(), "not planned")
-    late = []
-    for run in server.waiting:
-        name, due = ids.get(run["deployment_id"]), run["expected_start_time"]
-        if name is None or not run["auto_scheduled"]:
+    late: list[str] = []
+    planned: dict[str, str] = {}
+    for run in scheduled:
+        name, due = names.get(run.deployment_id), run.expected_start_time
+        if name is None or due is None or not run.auto_scheduled:
             continue
-        when = datetime.fromisoformat(due)
-        if now - when > LATE:
-            late.append(f"{name} of {when:%Y-%m-%d %H:%M}")
-        elif soonest[name] == "not planned":
-            soonest[name] = f"{when:%Y-%m-%d %H:%M} UTC"
+        if datetime.now(UTC) - due > LATE:
+            late.append(f"{name} of {due:%Y-%m-%d %H:%M}")
+        else:
+            planned.setdefault(name, f"{name} next {due:%Y-%m-%d %H:%M} UTC")
     if late:
         do = "if no other run is at work: the log of `up`, then make down, make up"
         return Row("schedules", LOOK, f"late: {', '.join(late)}", do)
-    if "not planned" in soonest.values():
-        names = [name for name, when in soonest.items() if when == "not planned"]
-        return Row(
-            "schedules", ILL, f"nothing planned for {', '.join(names)}", "make down, make up"
-        )
-    return Row("schedules", WELL, ", ".join(f"{n} next {w}" for n, w in soonest.items()))
+    if unplanned := [name for name in names.values() if name not in planned]:
+        found = f"nothing planned for {', '.join(unplanned)}"
+        return Row("schedules", ILL, found, "make down, make up")
+    return Row("schedules", WELL, ", ".join(planned.values()))
 
 
 def _last_run() -> Row:
-    from neural_classifiers.engine import history
-
     try:
         runs = history.all_runs()
     except ValueError as error:
@@ -195,10 +156,9 @@ def _alerts() -> Row:
             alerts += run_files.read(folder).get("alerts", [])
     lost = [alert for alert in alerts if alert["fault"]]
     if lost:
-        found = (
-            f"{len(lost)} of {len(alerts)} not delivered in the last 20 runs: {lost[0]['fault']}"
-        )
-        return Row("alerts", LOOK, found, "is NEURAL_CLASSIFIERS_WEBHOOK the right address?")
+        found = f"{len(lost)} of {len(alerts)} not delivered in the last 20 runs"
+        do = "is NEURAL_CLASSIFIERS_WEBHOOK the right address?"
+        return Row("alerts", LOOK, f"{found}: {lost[0]['fault']}", do)
     return Row("alerts", WELL, f"{len(alerts)} delivered in the last 20 runs")
 
 

@@ -21,12 +21,7 @@ def answer(
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Lay rows out in columns as wide as their widest cell, numbers to the right.
 
-    Parameters
-    ----------
-    header : sequence of str
-        One title a column, "" where it needs none.
-    rows : sequence of sequence of str
-        As many cells each as there are titles.
+    A column that needs no title has "".
 
     Examples
     --------

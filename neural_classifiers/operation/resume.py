@@ -9,7 +9,6 @@ closes a run whose process is gone; the watcher of `operation.supervisor` does s
 
 import sys
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -24,6 +23,7 @@ from prefect.states import Crashed, Scheduled, State
 from neural_classifiers.engine import run_files, runs
 from neural_classifiers.errors import RefusedError
 from neural_classifiers.operation import temporary_server
+from neural_classifiers.operation.deployments import workers_online
 
 POLL_S, ALONE_S = 1.0, 60.0
 HOOKS = timedelta(seconds=60)
@@ -33,20 +33,11 @@ class NotResumableError(RefusedError):
     """A run that cannot be continued."""
 
 
-def resume(
-    run_id: str, flow: Flow[..., Any], waiting: Callable[[str], None] = lambda _: None
-) -> State[Any]:
-    """The final state of a flow run, executed again.
+def resume(run_id: str, flow: Flow[..., Any]) -> State[Any]:
+    """The final state of a flow run, executed again: here, or by a worker if a deployment's.
 
-    Parameters
-    ----------
-    run_id : str
-        Of a root run whose process is dead; the caller has seen to that.
-    flow : Flow
-        The run's flow, as it is now.
-    waiting : callable, optional
-        Called with the state that is waited for, where a worker is to do it: the run belongs to a
-        deployment. Else it is done in this process.
+    What such a run is waiting for goes to standard error. It is a root run whose process is dead;
+    the caller has seen to that. `flow` is its flow, as it is now.
 
     Raises
     ------
@@ -70,7 +61,7 @@ def resume(
             )
         flow_run = _scheduled(client, flow_run)
         if deployed:
-            return _awaited(client, flow_run, waiting)
+            return _awaited(client, flow_run)
     return run_flow(flow, flow_run, return_type="state")  # type: ignore[return-value]
 
 
@@ -83,9 +74,7 @@ def _scheduled(client: SyncPrefectClient, flow_run: FlowRun) -> FlowRun:
     return client.read_flow_run(flow_run.id)
 
 
-def _awaited(
-    client: SyncPrefectClient, flow_run: FlowRun, waiting: Callable[[str], None]
-) -> State[Any]:
+def _awaited(client: SyncPrefectClient, flow_run: FlowRun) -> State[Any]:
     """The final state; while there is no worker, waited for a minute only."""
     reported, alone_since = "", time.monotonic()
     while True:
@@ -95,13 +84,14 @@ def _awaited(
             return state
         name = str(state.name) if state else "without a state"
         if name != reported:
-            waiting(f"{flow_run.name}: {name}")
+            sys.stderr.write(f"waiting for the deployment's worker: {flow_run.name}: {name}\n")
             reported = name
-        if state is None or not state.is_scheduled() or _has_worker(client, flow_run):
+        pool = flow_run.work_pool_name or ""
+        if state is None or not state.is_scheduled() or workers_online(client, pool):
             alone_since = time.monotonic()
         elif time.monotonic() - alone_since > ALONE_S:
             raise NotResumableError(
-                f"expected a worker of the pool {flow_run.work_pool_name!r}, got none within "
+                f"expected a worker of the pool {pool!r}, got none within "
                 f"{ALONE_S:g} s; the run is scheduled, a worker that comes (`up`) does it"
             )
         time.sleep(POLL_S)
@@ -115,17 +105,6 @@ def _wait_for_hooks(run_id: str) -> None:
         if folder is None or run_files.read(folder)["finished"] is not None:
             return
         time.sleep(POLL_S / 10)
-
-
-def _has_worker(client: SyncPrefectClient, flow_run: FlowRun) -> bool:
-    pool = flow_run.work_pool_name or ""
-    answer = client.request(
-        "POST",
-        "/work_pools/{work_pool_name}/workers/filter",
-        path_params={"work_pool_name": pool},
-        json={},
-    )
-    return any(worker["status"] == "ONLINE" for worker in answer.json())
 
 
 def close_lost(run_id: str) -> str | None:

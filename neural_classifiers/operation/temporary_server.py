@@ -31,16 +31,11 @@ def is_temporary() -> bool:
     return os.environ.get("PREFECT_API_URL") in _temporary
 
 
-def start(startup_s: float = STARTUP_S) -> Callable[[], None]:
+def start() -> Callable[[], None]:
     """Name a server in ``PREFECT_API_URL``, unless one stands there; what is returned waits for it.
 
     Call it before Prefect is imported, since Prefect reads its settings then. The server ends
     with this process, after Prefect has sent it the last lines of the log.
-
-    Parameters
-    ----------
-    startup_s : float
-        Seconds that the server may take to answer.
 
     Raises
     ------
@@ -66,16 +61,16 @@ def start(startup_s: float = STARTUP_S) -> Callable[[], None]:
     os.environ |= {"PREFECT_API_URL": url, "PREFECT_UI_URL": ""}  # it serves no UI to point at
     _temporary.append(url)
     atexit.register(_stop, process)  # before any of Prefect's, so it is called after them
-    return lambda: _wait(url, startup_s)
+    return lambda: _wait(url)
 
 
-def _wait(url: str, startup_s: float) -> None:
+def _wait(url: str) -> None:
     try:  # what is asked early waits in the socket's queue
-        with urllib.request.urlopen(f"{url}/health", timeout=startup_s) as answer:
+        with urllib.request.urlopen(f"{url}/health", timeout=STARTUP_S) as answer:
             answer.read()
     except (OSError, http.client.HTTPException) as error:
         raise ServerDiedError(
-            f"expected Prefect's server to answer within {startup_s:g} s, got {error}"
+            f"expected Prefect's server to answer within {STARTUP_S:g} s, got {error}"
         ) from None
 
 
@@ -90,13 +85,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def serve(listening: int) -> None:
-    """Serve Prefect's API on a socket until standard input ends; the body of the child process.
-
-    Parameters
-    ----------
-    listening : int
-        File descriptor of the socket.
-    """
+    """Serve Prefect's API on a socket, by its descriptor, until standard input ends."""
     import uvicorn
 
     server = uvicorn.Server(

@@ -204,8 +204,8 @@ def plain(text: object, length: int = PLAIN_LENGTH) -> str:
 
 
 def _render(template: str, **values: Any) -> str:
-    is_html = template.endswith(".html")
-    return _environment(is_html).get_template(template).render(**values)
+    page = _environment(template.endswith(".html")).get_template(template)
+    return page.render(warnings_of=warnings_of, more_data=more_data, **values)
 
 
 @cache
@@ -239,7 +239,6 @@ def _environment(is_html: bool) -> Environment:
         "words": comparison_in_words,
     }
     environment.filters |= filters
-    environment.globals |= {"warnings_of": warnings_of, "more_data": more_data}
     return environment
 
 

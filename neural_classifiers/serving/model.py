@@ -95,10 +95,6 @@ class Classifier(PromotedModel):
             raise TypeError(f"expected a list of comments, got {type(X).__name__}: {X[:40]!r}")
         return [clean_comment(text, stem=self._stem, cleaning=self._cleaning) for text in X]
 
-    def features(self, X: Sequence[str]) -> Any:
-        """Input of the classifier itself for some texts: a row of numbers for each."""
-        return self._pipeline[:-1].transform(self.clean(X))
-
     def predict_proba(self, X: Sequence[str]) -> NDArray[np.float64]:
         """Probabilities of shape (n_comments, n_classes), in the order of `classes_`."""
         return self.predict_cleaned(self.clean(X))
@@ -139,14 +135,8 @@ class DigitReader(PromotedModel):
 def build_pipeline(content: bytes, weights: bytes | None, recipe: Mapping[str, Any]) -> Any:
     """The fitted pipeline out of its files' contents: takes cleaned texts, predicts categories.
 
-    Parameters
-    ----------
-    content : bytes
-        Pipeline in skops' format; for Keras the steps before the network.
-    weights : bytes or None
-        Of the Keras network.
-    recipe : mapping
-        Holds the numbers of the Keras network, its classes and its calibration.
+    `content` is in skops' format. A Keras network has `weights`; its numbers, classes and
+    calibration stand in `recipe`, and `content` holds the steps before it.
     """
     from neural_classifiers.arrays.skops_bytes import model_from_bytes
 
@@ -174,14 +164,7 @@ def version_of(manifest: Mapping[str, Any]) -> str:
 
 
 def read_manifest(folder: Path, version: str | None = None) -> dict[str, Any]:
-    """A version's manifest, seen to be the one that was written.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the version.
-    version : str, optional
-        The version that it must be.
+    """A version's manifest, seen to be the one that was written, and that of `version` if given.
 
     Raises
     ------
@@ -226,18 +209,11 @@ def read_file(folder: Path, manifest: Mapping[str, Any], name: str) -> bytes:
 def read_model(folder: Path, version: str | None = None) -> PromotedModel:
     """The promoted model of a folder, every digest checked, its examples answered.
 
-    Parameters
-    ----------
-    folder : Path
-        Of the version.
-    version : str, optional
-        The version that it must be.
-
     Raises
     ------
     NotPromotedError
-        If a file is not the one that was promoted, or the model answers its examples otherwise
-        than when it was promoted.
+        If it is another version than `version`, a file is not the one that was promoted, or the
+        model answers its examples otherwise than when it was promoted.
     """
     manifest = read_manifest(folder, version)
     files = {

@@ -9,20 +9,21 @@ Knows no Prefect: predicting must not wait for it.
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
 from neural_classifiers.comments.drift import Profiler
 from neural_classifiers.comments.formats import Layout, Part
-from neural_classifiers.comments.rows import count_rows, read_parsed_rows
+from neural_classifiers.comments.rows import count_rows, read_parsed_rows, storable
 from neural_classifiers.comments.rules import EMPTIED, faults, row_rules
 from neural_classifiers.comments.text import english_stop_words
+from neural_classifiers.digits.files import read_images
+from neural_classifiers.engine import workers
 from neural_classifiers.engine.rows.batches import BATCH_ROWS, useful_workers
 from neural_classifiers.serving.model import Classifier, PromotedModel, read_model
 from neural_classifiers.serving.prediction_files import (
@@ -34,9 +35,7 @@ from neural_classifiers.serving.prediction_files import (
 )
 from neural_classifiers.serving.trained_on import drift_of
 
-_PNG = b"\x89PNG\r\n\x1a\n"
 _LINES = {"line": pa.int64(), "txt": pa.string()}
-_IMAGES = {"file": pa.string(), "image": pa.int64()}
 _COLUMNS = ["line", "byte_offset", "raw", "line_type", "txt", "txt_type"]
 _RULES = row_rules()
 
@@ -97,11 +96,11 @@ class PredictedFile:
 
 def predict_texts(classifier: Classifier, texts: Sequence[str]) -> list[dict[str, Any]]:
     """For each text ``label`` and ``probabilities``, or ``rejected`` with the reasons."""
-    columns: dict[str, list[Any]] = {"txt": [], "txt_type": []}
-    for text in texts:
-        is_storable = _is_storable(text)
-        columns["txt"].append(text if is_storable else None)
-        columns["txt_type"].append("string" if is_storable else "lone surrogate")
+    came = list(map(storable, texts))
+    columns: dict[str, list[Any]] = {
+        "txt": [text for text, _ in came],
+        "txt_type": [kind for _, kind in came],
+    }
     predictions, reasons = _predict_rows(classifier, columns)
     return [
         predictions.get(row) or {"rejected": reasons[row], "version": classifier.version}
@@ -155,8 +154,13 @@ def predict_file(
         n_rows = count_rows(parts, layout).rows
         profiler = Profiler(english_stop_words(), n_rows)
         batches = read_parsed_rows(parts, layout, batch_rows=batch_rows)
-        workers = useful_workers(n_rows) if n_workers is None else n_workers
-        for batch in _predict_batches(classifier, (b.select(_COLUMNS) for b in batches), workers):
+        n_workers = useful_workers(n_rows) if n_workers is None else n_workers
+        work = partial(_predict_batch, classifier)
+        if n_workers:  # they load the version themselves
+            folder = classifier.folder.absolute()
+            work = partial(predict_in_worker, folder, classifier.version)
+        calls = ((batch.select(_COLUMNS),) for batch in batches)
+        for batch in workers.in_order(work, calls, n_workers):
             write(batch.predicted)
             rejected_file.writelines(map(json_line, batch.rejected))
             named = [row["label"] for row in batch.predicted]
@@ -178,68 +182,33 @@ def predict_file(
     )
 
 
-def predict_images(files: Sequence[Path], reader: PromotedModel) -> Iterator[dict[str, Any]]:
+def predict_images(
+    files: Sequence[Path], reader: PromotedModel, out: Path | None = None
+) -> list[dict[str, Any]]:
     """For each image of PNG and IDX files ``file``, ``image`` (from 0), ``label``, probabilities.
+
+    They are also written to `out`, as JSON Lines, CSV or Parquet, whole or not at all.
 
     Raises
     ------
     PredictionError
-        If a file is neither, or its images are not of 28 x 28 grey bytes.
+        If a file is neither, or its images are not of 28 x 28 grey bytes, or the ending of `out` is
+        none of these.
     """
+    rows: list[dict[str, Any]] = []
     for path in files:
-        images = read_images(path)
+        try:
+            images = read_images(path.read_bytes(), str(path))
+        except ValueError as error:
+            raise PredictionError(str(error)) from None
         for start in range(0, len(images), BATCH_ROWS):
             probabilities = reader.predict_proba(images[start : start + BATCH_ROWS])
             for image, row in enumerate(prediction_rows(reader, probabilities), start):
-                yield {"file": path.name, "image": image} | row
-
-
-def write_images(out: Path, rows: Sequence[Mapping[str, Any]], reader: PromotedModel) -> None:
-    """Write what `predict_images` gave as JSON Lines, CSV or Parquet, whole or not at all.
-
-    Raises
-    ------
-    PredictionError
-        If the ending of `out` is none of these.
-    """
-    with prediction_writer(out, reader, _IMAGES) as write:
-        write(rows)
-
-
-def read_images(path: Path) -> np.ndarray:
-    """Images of one file, uint8 of shape (n_images, 28, 28).
-
-    Raises
-    ------
-    PredictionError
-    """
-    from neural_classifiers.digits.files import IMAGE_SHAPE, read_idx, read_png
-
-    content = path.read_bytes()
-    try:
-        if content.startswith(_PNG):
-            return read_png(content, str(path))[None]
-        images = read_idx(content, str(path))
-    except ValueError as error:
-        raise PredictionError(str(error)) from None
-    if images.shape[1:] != IMAGE_SHAPE or images.dtype != np.uint8:
-        raise PredictionError(
-            f"{path}: expected images of 28 x 28 bytes, got {images.dtype} of {images.shape}"
-        )
-    return images
-
-
-def are_images(path: Path) -> bool:
-    """Whether a file begins as PNG or IDX (packed by gzip or not) does."""
-    import gzip
-
-    with path.open("rb") as file:
-        head = file.read(8)
-        if head.startswith(b"\x1f\x8b"):
-            file.seek(0)
-            with contextlib.suppress(OSError, EOFError), gzip.open(file) as unpacked:
-                head = unpacked.read(8)
-    return head == _PNG or (head[:3] == b"\0\0\x08" and len(head) > 3)
+                rows.append({"file": path.name, "image": image} | row)
+    if out:
+        with prediction_writer(out, reader, {"file": pa.string(), "image": pa.int64()}) as write:
+            write(rows)
+    return rows
 
 
 class _PredictedBatch(NamedTuple):
@@ -247,29 +216,6 @@ class _PredictedBatch(NamedTuple):
 
     predicted: list[dict[str, Any]]
     rejected: list[dict[str, Any]]
-
-
-def _predict_batches(
-    classifier: Classifier, batches: Iterator[pa.RecordBatch], n_workers: int
-) -> Iterator[_PredictedBatch]:
-    """Each batch with its predictions, in order; at most two batches a worker in memory."""
-    if n_workers < 1:
-        yield from (_predict_batch(classifier, batch) for batch in batches)
-        return
-    from collections import deque
-    from concurrent.futures import Future, ThreadPoolExecutor
-
-    from neural_classifiers.engine import workers
-
-    waiting: deque[Future[workers.Answer]] = deque()
-    folder, version = classifier.folder.absolute(), classifier.version
-    with ThreadPoolExecutor(n_workers) as threads:  # each waits for a worker process
-        for batch in batches:
-            waiting.append(threads.submit(workers.run, predict_in_worker, folder, version, batch))
-            if len(waiting) == 2 * n_workers:
-                yield waiting.popleft().result().value
-        for answer in waiting:
-            yield answer.result().value
 
 
 def predict_in_worker(folder: Path, version: str, batch: pa.RecordBatch) -> _PredictedBatch:
@@ -315,11 +261,3 @@ def _predict_rows(
             reasons.setdefault(row, [EMPTIED])
     probabilities = classifier.predict_cleaned(list(cleaned.values()))
     return dict(zip(cleaned, prediction_rows(classifier, probabilities), strict=True)), reasons
-
-
-def _is_storable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -37,14 +37,6 @@ def prediction_writer(
     A row has the columns `names`, and what `prediction_rows` gives. JSON Lines has it as it is, CSV
     (RFC 4180, with a header) and Parquet with a column ``p_<class>`` for each probability.
 
-    Parameters
-    ----------
-    out : Path
-        Its ending tells the format.
-    model : PromotedModel
-        Knows the classes.
-    names : mapping of str to DataType
-
     Raises
     ------
     PredictionError

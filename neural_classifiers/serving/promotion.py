@@ -14,7 +14,7 @@ from neural_classifiers.judgement.gates import Gate, Rival, judge_challenger
 from neural_classifiers.judgement.names import SERVING
 from neural_classifiers.serving import registry
 from neural_classifiers.serving.model import COMMENTS, NotPromotedError, read_manifest, read_model
-from neural_classifiers.serving.trained_on import predict_unseen
+from neural_classifiers.serving.trained_on import unseen
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,6 @@ class Decision:
     gates: list[Gate] = field(default_factory=list)
     version: str | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
-        return asdict(self)
-
 
 def in_words(decision: Decision) -> str:
     """A line for the outcome, and one for each condition."""
@@ -87,13 +83,8 @@ def in_words(decision: Decision) -> str:
 def decide(challenger: Challenger, again: bool = True, other_classes: bool = False) -> Decision:
     """Let a challenger serve if it passes every gate.
 
-    Parameters
-    ----------
-    challenger : Challenger
-    again : bool
-        Also a model that was rolled back.
-    other_classes : bool
-        Also where the serving model sorts into other categories, so cannot be compared.
+    `again`: also a model that was rolled back. `other_classes`: also where the serving model sorts
+    into other categories, so cannot be compared.
     """
     manifest = challenger.manifest
     kind, version = manifest["kind"], None
@@ -142,7 +133,8 @@ def _compare_with_serving(
             found = f"{theirs['classes']} in {version}, here {ours['classes']}"
             return [Gate("the categories of the serving model", other_classes, found)], []
         model = read_model(folder, version)
-        probabilities, unseen = predict_unseen(model, challenger.inputs)
+        answers = model.predict(challenger.inputs).astype(str)
+        not_trained_on = unseen(model, challenger.inputs)
     except NotPromotedError as error:  # rolled back, it is in nobody's way
         return [Gate("the serving model can be asked", False, str(error))], []
-    return [], [Rival(SERVING, model.answers(probabilities).astype(str), unseen)]
+    return [], [Rival(SERVING, answers, not_trained_on)]

@@ -23,6 +23,7 @@ from typing import Any
 from neural_classifiers.engine import paths
 from neural_classifiers.engine.files import make_folder, sync, write_durably
 from neural_classifiers.engine.locks import locked
+from neural_classifiers.engine.run_files import as_json
 from neural_classifiers.serving.model import (
     EXAMPLES,
     KINDS,
@@ -118,18 +119,9 @@ def add_version(
 ) -> str | None:
     """Add a version to the registry, where it stays; to be called within `one_at_a_time`.
 
-    Parameters
-    ----------
-    manifest : mapping
-        But for ``files`` and ``version``, which are made of `files` and of all the rest.
-    files : mapping of str to bytes
-    check : callable, optional
-        Takes the folder of the version before it has its name: False leaves nothing of it.
-
-    Returns
-    -------
-    str or None
-        Its name; None where the check failed.
+    The `manifest` lacks ``files`` and ``version``, which are made of `files` and of all the rest.
+    `check` takes the folder before it has the version's name: where it answers False, nothing is
+    left of it, and there is no name to return.
     """
     digests = {
         name: {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
@@ -143,7 +135,7 @@ def add_version(
     try:
         for name, content in files.items():
             write_durably(unfinished / name, content)
-        write_durably(unfinished / MANIFEST, _as_json(complete))
+        write_durably(unfinished / MANIFEST, as_json(complete))
         if not check(unfinished):
             return None
         if not version_folder(version).is_dir():  # else the same bytes, as the name is their digest
@@ -175,8 +167,7 @@ def one_at_a_time() -> Iterator[None]:
 def let_serve(kind: str, version: str) -> None:
     """Let a version serve from now on; to be called within `one_at_a_time`."""
     serving = _read_serving()
-    serving[kind]["promoted"].append({"version": version, "at": _now()})
-    _write_serving(serving)
+    _append(serving, kind, "promoted", version)
 
 
 def roll_back(kind: str) -> tuple[str, str | None]:
@@ -192,8 +183,7 @@ def roll_back(kind: str) -> tuple[str, str | None]:
         if not serving[kind]["promoted"]:
             raise NotPromotedError(f"expected a model of {kind} that serves, got none")
         version = serving[kind]["promoted"].pop()["version"]
-        serving[kind]["rolled_back"].append({"version": version, "at": _now()})
-        _write_serving(serving)
+        _append(serving, kind, "rolled_back", version)
     return version, serving_version(kind)
 
 
@@ -212,16 +202,12 @@ def _read_serving() -> dict[str, dict[str, list[dict[str, str]]]]:
     return {kind: {"promoted": [], "rolled_back": []} | serving.get(kind, {}) for kind in KINDS}
 
 
-def _write_serving(serving: Mapping[str, Any]) -> None:
-    write_durably(paths.models() / SERVING_FILE, _as_json(serving))
-
-
-def _as_json(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _append(serving: Mapping[str, Any], kind: str, what: str, version: str) -> None:
+    """Write what serves, with a version that is promoted, or rolled back, now."""
+    serving[kind][what].append(
+        {"version": version, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    )
+    write_durably(paths.models() / SERVING_FILE, as_json(serving))
 
 
 if __name__ == "__main__":  # `check_in_clean_process`

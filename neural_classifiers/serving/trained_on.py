@@ -25,20 +25,11 @@ def seen_to_bytes(rows: Iterable[str | np.ndarray]) -> bytes:
     return weights_to_bytes({"digests": np.unique(_digests_of(rows))})
 
 
-def predict_unseen(model: PromotedModel, inputs: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of texts or images, and for each row whether the model was not trained on it.
-
-    Returns
-    -------
-    tuple of ndarray of shape (n_rows, n_classes) and ndarray of bool of shape (n_rows,)
-    """
-    if isinstance(model, Classifier):
-        cleaned = model.clean(inputs)
-        digests, probabilities = _digests_of(cleaned), model.predict_cleaned(cleaned)
-    else:
-        digests, probabilities = _digests_of(inputs), model.predict_proba(inputs)
+def unseen(model: PromotedModel, inputs: Any) -> np.ndarray:
+    """Whether a model was not trained on each text or image; bool of shape (n_rows,)."""
+    rows = model.clean(inputs) if isinstance(model, Classifier) else inputs
     seen = weights_from_bytes(read_file(model.folder, model.manifest, SEEN))["digests"]
-    return probabilities, ~np.isin(digests, seen)
+    return ~np.isin(_digests_of(rows), seen)
 
 
 def _digests_of(rows: Iterable[str | np.ndarray]) -> np.ndarray:

@@ -2,8 +2,9 @@
 
 What counts or does not count is a top-level statement: an import, a definition (a function, a
 whole class), a constant; or anything else, an action, which counts for all that import its module.
-Nothing is imported or run. What is in doubt counts: a name that a local variable hides, all of a
-module that is used other than by a dotted name, every byte of ours behind words of `UNFOLLOWED`.
+Nothing is imported or run. What is in doubt counts: a name that a local variable hides, what a text
+names in full (a library may import it), all of a module that is used other than by a dotted name,
+every byte of ours behind words of `UNFOLLOWED`.
 """
 
 import ast
@@ -295,6 +296,11 @@ class Codebase:
 
     def _used(self, statement: Statement) -> list[Target]:
         targets = self.resolve(statement, statement.uses)
+        for dotted in re.findall(
+            r"'(\w+(?:\.\w+)+)'", statement.text
+        ):  # as a library may import it
+            module, _, name = dotted.rpartition(".")
+            targets += self._find(module, (name,), set()) if self.counts(module) else ()
         files = self._named(statement.text)
         is_nameless = RESOURCES in targets and not files
         everything = [EVERYTHING] if is_nameless or statement.unfollowed else []

@@ -9,9 +9,7 @@ finds them and works the other batches only; once its record stands they are rem
 import contextlib
 import hashlib
 import json
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,41 +112,19 @@ def work_batches(
         Called with the rows of each batch that is done.
     """
     make_folder(unfinished)
-    waiting: deque[tuple[int, Future[Any] | None]] = deque()
-
-    def next_finished() -> FinishedBatch:
-        number, future = waiting.popleft()
-        if future is not None:
-            future.result()
+    calls = ((work, arguments, unfinished, number) for number, arguments in enumerate(batches))
+    for number, _ in enumerate(workers.in_order(_work, calls, n_workers)):
         batch = _read_summary(unfinished, number)
         advance(batch["rows"])
-        return FinishedBatch(unfinished, number, batch["rows"], batch["summary"])
-
-    with ThreadPoolExecutor(max(n_workers, 1)) as threads:  # each waits for a worker process
-        try:
-            for number, arguments in enumerate(batches):
-                future = None
-                if not _is_finished(unfinished, number):
-                    call = (_work, work, arguments, unfinished, number)
-                    if n_workers:
-                        future = threads.submit(workers.run, *call)
-                    else:
-                        _work(*call[1:])
-                waiting.append((number, future))
-                while len(waiting) > 2 * n_workers:
-                    yield next_finished()
-            while waiting:
-                yield next_finished()
-        finally:
-            for _, future in waiting:
-                if future is not None:
-                    future.cancel()
+        yield FinishedBatch(unfinished, number, batch["rows"], batch["summary"])
 
 
 def _work(
     work: Callable[..., Result], arguments: tuple[Any, ...], unfinished: Path, number: int
 ) -> None:
     """Work a batch and write its result, the summary last: where that is whole, so are the rest."""
+    if _is_finished(unfinished, number):
+        return
     result = work(*arguments)
     digests = {}
     for name, pieces in result.tables.items():
