@@ -34,10 +34,11 @@ def hold_memory() -> int:
     return len(block)
 
 
-def test_the_body_runs_in_another_process_with_its_own_threads():
-    (pid, threads), *_ = workers.run(pid_and_threads, threads=1)
+def test_bodies_run_in_another_process_with_its_own_threads_again_and_again():
+    (pid, threads), *_ = workers.run(pid_and_threads)
     assert pid != os.getpid()
     assert threads == "1"
+    assert workers.run(pid_and_threads).value == (pid, threads)
 
 
 def train_a_network(threads: int) -> tuple[str, list[str]]:
