@@ -28,7 +28,7 @@ def clean_comments(
         If `cleaning` is neither a preset nor options that are known.
     """
     from neural_classifiers.comments.text import cleaning_of
-    from neural_classifiers.report.plots import plot_table_head
+    from neural_classifiers.report.plots import plot_table
 
     cleaning_of(cleaning)  # a name that is not known is refused before a worker starts
     comments = accepted.table.path
@@ -47,5 +47,5 @@ def clean_comments(
             first += rows.slice(0, HEAD_ROWS - len(first)).select(HEAD).to_pylist()
             cleaned.write(rows)
     check_rows("comments cleaned", cleaned.rows, accepted.rows)
-    head.write_bytes(plot_table_head(HEAD, [list(row.values()) for row in first]))
+    head.write_bytes(plot_table(HEAD, [list(row.values()) for row in first]))
     return Cleaned(table=File.of(table), head=File.of(head), rows=cleaned.rows, rows_empty=n_empty)

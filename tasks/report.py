@@ -24,13 +24,8 @@ from neural_classifiers.engine.files import write_durably
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.step import UNRECORDED
 from neural_classifiers.report.pages import render_card
-from neural_classifiers.report.sections import (
-    CommentsSection,
-    DigitsSection,
-    GridSummary,
-    SourceOfRows,
-)
-from neural_classifiers.search.candidates import rank_candidates
+from neural_classifiers.report.sections import CommentsSection, DigitsSection, GridSummary
+from neural_classifiers.search.candidates import RankedCandidate, rank_candidates
 from tasks.model_files import read_grid
 from tasks.references import (
     DATA_DOCS,
@@ -75,7 +70,7 @@ def report_comments(
     split: Split,
     models: dict[str, Model],
     scored: dict[str, Scored],
-    compared: Compared | None,
+    compared: Compared,
     near: NearDuplicates | None,
     examined: Examined | None,
     explained: Explained | None,
@@ -89,7 +84,8 @@ def report_comments(
         What the steps that every model starts from returned.
     models, scored : dict of str to Model and to Scored
         By the model's name; those whose branch failed are absent.
-    compared, near, examined, explained
+    compared : Compared
+    near, examined, explained
         None where the step failed.
     failed : dict of str to str
         Error of each step that failed, by its name.
@@ -97,7 +93,7 @@ def report_comments(
     folder = runs.run_folder()
     metrics = {name: _json(s.scores) for name, s in scored.items()}
     add_half(folder / run_files.METRICS, "comments", metrics)
-    grids = {name: _write_grid(folder, name, model) for name, model in models.items()}
+    grids = {name: _write_grid(folder, model) for name, model in models.items()}
     for name, file in ((DATA_DOCS, accepted.docs), (PROFILE, accepted.profile)):
         write_durably(folder / name, file.verified().read_bytes())
     findings = _json(accepted.findings)
@@ -127,7 +123,7 @@ def report_comments(
     searched = [model.searched_rows for model in models.values()]
     section = CommentsSection.model_validate(
         {
-            "source": _source(raw, ingested.rows_in_file),
+            "source": _source(raw) | {"rows": ingested.rows_in_file},
             "rows": {
                 "in_file": ingested.rows_in_file,
                 "drawn": ingested.rows,
@@ -147,18 +143,13 @@ def report_comments(
             "account": account_of(ingested, accepted, split),
             "counts": split.counts,
             "drift": {name: findings[name] for name in ("drift", "moved_words", "drifted")},
-            "near_duplicates": near
-            and near.model_dump() | {"pairs": _first_rows(near.pairs, LISTED)},
+            "near_duplicates": near and near.model_dump() | {"pairs": _first_rows(near.pairs)},
             "explained": explained and _json(explained.explanations),
             "examined": examined
-            and {
-                "curve": _json(examined.curve),
-                "n_suspected": examined.n_suspected,
-                "rows": examined.rows,
-                "suspected": _first_rows(examined.suspected, LISTED),
-            },
+            and examined.model_dump(include={"n_suspected", "rows"})
+            | {"curve": _json(examined.curve), "suspected": _first_rows(examined.suspected)},
             "models": metrics,
-            "comparisons": _json(compared.comparisons) if compared else [],
+            "comparisons": _json(compared.comparisons),
             "grids": grids,
             "data_docs": DATA_DOCS,
             "figures": _copy(folder, "figures", "png", figures),
@@ -205,15 +196,13 @@ def report_digits(
         for name, seeds in by_name.items()
     }
     metrics = {}
+    figures: dict[str, File | None] = {"digits": digits.examples}
     for name, t in chosen.items():
         accuracies = {str(s): each.test_accuracy for s, each in by_name[name].items()}
         spread = spread_of_seeds(list(accuracies.values()))
         metrics[name] = _json(t.scores) | {
             "seeds": {**spread, "test_accuracy": accuracies, "chosen": t.seed}
         }
-    add_half(folder / run_files.METRICS, "digits", metrics)
-    figures: dict[str, File | None] = {"digits": digits.examples}
-    for name, t in chosen.items():
         figures |= {
             f"curves-{name}": t.curves,
             f"confusion-digits-{name}": t.confusion,
@@ -221,6 +210,7 @@ def report_digits(
             f"calibration-{name}": t.calibration,
             f"summary-{name}": t.layers,
         }
+    add_half(folder / run_files.METRICS, "digits", metrics)
     others = [t for t in trained if t is not chosen[t.name]]
     files = {
         "digits": digits.arrays,
@@ -230,7 +220,7 @@ def report_digits(
     }
     section = DigitsSection.model_validate(
         {
-            "source": _source(raw, digits.rows),
+            "source": _source(raw) | {"rows": digits.rows},
             "rows": {
                 "train": digits.rows_train,
                 "validation": digits.rows_validation,
@@ -267,31 +257,17 @@ def account_of(ingested: Ingested, accepted: Accepted, split: Split) -> dict[str
     return {"in": ingested.rows, **rows}
 
 
-def columns_of(table: pd.DataFrame) -> dict[str, list[Any]]:
-    """Each column as a list of plain values: Parquet gives a value that is a list as an array."""
-    return {
-        str(name): [v.tolist() if hasattr(v, "tolist") else v for v in table[name].tolist()]
-        for name in table
-    }
-
-
 def _json(file: File) -> Any:
     return json.loads(file.verified().read_bytes())
 
 
-def _first_rows(file: File, limit: int) -> list[dict[str, Any]]:
-    return json.loads(pd.read_parquet(file.verified()).head(limit).to_json(orient="records"))
+def _first_rows(file: File) -> list[dict[str, Any]]:
+    return json.loads(pd.read_parquet(file.verified()).head(LISTED).to_json(orient="records"))
 
 
-def _source(raw: Source, rows: int) -> SourceOfRows:
-    return SourceOfRows(
-        name=raw.name,
-        kind=raw.kind,
-        digest=digest_of_files(raw.files),
-        rows=rows,
-        licence=raw.licence,
-        citation=raw.citation,
-    )
+def _source(raw: Source) -> dict[str, Any]:
+    known = raw.model_dump(include={"name", "kind", "licence", "citation"})
+    return known | {"digest": digest_of_files(raw.files)}
 
 
 def _where(files: Mapping[str, File | None]) -> dict[str, dict[str, str]]:
@@ -313,19 +289,23 @@ def _copy(folder: Path, part: str, ending: str, files: Mapping[str, File | None]
     return paths
 
 
-def _write_grid(folder: Path, name: str, model: Model) -> GridSummary:
+def _write_grid(folder: Path, model: Model) -> GridSummary:
     """The whole table as CSV, which any program opens, and the ten best candidates."""
-    table = read_grid(model)
+    table, csv = read_grid(model), f"grids/{model.name}.csv"
     (folder / "grids").mkdir(exist_ok=True)
-    write_durably(folder / "grids" / f"{name}.csv", table.to_csv(index=False).encode())
-    best = [c for c in rank_candidates(columns_of(table), limit=10) if math.isfinite(c.mean)]
+    write_durably(folder / csv, table.to_csv(index=False).encode())
+    best = [c for c in _ranked(table, limit=10) if math.isfinite(c.mean)]
     return GridSummary(
-        csv=f"grids/{name}.csv",
+        csv=csv,
         candidates=len(table),
         distinct=int(table["fitted_as"].nunique()),
         parameters=list(dict.fromkeys(name for c in best for name in c.params)),
         top=best,
     )
+
+
+def _ranked(table: pd.DataFrame, limit: int) -> tuple[RankedCandidate, ...]:
+    return rank_candidates({str(name): table[name].tolist() for name in table}, limit)
 
 
 def _write_cards(folder: Path, section: CommentsSection, models: Mapping[str, Model]) -> None:
@@ -339,8 +319,7 @@ def _write_cards(folder: Path, section: CommentsSection, models: Mapping[str, Mo
 def _rows(model: Model) -> list[dict[str, Any]]:
     """The grid for the UI: best first, a few columns, numbers short."""
     table = read_grid(model)
-    seconds = table["mean_fit_time"].tolist()
-    candidates = rank_candidates(columns_of(table), limit=TABLE_ROWS)
+    candidates = _ranked(table, limit=TABLE_ROWS)
     parameters = dict.fromkeys(name for c in candidates for name in c.params)
     return [
         {
@@ -348,7 +327,7 @@ def _rows(model: Model) -> list[dict[str, Any]]:
             **{name: c.params.get(name) for name in parameters},
             "score": round(c.mean, 4) if math.isfinite(c.mean) else None,
             "over folds ±": round(c.std, 4) if math.isfinite(c.std) else None,
-            "fit s": round(seconds[c.number - 1], 4),
+            "fit s": round(float(table["mean_fit_time"][c.number - 1]), 4),
         }
         for c in candidates
     ]

@@ -37,12 +37,7 @@ def score_model(name: str, model: Model, split: Split, folder: Path) -> Scored:
     probabilities = pipeline.predict_proba(comments.X)
     for label, column in zip(pipeline.classes_, probabilities.T, strict=True):
         table[f"p_{label}"] = column
-    about = {
-        "temperature": model.temperature,
-        "best_params": model.best_params,
-        "best_cv_score": model.best_cv_score,
-        "scoring": model.scoring,
-    }
+    about = model.model_dump(include={"temperature", "best_params", "best_cv_score", "scoring"})
     scored = keep_scores(name, table, about, split.labels, folder)
     diagram = folder / "pipeline.html"
     diagram.write_text(draw_diagram(pipeline, name), encoding="utf-8")

@@ -116,7 +116,7 @@ def comments(
             b: {"train": 168, "test": 70, "duplicates": 5, "empty": 2},
         },
         "models": {
-            name: score_predictions(actual, predicted[name]).as_dict()
+            name: score_predictions(actual, predicted[name], sorted({a, b})).as_dict()
             | {"best_params": parameters[name], "best_cv_score": 0.9, "scoring": "accuracy"}
             | {"f1_macro_interval": (0.9, 0.95), "temperature": None, "calibration": CALIBRATION}
             for name in models
@@ -238,10 +238,9 @@ FIGURES = dict.fromkeys(
 WHOLE = {"comments": comments(), "digits": digits()}
 
 
-def page_of(sections, figures=FIGURES, failed=(), **given):
-    return render_report(
-        given.pop("run", run()), Sections.model_validate(sections), figures, failed, **given
-    )
+def page_of(sections, figures=FIGURES, failed=(), run=run(), since=SinceLast(), **given):  # noqa: B008
+    whole = Sections.model_validate(sections)
+    return render_report(run, whole, figures, failed, since, given.get("diagrams", {}))
 
 
 def markdown_of(sections, figures=FIGURES, failed=(), run=run()):  # noqa: B008
@@ -304,7 +303,7 @@ def hostile_run_and_sections(text):
 def hostile_page(text):
     hostile, sections = hostile_run_and_sections(text)
     since = SinceLast(before=text, changes=[text], scores=[(text, 0.5, 0.6)])
-    return page_of(sections, failed=[text], run=hostile, since_last=since)
+    return page_of(sections, failed=[text], run=hostile, since=since)
 
 
 def hostile_markdown(text, figures=()):
@@ -444,7 +443,7 @@ def test_the_page_says_where_models_are_weak_why_and_what_would_help():
         changes=["data.comments.rows: 90 -> 100"],
         scores=[("comments.linear.accuracy", None, 0.95)],
     )
-    text = Page(page_of(sections, since_last=since)).text
+    text = Page(page_of(sections, since=since)).text
 
     for told in (
         "Before you use it",
@@ -554,12 +553,8 @@ def test_figures_that_do_not_fit_into_the_markdown_are_named_and_later_ones_stil
     assert "![first]" in text
     assert "second: in the run's folder." in text
     assert "![third]" in text
-
-
-def test_the_markdown_keeps_its_size_with_many_figures_that_do_not_fit():
-    figures = {f"figure number {i}": PICTURE + bytes(2_000) for i in range(500)}
-
-    assert len(markdown_of(WHOLE, figures).encode()) <= MARKDOWN_BYTES_MAX
+    many = {f"figure number {i}": PICTURE + bytes(2_000) for i in range(500)}
+    assert len(markdown_of(WHOLE, many).encode()) <= MARKDOWN_BYTES_MAX
 
 
 def test_hostile_text_in_the_markdown_is_neither_html_nor_markdown():
@@ -603,14 +598,12 @@ def test_plain_text_makes_no_link_of_a_bare_address():
     assert not re.search(r"https?:|www\.|\w@\w", plain("http://a.b www.a.b c@a.b"))
 
 
-def test_plain_text_is_one_line_of_bounded_length():
+def test_plain_text_is_one_line_of_bounded_length_and_escapes_no_more_than_it_must():
     assert plain("a\n\n# b\r\nc") == "a # b c"
     assert len(plain("x" * 10_000)) == 300
 
-
-def test_what_would_be_no_markup_is_not_escaped():
     for text in ("2026-11-25T13:10+02:00", "science_and_technology", "-0.5 (a) b! #c {d}", "3 > 2"):
-        assert plain(text) == text
+        assert plain(text) == text  # would be no markup
 
 
 # --- warnings ------------------------------------------------------------------------------
@@ -620,15 +613,9 @@ def warned(**changed):
     return warnings_of(Sections(comments=comments(**changed)).comments)
 
 
-def test_a_run_without_anything_odd_is_not_warned_of():
+def test_what_is_odd_about_a_run_is_warned_of():
     assert warned(said_a=(10, 25)) == []  # the network is recommended: 95 right, the linear 80
-
-
-def test_a_score_that_is_too_good_is_called_a_leak():
     assert "Too good to be true? The linear model" in warned(said_a=(30, 24))[0]
-
-
-def test_a_class_that_is_never_answered_is_named():
     assert "The scikit-learn network never answers “sports”." in warned(said_a=(25, 0))
 
 

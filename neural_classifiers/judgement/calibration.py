@@ -64,11 +64,12 @@ class Calibrated(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Probabilities of shape (n_rows, n_classes)."""
-        if hasattr(self.classifier, "predict_proba"):
-            logits = logits_of({"predict_proba": self.classifier.predict_proba(X)})
-        else:
-            logits = logits_of({"decision_function": self.classifier.decision_function(X)})
-        return softmax(logits / self.temperature)
+        return softmax(_logits(self.classifier, X) / self.temperature)
+
+
+def _logits(classifier: Any, X: Any) -> NDArray[np.float64]:
+    method = "predict_proba" if hasattr(classifier, "predict_proba") else "decision_function"
+    return logits_of({method: getattr(classifier, method)(X)})
 
 
 def logits_of(answers: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
@@ -150,8 +151,7 @@ def shifted_f1_macro(estimator: Any, X: Any, y: Any) -> float:
     """
     from sklearn.metrics import f1_score
 
-    method = "predict_proba" if hasattr(estimator, "predict_proba") else "decision_function"
-    logits = logits_of({method: getattr(estimator, method)(X)})
+    logits = _logits(estimator, X)
     classes = np.asarray(estimator.classes_)
     columns = np.searchsorted(classes, np.asarray(y))
     offsets = offsets_of(fit_shift(logits, columns), prior_of(columns, len(classes)))
@@ -159,25 +159,18 @@ def shifted_f1_macro(estimator: Any, X: Any, y: Any) -> float:
     return float(f1_score(columns, answers, average="macro", zero_division=0))
 
 
-def calibrate(
-    probabilities: np.ndarray, labels: np.ndarray, n_bins: int = N_BINS
-) -> dict[str, Any]:
+def calibrate(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """Distance between the probability of the answer and the share of right answers.
 
     Of probabilities of shape (n_rows, n_classes), with the columns of the actual classes as
-    `labels`. Bins are of equal width between 0 and 1; an answer of exactly 1 is in the last.
-
-    Returns
-    -------
-    dict
-        ``ece``, the expected calibration error: the mean over the rows of the distance between
-        a bin's mean confidence and its accuracy, a fraction. ``confidence`` and ``accuracy``
-        over all rows. ``bins``: of each bin that has answers its bounds, ``rows``,
-        ``confidence``, ``accuracy`` and the accuracy's Wilson interval.
+    `labels`. Bins are of equal width between 0 and 1; an answer of exactly 1 is in the last. Gives
+    the fields of `scores.Calibration`: ``ece`` is the mean over the rows of the distance between a
+    bin's mean confidence and its accuracy; each of ``bins`` that has answers has its bounds,
+    ``rows``, ``confidence``, ``accuracy`` and the accuracy's Wilson interval.
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     is_right = probabilities.argmax(axis=1) == labels
-    of_bin = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
+    of_bin = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
     bins, ece = [], 0.0
     for i in np.unique(of_bin).tolist():
         inside = of_bin == i
@@ -187,8 +180,8 @@ def calibrate(
         ece += n / len(labels) * abs(mean - right / n)
         bins.append(
             {
-                "from": i / n_bins,
-                "to": (i + 1) / n_bins,
+                "from": i / N_BINS,
+                "to": (i + 1) / N_BINS,
                 "rows": n,
                 "confidence": mean,
                 "accuracy": right / n,
@@ -209,13 +202,8 @@ def held_out_logits(
 ) -> NDArray[np.float64]:
     """Logits of a search's candidate for the rows that each fold held out, in the rows' order.
 
-    Parameters
-    ----------
-    answers : sequence of (rows held out, FitAnswer)
-    classes : ndarray
-        All classes, in the order wanted.
-    n_rows : int
-        Of the training set; rows that no fold held out stay nan.
+    Of shape (`n_rows`, n_classes), columns in the order of `classes`; `answers` are pairs of the
+    rows that a fold held out and what was answered. Rows that no fold held out stay nan.
     """
     logits = np.full((n_rows, len(classes)), np.nan)
     for rows, answer in answers:

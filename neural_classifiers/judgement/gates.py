@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neural_classifiers.judgement.names import CONSTANT, percent
-from neural_classifiers.judgement.scores import Comparison, compare_predictions
+from neural_classifiers.judgement.scores import Interval, compare_predictions
 
 MARGIN = 0.05  # of the share of right answers on a slice
 MIN_SLICE_ROWS = 20  # of fewer, one row is more than the margin
@@ -26,15 +26,7 @@ MIN_SLICE_ROWS = 20  # of fewer, one row is more than the margin
 
 @dataclass(frozen=True)
 class Gate:
-    """A condition of promotion.
-
-    Attributes
-    ----------
-    name : str
-    passed : bool
-    found : str
-        The comparison in words and figures.
-    """
+    """A condition of promotion; `found` is the comparison in words and figures."""
 
     name: str
     passed: bool
@@ -43,15 +35,10 @@ class Gate:
 
 @dataclass(frozen=True)
 class Rival:
-    """A model to be shown better than, on the same rows.
+    """A model to be shown better than: "constant", "serving", or another one of the run.
 
-    Attributes
-    ----------
-    name : str
-        "constant", "serving", or of another model of the run.
-    answers : ndarray of shape (n_rows,)
-    unseen : ndarray of bool of shape (n_rows,), optional
-        Rows that it was not trained on; all, unless given.
+    `answers` are of shape (n_rows,); `unseen` marks the rows that it was not trained on, all
+    unless given.
     """
 
     name: str
@@ -65,7 +52,6 @@ def judge_challenger(
     rivals: Sequence[Rival],
     slices: Mapping[str, NDArray[np.bool_]] | None = None,
     seed: int = 0,
-    margin: float = MARGIN,
     unit: str = "texts",
 ) -> list[Gate]:
     """Gates that a challenger's answers pass and fail, on rows that it was not trained on.
@@ -79,8 +65,6 @@ def judge_challenger(
         Further parts of the rows, beside each class.
     seed : int
         Of the bootstrap that bounds the differences.
-    margin : float
-        By so much of its rows the challenger may fall behind on a slice.
     unit : str
         What a row is.
 
@@ -93,7 +77,7 @@ def judge_challenger(
     gates = [_better(actual, answers, rival, seed, unit) for rival in rivals]
     parts = {f"class {c}": actual == c for c in np.unique(actual)} | dict(slices or {})
     judged = [rival for rival in rivals if rival.name != CONSTANT]
-    return gates + [_not_behind(actual, answers, r, parts, margin, unit) for r in judged]
+    return gates + [_not_behind(actual, answers, r, parts, unit) for r in judged]
 
 
 def _better(
@@ -104,35 +88,29 @@ def _better(
     if not rows.any():
         return Gate(name, False, f"no {unit} that neither was trained on")
     comparison = compare_predictions(actual[rows], answers[rows], rival.answers[rows], seed)
-    passed = comparison.accuracy_standing == "better" or _is_better_at_rarer(comparison, rival)
-    passed &= rival.name != CONSTANT or comparison.is_beyond_guessing
-    return Gate(name, passed, _in_words(comparison, rival, len(actual), unit))
-
-
-def _is_better_at_rarer(comparison: Comparison, rival: Rival) -> bool:
-    """True where macro-F1 decides, and does so for the model: against the constant answer only."""
-    of_constant = rival.name == CONSTANT and comparison.accuracy_standing != "better"
-    return of_constant and comparison.f1_macro_standing == "better"
-
-
-def _in_words(comparison: Comparison, rival: Rival, n_rows: int, unit: str) -> str:
-    low, high = comparison.accuracy_interval
-    f1_low, f1_high = comparison.f1_macro_interval
-    of = "" if comparison.n_rows == n_rows else f" that neither was trained on, of {n_rows:,}"
-    words = _WORDS[comparison.accuracy_standing]
+    standing = comparison.accuracy_standing
+    passed = standing == "better"
+    words = f"{standing}" if standing != "unclear" else "no difference that these could show"
     if rival.name == CONSTANT and not comparison.is_beyond_guessing:
+        passed = False
         words += ", not shown to be better than guessing"
-    elif _is_better_at_rarer(comparison, rival):
+    elif rival.name == CONSTANT and not passed and comparison.f1_macro_standing == "better":
+        passed = True
         words += ", but better at the rarer classes"
-    return (
+    of = (
+        ""
+        if comparison.n_rows == len(actual)
+        else f" that neither was trained on, of {len(actual):,}"
+    )
+    accuracy = _differs(comparison.accuracy_difference, comparison.accuracy_interval)
+    f1_macro = _differs(comparison.f1_macro_difference, comparison.f1_macro_interval)
+    return Gate(
+        name,
+        passed,
         f"{words}: {comparison.n_rows:,} {unit}{of}, {comparison.won:,} won and "
         f"{comparison.lost:,} lost against {rival.name}, p = {comparison.p_value:.2g}; accuracy "
-        f"{_points(comparison.accuracy_difference)} ({_points(low)} to {_points(high)}), macro-F1 "
-        f"{_points(comparison.f1_macro_difference)} ({_points(f1_low)} to {_points(f1_high)})"
+        f"{accuracy}, macro-F1 {f1_macro}",
     )
-
-
-_WORDS = {"better": "better", "worse": "worse", "unclear": "no difference that these could show"}
 
 
 def _not_behind(
@@ -140,7 +118,6 @@ def _not_behind(
     answers: NDArray[np.str_],
     rival: Rival,
     parts: Mapping[str, NDArray[np.bool_]],
-    margin: float,
     unit: str,
 ) -> Gate:
     unseen = _unseen(rival, actual)
@@ -153,10 +130,10 @@ def _not_behind(
             continue
         judged += 1
         ours, theirs = (float((a[rows] == actual[rows]).mean()) for a in (answers, rival.answers))
-        if theirs - ours > margin:
+        if theirs - ours > MARGIN:
             behind.append(f"{name}: {percent(ours)} against {percent(theirs)} of {n_rows:,} {unit}")
     words = (
-        f"{len(behind)} of {judged} slices fall behind {rival.name} by more than {percent(margin)}"
+        f"{len(behind)} of {judged} slices fall behind {rival.name} by more than {percent(MARGIN)}"
     )
     words += f": {'; '.join(behind)}" if behind else ""
     words += f"; too small to judge: {', '.join(small)}" if small else ""
@@ -167,5 +144,5 @@ def _unseen(rival: Rival, actual: NDArray[np.str_]) -> NDArray[np.bool_]:
     return np.ones(len(actual), dtype=bool) if rival.unseen is None else rival.unseen
 
 
-def _points(difference: float) -> str:
-    return f"{difference:+.3f}"
+def _differs(difference: float, interval: Interval) -> str:
+    return f"{difference:+.3f} ({interval[0]:+.3f} to {interval[1]:+.3f})"

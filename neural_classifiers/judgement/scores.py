@@ -24,7 +24,6 @@ ALPHA = 0.05  # a difference is called real when chance gives it less often than
 CONFIDENCE = 1 - ALPHA
 N_RESAMPLES = 5_000  # moves a bound by about 0.02 points from seed to seed on 900 rows
 
-
 Interval = tuple[float, float]
 Standing = Literal["better", "worse", "unclear"]
 OPPOSITE: dict[Standing, Standing] = {"better": "worse", "worse": "better", "unclear": "unclear"}
@@ -93,7 +92,7 @@ class JudgedModel(Scores):
     (test rows that it was trained on, which count in no score) are of the serving model alone.
     """
 
-    f1_macro_interval: tuple[float, float]
+    f1_macro_interval: Interval
     calibration: Calibration
     best_params: dict[str, Any]
     best_cv_score: float | None
@@ -149,13 +148,11 @@ class ModelComparison(Comparison):
     rival: str
 
 
-def score_predictions(
-    y_true: ArrayLike, y_pred: ArrayLike, labels: Sequence[Any] | None = None
-) -> Scores:
-    """Score predicted against actual classes, both strings or both numbers of shape (n_rows,).
+def score_predictions(y_true: ArrayLike, y_pred: ArrayLike, labels: Sequence[str]) -> Scores:
+    """Score predicted against actual classes of shape (n_rows,).
 
-    `labels` are the classes in the order wanted; by default all that occur, sorted. A class named
-    there that never occurs scores 0 and lowers the macro average.
+    `labels` are all classes in the order wanted. A class named there that never occurs scores 0
+    and lowers the macro average.
 
     Notes
     -----
@@ -163,21 +160,17 @@ def score_predictions(
     which hide a class that is never found: `f1_macro` and `per_class` show it.
     """
     from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
-    from sklearn.utils.multiclass import unique_labels
 
     y_true, y_pred = _same_rows(y_true, y_pred)
-    occurring = list(unique_labels(y_true, y_pred))
-    classes = occurring if labels is None else list(labels)
     # scikit-learn drops such rows from the matrix without a word.
-    if strangers := sorted(map(str, set(occurring) - set(classes))):
-        raise ValueError(f"expected classes among {classes}, got also {strangers}")
+    if strangers := sorted({*y_true.tolist(), *y_pred.tolist()} - set(labels)):
+        raise ValueError(f"expected classes among {list(labels)}, got also {strangers}")
 
     def averaged(average: str | None) -> tuple[Any, ...]:
         return precision_recall_fscore_support(
-            y_true, y_pred, labels=classes, average=average, zero_division=0
+            y_true, y_pred, labels=labels, average=average, zero_division=0
         )
 
-    names = tuple(map(str, classes))
     precision, recall, f1, _ = averaged("weighted")
     each = zip(*(column.tolist() for column in averaged(None)), strict=True)
     return Scores(
@@ -188,10 +181,10 @@ def score_predictions(
         f1_macro=float(averaged("macro")[2]),
         per_class={
             name: ClassScores(precision=p, recall=r, f1=f, support=n)
-            for name, (p, r, f, n) in zip(names, each, strict=True)
+            for name, (p, r, f, n) in zip(labels, each, strict=True)
         },
-        labels=names,
-        confusion_matrix=confusion_matrix(y_true, y_pred, labels=classes).tolist(),
+        labels=tuple(labels),
+        confusion_matrix=confusion_matrix(y_true, y_pred, labels=labels).tolist(),
     )
 
 
@@ -232,17 +225,11 @@ def compare_predictions(
     """
     from scipy.stats import binomtest
 
-    y_true, y_a = _same_rows(y_true, y_a)
-    _, y_b = _same_rows(y_true, y_b)
-    classes, coded = np.unique(np.concatenate([y_true, y_a, y_b]), return_inverse=True)
-    rows, counts = np.unique(coded.reshape(3, -1), axis=1, return_counts=True)
-    actual, a, b = rows
-
+    rows, draws = _resampled(y_true, y_a, y_b, seed=seed, n_resamples=n_resamples)
+    (actual, a, b), counts, n_classes = rows, draws[0], int(rows.max()) + 1
     n = int(counts.sum())
-    drawn = np.random.default_rng(seed).multinomial(n, counts / n, size=n_resamples)
-    draws = np.vstack([counts, drawn])  # the first line is the sample itself
     accuracy = draws @ ((a == actual) * 1.0 - (b == actual)) / n
-    f1_macro = _f1_macro(draws, actual, a, len(classes)) - _f1_macro(draws, actual, b, len(classes))
+    f1_macro = _f1_macro(draws, actual, a, n_classes) - _f1_macro(draws, actual, b, n_classes)
     won = int(counts[(a == actual) & (b != actual)].sum())
     lost = int(counts[(a != actual) & (b == actual)].sum())
     return Comparison(
@@ -251,28 +238,34 @@ def compare_predictions(
         accuracy_interval=_percentile_interval(accuracy[1:]),
         f1_macro_difference=float(f1_macro[0]),
         f1_macro_interval=_percentile_interval(f1_macro[1:]),
-        kappa_interval=_percentile_interval(_kappa(draws[1:], actual, a, len(classes))),
-        rival_kappa_interval=_percentile_interval(_kappa(draws[1:], actual, b, len(classes))),
+        kappa_interval=_percentile_interval(_kappa(draws[1:], actual, a, n_classes)),
+        rival_kappa_interval=_percentile_interval(_kappa(draws[1:], actual, b, n_classes)),
         won=won,
         lost=lost,
         p_value=float(binomtest(won, won + lost).pvalue) if won + lost else 1.0,
     )
 
 
-def f1_macro_interval(
-    y_true: ArrayLike, y_pred: ArrayLike, seed: int = 0, n_resamples: int = N_RESAMPLES
-) -> Interval:
-    """Bound the macro-F1 of predictions by its 95 % percentile interval, by bootstrap.
+def f1_macro_interval(y_true: ArrayLike, y_pred: ArrayLike) -> Interval:
+    """Bound the macro-F1 of predictions by its 95 % percentile interval, by bootstrap."""
+    rows, draws = _resampled(y_true, y_pred, seed=0, n_resamples=N_RESAMPLES)
+    return _percentile_interval(_f1_macro(draws[1:], rows[0], rows[1], int(rows.max()) + 1))
 
-    Takes what `compare_predictions` takes.
+
+def _resampled(
+    y_true: ArrayLike, *predictions: ArrayLike, seed: int, n_resamples: int
+) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    """Combinations of actual and predicted classes, and how often each comes up in each resample.
+
+    Combinations are columns of shape (1 + n_predictions, n_combinations), classes numbers from 0;
+    draws of shape (1 + n_resamples, n_combinations), the first line the sample itself.
     """
-    y_true, y_pred = _same_rows(y_true, y_pred)
-    classes, coded = np.unique(np.concatenate([y_true, y_pred]), return_inverse=True)
-    rows, counts = np.unique(coded.reshape(2, -1), axis=1, return_counts=True)
-    actual, predicted = rows
+    columns = [_same_rows(y_true, predicted)[1] for predicted in (y_true, *predictions)]
+    _, coded = np.unique(np.concatenate(columns), return_inverse=True)
+    rows, counts = np.unique(coded.reshape(len(columns), -1), axis=1, return_counts=True)
     n = int(counts.sum())
-    draws = np.random.default_rng(seed).multinomial(n, counts / n, size=n_resamples)
-    return _percentile_interval(_f1_macro(draws, actual, predicted, len(classes)))
+    drawn = np.random.default_rng(seed).multinomial(n, counts / n, size=n_resamples)
+    return rows, np.vstack([counts, drawn])
 
 
 def _same_rows(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:

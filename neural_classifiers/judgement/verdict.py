@@ -24,18 +24,15 @@ EXPECTED = (CONSTANT, LINEAR, "scikit", "keras")  # in every run
 Standings = tuple[Standing, Standing]  # by the share of right answers, by macro-F1
 
 
-def comparison_in_words(comparison: Comparison, unit: str = "comments") -> str:
+def comparison_in_words(comparison: Comparison) -> str:
     """Plain words for what a comparison allows one to say.
 
-    Returns
-    -------
-    str
-        "better", "worse" or "no difference that 900 comments could show" for accuracy; what
-        macro-F1 says of the rarer classes is added where that is another clear answer, and that
-        the model only guesses where that is why macro-F1 does not count.
+    "better", "worse" or "no difference that 900 comments could show" for accuracy; what macro-F1
+    says of the rarer classes is added where that is another clear answer, and that the model only
+    guesses where that is why macro-F1 does not count.
     """
     accuracy, f1_macro = comparison.accuracy_standing, comparison.f1_macro_standing
-    shown = f"that {comparison.n_rows:,} {unit} could show"
+    shown = f"that {comparison.n_rows:,} comments could show"
     overall = f"no difference {shown}" if accuracy == "unclear" else accuracy
     if f1_macro == "unclear" and comparison.f1_macro_interval[0] > 0:
         return f"{overall}, and no better than guessing"
@@ -60,48 +57,28 @@ def recommend_model(
     round, since of unequal classes a useful model may be less often right than the commonest
     answer. `verdict_sentences` then says for whom it is.
 
-    Returns
-    -------
-    str or None
-        A key of `models`, ``"constant"`` where no model beats it, None where there is no model.
+    Gives ``"constant"`` where no model beats it, None where there is no model.
     """
     return _Judgement(models, comparisons).recommended()
 
 
 def verdict_sentences(
-    models: Mapping[str, Scores] | None = None,
-    comparisons: Sequence[ModelComparison] = (),
-    *,
-    digits: Mapping[str, float] | None = None,
-    n_digits: int = 0,
-) -> tuple[str, ...]:
-    """Sum up a run in a few sentences that need no statistics to be understood.
+    models: Mapping[str, Scores], comparisons: Sequence[ModelComparison]
+) -> list[str]:
+    """Sum up models in a few sentences that need no statistics to be understood.
 
-    Parameters
-    ----------
-    models : mapping of str to Scores, optional
-        Scores on the same test comments under the names of `MODEL_TITLES`; a model whose step
-        failed is absent. None where the run had no comments.
-    comparisons : sequence of ModelComparison
-        Any pairs of `models`, either way round; a pair without one gets figures but no judgement.
-    digits : mapping of str to float, optional
-        Share of the test digits that each network reads correctly; without networks or None
-        nothing is said of them.
-    n_digits : int
-        Number of test digits.
-
-    Returns
-    -------
-    tuple of str
-        In this order and where they apply: which model to use, how it stands against the others,
-        what is worse than the constant answer, what only guesses, the weakest class, what could
-        not be judged, and the digits.
+    In this order and where they apply: which model to use, how it stands against the others, what
+    is worse than the constant answer, what only guesses, the weakest class, what could not be
+    judged. Models are scored on the same test comments, under the names of `MODEL_TITLES`; pairs
+    are compared either way round, and one that is not gets figures but no judgement.
     """
-    sentences = [] if models is None else _Judgement(models, comparisons).sentences()
-    if digits:
-        shares = [f"the {name} network reads {percent(share)}" for name, share in digits.items()]
-        sentences.append(f"Of {n_digits:,} unseen digits {_listed(shares)} correctly.")
-    return tuple(sentences)
+    return _Judgement(models, comparisons).sentences()
+
+
+def digits_sentence(shares: Mapping[str, float], n_digits: int) -> str:
+    """Sum up networks by the share of so many test digits that each reads correctly."""
+    reads = [f"the {name} network reads {percent(share)}" for name, share in shares.items()]
+    return f"Of {n_digits:,} unseen digits {_listed(reads)} correctly."
 
 
 @dataclass(frozen=True)
@@ -195,7 +172,8 @@ class _Judgement:
         condition = " if every class matters to you" if is_traded else ""
         sentences = [f"Use {self._title(chosen)}{condition}: it is right for {right}."]
         rivals = [name for name in self.models if name not in (chosen, SERVING)]
-        titles = {name: self._with_score(name) for name in sorted(rivals, key=_simplest_first)}
+        rivals.sort(key=list(MODEL_TITLES).index)  # simplest first
+        titles = {name: self._with_score(name) for name in rivals}
         if titles:
             sentences.append(f"It is {self._against(chosen, titles)}.")
         if SERVING in self.models:
@@ -256,8 +234,3 @@ def _in_words(standings: Standings | None, rivals: str) -> str:
 def _listed(phrases: Sequence[str]) -> str:
     """Phrases joined as in "a, b and c"."""
     return " and ".join([", ".join(phrases[:-1]), phrases[-1]] if len(phrases) > 1 else phrases)
-
-
-def _simplest_first(name: str) -> int:
-    titles = list(MODEL_TITLES)
-    return titles.index(name) if name in titles else len(titles)

@@ -17,6 +17,7 @@ from neural_classifiers.values import Values
 LINK = re.compile(r"https?://|www\.|\]\(", re.IGNORECASE)
 N_FILES = 8  # of a source that are slices of their own
 N_WORDS, N_MISTAKES = 10, 10
+N_WITHOUT, N_FALLS = 60, 5  # words of a comment that are left out in turn, and that are listed
 SHARES = (0.1, 0.2, 0.4, 0.7, 1.0)  # of the learning curve
 
 
@@ -137,9 +138,8 @@ def surest_mistakes(
     predicted: NDArray[Any],
     probabilities: NDArray[np.float64],
     classes: Sequence[str],
-    limit: int = N_MISTAKES,
 ) -> list[Mistake]:
-    """The wrong answers that a model was surest of, the surest first.
+    """The ten wrong answers that a model was surest of, the surest first.
 
     Parameters
     ----------
@@ -148,8 +148,6 @@ def surest_mistakes(
     probabilities : ndarray of shape (n_rows, n_classes)
     classes : sequence of str
         In the order of the columns, sorted.
-    limit : int
-        Mistakes to list at most.
     """
     rows, names = np.arange(len(actual)), np.asarray(classes, dtype=str)
     of_answer = probabilities[rows, np.searchsorted(names, predicted)]
@@ -164,12 +162,12 @@ def surest_mistakes(
             p_actual=float(of_actual[i]),
             p_predicted=float(of_answer[i]),
         )
-        for i in wrong[np.argsort(-of_answer[wrong], kind="stable")][:limit]
+        for i in wrong[np.argsort(-of_answer[wrong], kind="stable")][:N_MISTAKES]
     ]
 
 
-def deciding_words(pipeline: Any, limit: int = N_WORDS) -> dict[str, list[str]]:
-    """For each class the words that speak for it most, by the weights of a linear model.
+def deciding_words(pipeline: Any) -> dict[str, list[str]]:
+    """For each class the ten words that speak for it most, by the weights of a linear model.
 
     The fitted pipeline has features first, whose names say ``words__goal`` (n-grams of characters
     are no words and left out), and a linear classifier last, perhaps with a temperature. Of naive
@@ -186,45 +184,26 @@ def deciding_words(pipeline: Any, limit: int = N_WORDS) -> dict[str, list[str]]:
     words = np.flatnonzero([name.startswith("words__") for name in names])
     deciding = {}
     for label, weight in zip(classifier.classes_, weights, strict=True):
-        best = words[np.argsort(-weight[words], kind="stable")][:limit]
+        best = words[np.argsort(-weight[words], kind="stable")][:N_WORDS]
         deciding[str(label)] = [names[i].removeprefix("words__") for i in best if weight[i] > 0]
     return deciding
 
 
 def occlusion(
-    predict_proba: Callable[[list[str]], NDArray[np.float64]],
-    text: str,
-    column: int,
-    max_words: int = 60,
-    limit: int = 5,
+    predict_proba: Callable[[list[str]], NDArray[np.float64]], text: str, column: int
 ) -> tuple[float, list[tuple[str, float]]]:
-    """Words of a comment that a model's answer hangs on: what it loses without each.
+    """Words of a cleaned comment that a model's answer hangs on: what it loses without each.
 
-    Parameters
-    ----------
-    predict_proba : callable
-        Cleaned texts to probabilities of shape (n_texts, n_classes).
-    text : str
-        Cleaned: words separated by spaces.
-    column : int
-        Of the answer among the classes, from 0.
-    max_words : int
-        Of the comment that are tried.
-    limit : int
-        Words to list, those that the answer loses most without.
-
-    Returns
-    -------
-    float, list of (str, float)
-        Probability of the answer; pairs of a word and by how much the probability falls when
-        every occurrence is left out.
+    Takes the model's probabilities of cleaned texts, of shape (n_texts, n_classes), and the column
+    of the answer. Gives the probability of the answer and the five words that it loses most
+    without, each with how far the probability falls when every occurrence is left out.
     """
     words = text.split()
-    tried = list(dict.fromkeys(words))[:max_words]
+    tried = list(dict.fromkeys(words))[:N_WITHOUT]
     without = [" ".join(w for w in words if w != each) for each in tried]
     probability, *others = predict_proba([text, *without])[:, column]
     falls = probability - np.array(others)
-    order = np.argsort(-falls, kind="stable")[:limit]
+    order = np.argsort(-falls, kind="stable")[:N_FALLS]
     return float(probability), [(tried[i], float(falls[i])) for i in order]
 
 

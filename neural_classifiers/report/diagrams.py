@@ -32,16 +32,8 @@ class Box(NamedTuple):
 def draw_diagram(pipeline: Any, name: str) -> str:
     """scikit-learn's diagram of an unfitted copy: HTML without script, address or chance.
 
-    Parameters
-    ----------
-    pipeline : Pipeline
-    name : str
-        Of the model; it keeps the identities in the HTML apart from those of other diagrams.
-
-    Returns
-    -------
-    str
-        A page; its ``<style>`` is the same for every pipeline, its ``<body>`` one ``<div>``.
+    A page; its ``<style>`` is the same for every pipeline, its ``<body>`` one ``<div>``. The
+    model's name keeps the identities in the HTML apart from those of other diagrams.
     """
     from sklearn.base import clone
     from sklearn.utils import estimator_html_repr

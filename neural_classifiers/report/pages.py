@@ -34,9 +34,9 @@ def render_report(
     run: Mapping[str, Any],
     sections: Sections,
     figures: Mapping[str, bytes],
-    failed: Sequence[str] = (),
-    since_last: SinceLast | None = None,
-    diagrams: Mapping[str, str] | None = None,
+    failed: Sequence[str],
+    since_last: SinceLast,
+    diagrams: Mapping[str, str],
 ) -> str:
     """The page of a run: one HTML document without script or outside address.
 
@@ -50,9 +50,8 @@ def render_report(
         PNG by name; those that are missing leave no gap.
     failed : sequence of str
         Steps that failed; shown first, with their errors.
-    since_last : SinceLast, optional
-        Without it the page says that there is nothing to compare with.
-    diagrams : mapping of str to str, optional
+    since_last : SinceLast
+    diagrams : mapping of str to str
         Of each pipeline, by the model's name, as `report.diagrams.draw_diagram` made it.
 
     Returns
@@ -60,7 +59,7 @@ def render_report(
     str
         Can always be encoded as UTF-8.
     """
-    pages = {name: page.partition("<body>") for name, page in (diagrams or {}).items()}
+    pages = {name: page.partition("<body>") for name, page in diagrams.items()}
     styles = {
         re.sub(r".*(<style>.*</style>).*", r"\1", head, flags=re.DOTALL)
         for head, *_ in pages.values()
@@ -75,7 +74,7 @@ def render_report(
         run=printable(run),
         failed=printable([(name, errors.get(name)) for name in failed]),
         sections=sections,
-        since_last=since_last or SinceLast(),
+        since_last=since_last,
         figures=shown,
         diagram_styles=Markup("".join(sorted(styles))),
         diagrams={name: Markup(body.partition("</body>")[0]) for name, (*_, body) in pages.items()},
@@ -87,7 +86,7 @@ def render_markdown(
     run: Mapping[str, Any],
     sections: Sections,
     figures: Mapping[str, bytes],
-    failed: Sequence[str] = (),
+    failed: Sequence[str],
 ) -> str:
     """The report for the Prefect UI, at most 300 KB: figures that do not fit are named instead.
 
@@ -211,16 +210,16 @@ def _render(template: str, **values: Any) -> str:
 @cache
 def _environment(is_html: bool) -> Environment:
     """Templates in which every value is escaped as it is written, unless it is `Markup`."""
-    sources = {
-        "report.html": files("neural_classifiers.report").joinpath("report.html"),
-        "report.md": files("neural_classifiers.report").joinpath("report.md"),
-        "summary.md": files("neural_classifiers.report").joinpath("summary.md"),
-        "card.md": files("neural_classifiers.report").joinpath("card.md"),
-    }
+    sources = (
+        files("neural_classifiers.report").joinpath("report.html"),
+        files("neural_classifiers.report").joinpath("report.md"),
+        files("neural_classifiers.report").joinpath("summary.md"),
+        files("neural_classifiers.report").joinpath("card.md"),
+    )
     environment = Environment(
-        loader=DictLoader({name: file.read_text("utf-8") for name, file in sources.items()}),
+        loader=DictLoader({file.name: file.read_text("utf-8") for file in sources}),
         autoescape=is_html,
-        finalize=None if is_html else lambda value: value if _is_markup(value) else plain(value),
+        finalize=None if is_html else lambda v: v if isinstance(v, Markup) else plain(v),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
         trim_blocks=True,
@@ -240,10 +239,6 @@ def _environment(is_html: bool) -> Environment:
     }
     environment.filters |= filters
     return environment
-
-
-def _is_markup(value: object) -> bool:
-    return isinstance(value, Markup)
 
 
 def _data_uri(png: bytes) -> str:

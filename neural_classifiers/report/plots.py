@@ -62,12 +62,36 @@ _ARROW = {"arrowstyle": "->", "color": FAINT, "shrinkA": 0, "shrinkB": 0}
 _lock = Lock()
 
 
-def plot_table_head(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
-    """Draw the first rows of a table of comments (notebook), one line each.
+def plot_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    has_sum: bool = False,
+) -> bytes:
+    """Draw a table, such as the notebook's first rows, in a font of fixed width.
 
-    The longest columns are cut until a line has at most 110 characters. There may be no rows.
+    The longest columns are cut until a line has at most 110 characters. There may be no rows, or
+    the last one sums up the numbers in the last column.
     """
-    return _table(columns, rows)
+    character, line, gap = 0.0753, 0.27, 2  # inches at 9 points; inches; characters
+    table = [[_text(cell, TABLE_LENGTH, mono=True) for cell in row] for row in [columns, *rows]]
+    widths = _fitting([max(map(len, column)) for column in zip(*table, strict=True)])
+    cells = [[_cut(cell, w) for cell, w in zip(row, widths, strict=True)] for row in table]
+    starts = np.cumsum([0, *(width + gap for width in widths)])
+
+    with _drawing(starts[-1] * character + 0.1, len(cells) * line + 0.1) as (figure, png):
+        axes = _bare_axes(figure, (-1, starts[-1]), (len(cells) - 0.4, -0.7))
+        for i, row in enumerate(cells):
+            is_bold = i == 0 or (has_sum and i == len(cells) - 1)
+            for j, cell in enumerate(row):
+                to_right = has_sum and j == len(row) - 1
+                axes.text(
+                    starts[j] + (widths[j] if to_right else 0), i, cell,
+                    ha="right" if to_right else "left", va="center",
+                    family="DejaVu Sans Mono", fontsize=9, weight="bold" if is_bold else "normal",
+                )  # fmt: skip
+            strong = i == 0 or (has_sum and i == len(cells) - 2)
+            axes.axhline(i + 0.5, color=FAINT if strong else RULE, linewidth=1 if strong else 0.6)
+    return png.getvalue()
 
 
 def plot_model_summary(layers: Sequence[Mapping[str, Any]], total: int) -> bytes:
@@ -81,7 +105,8 @@ def plot_model_summary(layers: Sequence[Mapping[str, Any]], total: int) -> bytes
         for layer in layers
     ]
     columns = ["layer", "type", "output shape", "parameters"]
-    return _table(columns, [*rows, ["total", "", "", f"{total:,}"]], right_aligned=3, has_sum=True)
+    rows.append(["total", "", "", f"{total:,}"])
+    return plot_table(columns, rows, has_sum=True)
 
 
 def plot_pipeline(steps: Sequence[Sequence[Box]]) -> bytes:
@@ -90,10 +115,9 @@ def plot_pipeline(steps: Sequence[Sequence[Box]]) -> bytes:
     Source: notebook, which shows its scikit-learn estimator and plots its Keras model.
     """
     width, line, gap = 3.4, 0.2, 0.3  # inches
-    n_columns = max(map(len, steps))
     heights = [0.3 + line * max(len(box.lines[:N_BOX_LINES]) for box in row) for row in steps]
     tops = np.cumsum([0.1, *(height + gap for height in heights)])
-    size = n_columns * width, tops[-1] - gap + 0.1
+    size = max(map(len, steps)) * width, tops[-1] - gap + 0.1
     with _drawing(*size) as (figure, png):
         axes = _bare_axes(figure, (0, size[0]), (size[1], 0))
         below: list[tuple[float, float]] = []  # feet of the boxes above
@@ -104,12 +128,11 @@ def plot_pipeline(steps: Sequence[Sequence[Box]]) -> bytes:
                     Rectangle((middle - width / 2 + 0.15, top), width - 0.3, height,
                               facecolor=TINT if box.lines else "white", edgecolor=BLUE)
                 )  # fmt: skip
-                lines = [_text(each, BOX_LENGTH) for each in box.lines[:N_BOX_LINES]]
-                axes.text(
-                    middle, top + 0.15, _text(box.title, BOX_LENGTH), weight="bold", **_CENTRED
-                )
-                for i, text in enumerate(lines, start=1):
-                    axes.text(middle, top + 0.12 + line * i, text, fontsize=8, **_CENTRED)
+                title = _text(box.title, BOX_LENGTH)
+                axes.text(middle, top + 0.15, title, weight="bold", **_CENTRED)
+                for i, text in enumerate(box.lines[:N_BOX_LINES], start=1):
+                    y = top + 0.12 + line * i
+                    axes.text(middle, y, _text(text, BOX_LENGTH), fontsize=8, **_CENTRED)
                 for foot in below:
                     axes.annotate("", (middle, top), foot, arrowprops=_ARROW)
             below = [(middle, top + height) for middle in middles]
@@ -127,10 +150,7 @@ def plot_confusion(matrix: ArrayLike, labels: Sequence[str], title: str = "") ->
     Source: notebook, its two heat maps. They show counts alone, where the largest class drowns
     the others: colour follows the share of the actual class instead.
     """
-    counts = np.asarray(matrix)
-    n = len(labels)
-    if counts.shape != (n, n):
-        raise ValueError(f"expected a matrix of shape {(n, n)} for {n} labels, got {counts.shape}")
+    counts, n = np.asarray(matrix), len(labels)
     actual = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, actual, out=np.zeros(counts.shape), where=actual > 0)
     names = [_text(label, LABEL_LENGTH) for label in labels]
@@ -143,8 +163,8 @@ def plot_confusion(matrix: ArrayLike, labels: Sequence[str], title: str = "") ->
         for i, j in np.ndindex(counts.shape) if n <= N_COUNTED_CLASSES else ():
             share = f"\n{100 * shares[i, j]:.0f} %" if shares[i, j] >= 0.005 else ""
             axes.text(
-                j, i, f"{counts[i, j]:,}{share}", ha="center", va="center",
-                fontsize=10 if n <= 6 else 8, color="white" if shares[i, j] > 0.5 else INK,
+                j, i, f"{counts[i, j]:,}{share}", fontsize=10 if n <= 6 else 8,
+                color="white" if shares[i, j] > 0.5 else INK, **_CENTRED,
             )  # fmt: skip
         angle = (30 if n <= N_COUNTED_CLASSES else 90) if label > cell else 0
         axes.set_xticks(
@@ -163,14 +183,8 @@ def plot_digits(images: ArrayLike, labels: Sequence[Any]) -> bytes:
 
     Pixels are grey values, 0 for the background; each image uses the whole range.
     """
-    pixels = np.asarray(images)
-    if pixels.ndim != 3 or not len(pixels) or len(pixels) != len(labels):
-        raise ValueError(
-            "expected images of shape (n_images, height, width) and a label for each, "
-            f"got {pixels.shape} and {len(labels)} labels"
-        )
     titles = [(_text(label, 11), 10 if len(str(label)) < 8 else 7) for label in labels]
-    return _images(pixels, titles, n_columns=10, cell=(0.75, 1.0))
+    return _images(np.asarray(images), titles, n_columns=10, cell=(0.75, 1.0))
 
 
 def plot_mistakes(
@@ -181,12 +195,9 @@ def plot_mistakes(
     For each image of shape (height, width) a mistake has the keys "actual" and "predicted"
     (positions in `labels`), "p_actual" and "p_predicted". Without any the picture says so.
     """
-    pixels = np.asarray(images)
-    if len(pixels) != len(mistakes):
-        raise ValueError(f"expected an image a mistake, got {len(pixels)} and {len(mistakes)}")
-    if not len(pixels):
+    if not mistakes:
         with _drawing(6.5, 0.6) as (figure, png):
-            figure.text(0.5, 0.5, "no image was read wrongly", ha="center", va="center")
+            figure.text(0.5, 0.5, "no image was read wrongly", **_CENTRED)
         return png.getvalue()
     titles = []
     for mistake in mistakes:
@@ -196,7 +207,7 @@ def plot_mistakes(
             f"{_chance(mistake['p_actual'])} | {_chance(mistake['p_predicted'])}"
         )
         titles.append((words, 10 if max(len(actual), len(predicted)) < 4 else 7))
-    return _images(pixels, titles, n_columns=5, cell=(1.3, 1.75))
+    return _images(np.asarray(images), titles, n_columns=5, cell=(1.3, 1.75))
 
 
 def _chance(probability: float) -> str:
@@ -244,8 +255,6 @@ def plot_learning_curves(epochs: Sequence[Mapping[str, float]]) -> bytes:
     Each epoch has the keys "accuracy", "loss", "val_accuracy" and "val_loss". Source: notebook, the
     curves of its third part, where the test set plays validation.
     """
-    if not epochs:
-        raise ValueError("expected at least one epoch, got none")
     numbers = range(1, len(epochs) + 1)
     with _drawing(6.5, 2.9) as (figure, png):
         for axes, key in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
@@ -426,35 +435,6 @@ def _images(
             axes.axis("off")
             axes.imshow(image, cmap="gray_r", interpolation="nearest")
             axes.set_title(title, fontsize=size, loc="center")
-    return png.getvalue()
-
-
-def _table(
-    columns: Sequence[str],
-    rows: Sequence[Sequence[Any]],
-    right_aligned: int | None = None,
-    has_sum: bool = False,
-) -> bytes:
-    """Draw a table in a font of fixed width, where a width is a number of characters."""
-    character, line, gap = 0.0753, 0.27, 2  # inches at 9 points; inches; characters
-    table = [[_text(cell, TABLE_LENGTH, mono=True) for cell in row] for row in [columns, *rows]]
-    widths = _fitting([max(map(len, column)) for column in zip(*table, strict=True)])
-    cells = [[_cut(cell, w) for cell, w in zip(row, widths, strict=True)] for row in table]
-    starts = np.cumsum([0, *(width + gap for width in widths)])
-
-    with _drawing(starts[-1] * character + 0.1, len(cells) * line + 0.1) as (figure, png):
-        axes = _bare_axes(figure, (-1, starts[-1]), (len(cells) - 0.4, -0.7))
-        for i, row in enumerate(cells):
-            is_bold = i == 0 or (has_sum and i == len(cells) - 1)
-            for j, cell in enumerate(row):
-                to_right = j == right_aligned
-                axes.text(
-                    starts[j] + (widths[j] if to_right else 0), i, cell,
-                    ha="right" if to_right else "left", va="center",
-                    family="DejaVu Sans Mono", fontsize=9, weight="bold" if is_bold else "normal",
-                )  # fmt: skip
-            strong = i == 0 or (has_sum and i == len(cells) - 2)
-            axes.axhline(i + 0.5, color=FAINT if strong else RULE, linewidth=1 if strong else 0.6)
     return png.getvalue()
 
 

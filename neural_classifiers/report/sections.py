@@ -20,10 +20,12 @@ from neural_classifiers.judgement.scores import (
     model_title,
     wilson_interval,
 )
-from neural_classifiers.judgement.verdict import recommend_model, verdict_sentences
+from neural_classifiers.judgement.verdict import digits_sentence, recommend_model, verdict_sentences
 from neural_classifiers.judgement.weaknesses import CurvePoint, Explanations, Mistake
 from neural_classifiers.search.candidates import RankedCandidate
 from neural_classifiers.values import Values
+
+Rows = list[dict[str, Any]]  # of a table, for the templates to show
 
 # Control characters but white space, lone surrogates, marks that turn the text's direction.
 UNPRINTABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -60,13 +62,6 @@ class SourceOfRows(Values):
     citation: str
 
 
-class StoredFile(Values):
-    """A file in the cache, by path and digest."""
-
-    path: str
-    sha256: str
-
-
 # --- comments -----------------------------------------------------------------------------
 
 
@@ -94,75 +89,13 @@ class CommentRows(Values):
     test: int
 
 
-class DriftMeasure(Values):
-    """How far the comments lie from those of the last run in one respect: 0 no, 1 all."""
-
-    name: str
-    title: str
-    distance: float
-    noise: float
-    before: str
-    now: str
-    limit: float
-
-
-class MovedWord(Values):
-    """A word and its share of all words, in the last run and in this one."""
-
-    word: str
-    before: float
-    now: float
-
-
-class Drift(Values):
-    """Comments against those of the last run; `drifted` names limits passed and let through."""
-
-    drift: list[DriftMeasure]
-    moved_words: list[MovedWord]
-    drifted: list[str]
-
-
-class NearDuplicate(Values):
-    """A test comment, the training comment that it nearly repeats, and how alike they are."""
-
-    similarity: float
-    test: str
-    train: str
-    test_cat: str
-    train_cat: str
-
-
-class NearDuplicateShare(Values):
-    """Share of the test comments `checked` that nearly repeat a training comment, and examples."""
-
-    checked: int
-    found: int
-    share: float
-    low: float
-    high: float
-    threshold: float
-    pairs: list[NearDuplicate]
-
-
-class SuspectedLabel(Values):
-    """A training comment whose label the linear model, not fitted on it, contradicts."""
-
-    file: str
-    line: int
-    txt: str
-    cat: str
-    p_cat: float
-    likelier: str
-    p_likelier: float
-
-
 class TrainingExamined(Values):
     """The learning curve of the linear model, and labels in doubt among `rows` comments."""
 
     curve: list[CurvePoint]
     n_suspected: int
     rows: int
-    suspected: list[SuspectedLabel]
+    suspected: Rows
 
 
 class GridSummary(Values):
@@ -179,15 +112,20 @@ class CommentsSection(Printable):
     """What a run says of the comments.
 
     `account` is the sum that accounts for every row; `figures` and `diagrams` are paths in the
-    run's folder by name; `failed` names steps. What a failed step would have said is None.
+    run's folder by name, `files` the ``path`` and ``sha256`` of those in the cache; `failed` names
+    steps. What a failed step would have said is None.
+
+    `drift` holds measures and moved words of the comments against those of the last run, and names
+    limits passed and let through; `near_duplicates` the share of the test comments ``checked`` that
+    nearly repeat a training comment, its bounds, and ``pairs``.
     """
 
     source: SourceOfRows
     rows: CommentRows
     account: dict[str, int]
     counts: dict[str, dict[str, int]]
-    drift: Drift
-    near_duplicates: NearDuplicateShare | None
+    drift: dict[str, Any]
+    near_duplicates: dict[str, Any] | None
     explained: Explanations | None
     examined: TrainingExamined | None
     models: dict[str, JudgedModel]
@@ -196,7 +134,7 @@ class CommentsSection(Printable):
     data_docs: str
     figures: dict[str, str]
     diagrams: dict[str, str]
-    files: dict[str, StoredFile]
+    files: dict[str, dict[str, str]]
     failed: list[str]
 
     @cached_property
@@ -276,38 +214,12 @@ class DigitRows(Values):
     on_both_sides: int
 
 
-class ImagesScore(Values):
-    """Share of images that a network reads correctly, with its 95 % Wilson interval.
-
-    Either of the images of one `digit`, which is most often `mistaken_for` another one, or of
-    images after an `alteration`.
-    """
-
-    images: int
-    accuracy: float
-    low: float
-    high: float
-    digit: int | None = None
-    mistaken_for: int | None = None
-    alteration: str | None = None
-
-
-class Seeds(Values):
-    """Test accuracy over the seeds of a training; `chosen` read the validation images best."""
-
-    n: int
-    mean: float
-    std: float
-    worst: float
-    best: float
-    chosen: int
-    test_accuracy: dict[str, float]
-
-
 class JudgedNetwork(Values):
     """A network's scores on the test digits, epoch by epoch, digit by digit, seed by seed.
 
-    Its preset, layers and confusion matrix are in ``metrics.json`` only.
+    `per_digit` and `robustness` are as `digits.scores` gives them, `seeds` is the spread of the
+    test accuracy, the accuracy of each seed, and the seed that was chosen. Preset, layers and
+    confusion matrix are in ``metrics.json`` only.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -317,11 +229,11 @@ class JudgedNetwork(Values):
     test_loss: float
     epochs: list[dict[str, float]]
     labels: list[str]
-    per_digit: list[ImagesScore]
+    per_digit: Rows
     calibration: Calibration
-    robustness: list[ImagesScore]
-    mistakes: list[dict[str, Any]]
-    seeds: Seeds
+    robustness: Rows
+    mistakes: Rows
+    seeds: dict[str, Any]
 
 
 class DigitsSection(Printable):
@@ -331,7 +243,7 @@ class DigitsSection(Printable):
     rows: DigitRows
     models: dict[str, JudgedNetwork]
     figures: dict[str, str]
-    files: dict[str, StoredFile]
+    files: dict[str, dict[str, str]]
     failed: list[str]
 
     @property
@@ -342,7 +254,7 @@ class DigitsSection(Printable):
     @property
     def has_seeds(self) -> bool:
         """Whether a network was trained from several seeds."""
-        return any(model.seeds.n > 1 for model in self.models.values())
+        return any(model.seeds["n"] > 1 for model in self.models.values())
 
     @property
     def oddities(self) -> str:
@@ -389,13 +301,11 @@ class Sections(Printable):
     def verdict(self) -> list[str]:
         """What the run found, in sentences."""
         comments, digits = self.comments, self.digits
-        sentences = verdict_sentences(
-            comments.models if comments else None,
-            comments.comparisons if comments else (),
-            digits={n: m.test_accuracy for n, m in digits.models.items()} if digits else None,
-            n_digits=digits.rows.test if digits else 0,
-        )
-        return list(sentences) or ["Nothing could be judged in this run."]
+        sentences = verdict_sentences(comments.models, comments.comparisons) if comments else []
+        if digits and digits.models:
+            shares = {name: model.test_accuracy for name, model in digits.models.items()}
+            sentences.append(digits_sentence(shares, digits.rows.test))
+        return sentences or ["Nothing could be judged in this run."]
 
 
 class SinceLast(Printable):

@@ -23,9 +23,9 @@ def warnings_of(section: CommentsSection) -> list[str]:
             f"{percent(trained[best].accuracy)} of the test comments. Look whether the text "
             "gives its label away; the words that decide, below, may show how."
         )
-    if near and near.share > NEAR_DUPLICATES:
+    if near and near["share"] > NEAR_DUPLICATES:
         warnings.append(
-            f"{percent(near.share)} of the test comments nearly repeat a training comment: the "
+            f"{percent(near['share'])} of the test comments nearly repeat a training comment: the "
             "scores are better than they would be on new comments."
         )
     for name, model in trained.items():

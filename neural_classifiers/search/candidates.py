@@ -94,4 +94,4 @@ def _short_names(columns: Sequence[str]) -> dict[str, str]:
 
 def _plain(value: Any) -> Any:
     """A value outside NumPy, as it can be shown and written as JSON."""
-    return value.item() if isinstance(value, np.generic) else value
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
