@@ -111,8 +111,7 @@ def run(
             except BrokenProcessPool:
                 raise WorkerDiedError(
                     "expected an answer from a worker process, got its death (killed, out of "
-                    "memory or a crash in a library); the last it wrote: "
-                    f"{_end_of(log)}"
+                    f"memory or a crash in a library); the last it wrote: {_end_of(log)}"
                 ) from None
 
     for left in reversed(range(attempts)):
