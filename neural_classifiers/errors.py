@@ -1,4 +1,6 @@
-"""The root of the errors that are nobody's fault but the request's."""
+"""Errors that say what was expected, what came and where."""
+
+from typing import Any
 
 
 class RefusedError(Exception):
@@ -8,3 +10,22 @@ class RefusedError(Exception):
     """
 
     status = 1
+
+
+class SourceError(ValueError):
+    """The data that was asked for cannot be had."""
+
+
+class ValidationError(ValueError):
+    """Data that the gate stopped.
+
+    `report` is plain JSON, and `result` Great Expectations' form of it where that judged: what was
+    found until then.
+    """
+
+    def __init__(
+        self, message: str, report: dict[str, Any] | None = None, result: Any = None
+    ) -> None:
+        super().__init__(message)
+        self.report = report or {}
+        self.result = result

@@ -6,11 +6,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from neural_classifiers.arrays.weights import weights_to_bytes
-from neural_classifiers.checks import SourceError
 from neural_classifiers.digits.files import N_CLASSES, read_csv, read_idx, read_npz, read_png
 from neural_classifiers.digits.splits import draw_images, validation_split
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.step import step
+from neural_classifiers.errors import SourceError
 from tasks.references import Digits, Source
 
 TEST_FRACTION = 0.2  # of a source that has no test images of its own

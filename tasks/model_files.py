@@ -20,7 +20,6 @@ from tasks.references import Model
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-    from neural_classifiers.search.plan import SearchPlan
     from neural_classifiers.search.results import SearchResults
 
 
@@ -76,18 +75,16 @@ def load_pipeline(model: Model) -> "Pipeline":
     return build_pipeline(model.pipeline.path.read_bytes(), weights, recipe)
 
 
-def write_grid(
-    folder: Path, plan: "SearchPlan", results: "SearchResults"
-) -> tuple[File, dict[str, File]]:
+def write_grid(folder: Path, results: "SearchResults") -> tuple[File, dict[str, File]]:
     """Write every candidate of a search as a table, its measured times apart, and its figures."""
     from neural_classifiers.report.plots import plot_grid, plot_grid_effects
 
-    columns = _columns({**results.cv_results_, "fitted_as": list(plan.same_as)})
+    columns = _columns(results.cv_results_)
     table = pd.DataFrame(columns)
     is_time = table.columns.str.endswith("_time")
     table.loc[:, ~is_time].to_parquet(folder / "grid.parquet", index=False)
     table.loc[:, is_time].to_parquet(folder / "timing.grid.parquet", index=False)
-    plots = {"grid": plot_grid, "effects": plot_grid_effects} if len(plan.candidates) > 1 else {}
+    plots = {"grid": plot_grid, "effects": plot_grid_effects} if len(table) > 1 else {}
     figures = {name: _write(folder / f"{name}.png", plot(columns)) for name, plot in plots.items()}
     return File.of(folder / "grid.parquet"), figures
 

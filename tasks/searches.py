@@ -166,9 +166,11 @@ def choose_model(
 
     if method == "halving":
         plan, store = _plan_and_store(step, search)
-        return _write_model(search, *halve(plan, store, seed=search.seed, fit=_fit), folder)
-    plan = search.plan()
-    return _write_model(search, plan, collect(plan, _read_fits(plan, fits)), folder)
+        results = halve(plan, store, seed=search.seed, fit=_fit)
+    else:
+        plan = search.plan()
+        results = collect(plan, _read_fits(plan, fits))
+    return _write_model(search, plan, results, folder)
 
 
 def search_at_once(search: Search, folder: Path) -> Model:
@@ -266,7 +268,7 @@ def _write_model(
         "libraries": {name: importlib.metadata.version(name) for name in search.libraries},
         "python": platform.python_version(),
     }
-    grid, figures = write_grid(folder, plan, results)
+    grid, figures = write_grid(folder, results)
     pipeline, weights, recipe_file = search.save(folder, fitted, recipe)
     return Model(
         name=search.name,

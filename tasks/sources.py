@@ -21,11 +21,11 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.states import State
 from pydantic import BaseModel, ConfigDict, Field
 
-from neural_classifiers.checks import SourceError
 from neural_classifiers.engine import paths
 from neural_classifiers.engine.files import write_durably
 from neural_classifiers.engine.records import File, digest_of
 from neural_classifiers.engine.step import UNRECORDED
+from neural_classifiers.errors import SourceError
 from tasks.downloads import WAYS, DownloadError
 from tasks.references import Source
 

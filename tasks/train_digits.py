@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from neural_classifiers.arrays.weights import weights_to_bytes
-from neural_classifiers.digits.networks import DigitsPreset, layers_of
+from neural_classifiers.digits.networks import DigitsPreset, layers_of, rebuild
 from neural_classifiers.digits.scores import (
     score_altered,
     score_each_digit,
@@ -65,7 +65,8 @@ def train_digits(
         checkpoint=FolderStore(unfinished(folder)),
         on_step=report,
     )
-    test = score_network(preset, trained.weights, images_test, labels_test, threads=THREADS)
+    network = rebuild(preset, trained.weights)
+    test = score_network(network, images_test, labels_test)
     layers = layers_of(preset)
     scores: dict[str, Any] = {
         "parameters": sum(layer["parameters"] for layer in layers),
@@ -76,9 +77,7 @@ def train_digits(
         "confusion_matrix": test.confusion.tolist(),
         "per_digit": score_each_digit(test.confusion),
         "calibration": calibrate(test.probabilities, labels_test),
-        "robustness": score_altered(
-            preset, trained.weights, images_test, labels_test, threads=THREADS
-        ),
+        "robustness": score_altered(network, images_test, labels_test),
         "mistakes": worst_mistakes(test.probabilities, labels_test),
         "preset": preset.model_dump(mode="json"),
         "seed": seed,

@@ -41,7 +41,7 @@ def last_profile(raw: Source, ingested: Ingested) -> File | None:
             same_source = section["source"]["name"] == raw.name
             other_rows = section["rows"]["digest"] != ingested.table.sha256
             if is_completed and same_source and other_rows and profile.is_file():
-                Profile.of_dict(json.loads(profile.read_bytes()))
+                Profile.model_validate_json(profile.read_bytes())
                 return File.of(profile)
         except (OSError, ValueError, KeyError, TypeError):
             continue  # no run of comments, or not one of this version
@@ -84,14 +84,14 @@ def validate_comments(
         If more than 5 % of the rows are faulty, the categories cannot be learned from, or the
         comments are no longer what they were in the last run.
     """
-    from neural_classifiers.checks import ValidationError
     from neural_classifiers.comments.expectations import Limits
     from neural_classifiers.comments.schemas import ACCEPTED, QUARANTINE
     from neural_classifiers.comments.validator import Validator
+    from neural_classifiers.errors import ValidationError
     from neural_classifiers.report.data_docs import render_data_docs
     from neural_classifiers.report.plots import plot_drift
 
-    before = Profile.of_dict(json.loads(last.path.read_bytes())) if last else None
+    before = Profile.model_validate_json(last.path.read_bytes()) if last else None
     rows = ingested.table.path
     known = tuple(categories or _usual_categories(rows))
     validator = Validator(

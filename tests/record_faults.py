@@ -17,7 +17,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,13 +80,13 @@ class Tally:
     operations: dict[str, int] = field(default_factory=dict)  # by scenario
 
 
-def try_records(every: int = 1) -> Tally:
+def try_records(every: int = 1, names: Sequence[str] | None = None) -> Tally:
     """Each death and fault at each file operation (or `every` so many) of each scenario."""
     tally, rng, started = Tally(), random.Random(34), time.monotonic()
     ends: dict[str, Any] = {}
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # there fsync costs nothing
     with tempfile.TemporaryDirectory(prefix="faults-", dir=memory) as folder:
-        for scenario in SCENARIOS:
+        for scenario in [s for s in SCENARIOS if names is None or s.name in names]:
             trial = _Trial(scenario, Path(folder), tally)
             kinds = trial.undisturbed()
             tally.operations[scenario.name] = len(kinds)

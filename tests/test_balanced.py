@@ -35,7 +35,7 @@ def rare_and_common(n=400, seed=1):
 def keras_network(**parameters):
     from neural_classifiers.comments.models.keras_classifier import balanced_classifier
 
-    return balanced_classifier(seed=3, **parameters).set_params(epochs=8)
+    return balanced_classifier(seed=3).set_params(epochs=8, **parameters)
 
 
 NETWORKS = {"scikit": lambda **p: BalancedMLPClassifier((8,), random_state=3, **p)}

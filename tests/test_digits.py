@@ -43,8 +43,12 @@ TRAIN, VALIDATION = bars(100), bars(30, seed=1)
 
 
 def train_bars(preset, **changes):
-    arguments = {"seed": 3, "threads": 1} | changes
-    return train(preset, *TRAIN, *VALIDATION, **arguments)
+    return train_on([*TRAIN, *VALIDATION], preset, **changes)
+
+
+def train_on(data, preset, **changes):
+    defaults = {"seed": 3, "threads": 1, "checkpoint": {}, "on_step": lambda *_: None}
+    return train(preset, *data, **defaults | changes)
 
 
 # --- networks
@@ -246,28 +250,23 @@ def test_progress_is_told_step_by_step():
     assert steps[-1][2] == {key: trained.epochs[-1][key] for key in ("accuracy", "loss")}
 
 
-def test_a_loss_that_is_no_number_stops_the_training_and_names_the_step():
-    preset = SMALL["notebook"].model_copy(update={"learning_rate": 1e38})
-
-    with pytest.raises(FloatingPointError, match="epoch 1, step 2 of 4: expected a finite loss"):
-        train_bars(preset)
-
-
-def test_a_loss_that_explodes_stops_the_training_and_names_the_step():
-    preset = SMALL["fast"].model_copy(
-        update={"learning_rate": 100.0, "schedule": "constant", "epochs": 9}
-    )
-
-    with pytest.raises(FloatingPointError, match=r"epoch 3, step 2 of 4: expected a loss below 23"):
-        train_bars(preset)
-
-
-def test_a_training_that_stays_at_guessing_is_stopped_after_its_first_hundred_steps():
-    preset = SMALL["fast"].model_copy(update={"learning_rate": 0.3, "epochs": 30})
-
-    # 4 steps an epoch: step 100 is the last of epoch 25
-    with pytest.raises(FloatingPointError, match=r"epoch 25, step 4 of 4: .* guessing, 2\.30"):
-        train_bars(preset)
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("notebook", {"learning_rate": 1e38}, "epoch 1, step 2 of 4: expected a finite loss"),
+        (
+            "fast",
+            {"learning_rate": 100.0, "schedule": "constant", "epochs": 9},
+            "epoch 3, step 2 of 4: expected a loss below 23",
+        ),
+        # 4 steps an epoch: step 100, the last of the first hundred, is the last of epoch 25
+        ("fast", {"learning_rate": 0.3, "epochs": 30}, r"epoch 25, step 4 of 4: .*guessing, 2\.30"),
+    ],
+    ids=["no number", "explodes", "stays at guessing"],
+)
+def test_a_training_that_diverges_is_stopped_and_names_the_step(name, changes, message):
+    with pytest.raises(FloatingPointError, match=message):
+        train_bars(SMALL[name].model_copy(update=changes))
 
 
 # --- trainings that are killed
@@ -283,66 +282,56 @@ def kill(done, *_):
         raise KilledError
 
 
+def steps_of(preset, checkpoint):
+    """A training that goes on from a checkpoint, and the steps that it did."""
+    steps = []
+    trained = train_bars(preset, checkpoint=checkpoint, on_step=lambda done, *_: steps.append(done))
+    return trained, steps
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_training_killed_after_an_epoch_ends_in_the_same_weights_to_the_bit(name):
     preset = SMALL[name].model_copy(update={"epochs": 3})
-    checkpoint, steps = {}, []
+    checkpoint = {}
     with pytest.raises(KilledError):
         train_bars(preset, checkpoint=checkpoint, on_step=kill)
 
-    continued = train_bars(
-        preset, checkpoint=checkpoint, on_step=lambda done, *_: steps.append(done)
-    )
+    continued, steps = steps_of(preset, checkpoint)
 
     undisturbed = train_bars(preset)
     assert steps == list(range(5, 13))  # the four steps of the first epoch are not done again
-    assert continued.n_epochs_continued == 1
     assert weights_digest(continued.weights) == weights_digest(undisturbed.weights)
     assert continued.epochs == undisturbed.epochs
 
 
-def test_a_finished_training_is_handed_back_without_a_step():
+@pytest.mark.parametrize(("damaged", "n_steps"), [(False, 0), (True, 8)])
+def test_a_finished_training_is_handed_back_and_a_damaged_one_done_again(damaged, n_steps):
     checkpoint = {}
     finished = train_bars(SMALL["fast"], checkpoint=checkpoint)
+    if damaged:
+        (name,) = checkpoint
+        checkpoint[name] = checkpoint[name][:-1]
 
-    again = train_bars(SMALL["fast"], checkpoint=checkpoint, on_step=kill)
+    again, steps = steps_of(SMALL["fast"], checkpoint)
 
-    assert again.n_epochs_continued == 2
-    assert weights_digest(again.weights) == weights_digest(finished.weights)
-
-
-def test_a_damaged_checkpoint_costs_time_and_nothing_else():
-    checkpoint = {}
-    finished = train_bars(SMALL["notebook"], checkpoint=checkpoint)
-    (name,) = checkpoint
-    checkpoint[name] = checkpoint[name][:-1]
-
-    again = train_bars(SMALL["notebook"], checkpoint=checkpoint)
-
-    assert again.n_epochs_continued == 0
+    assert len(steps) == n_steps
     assert weights_digest(again.weights) == weights_digest(finished.weights)
 
 
 @pytest.mark.parametrize(
-    "change",
-    [
-        lambda preset, data: (preset, data, {"seed": 4}),
-        lambda preset, data: (preset.model_copy(update={"beta_1": 0.6}), data, {}),
-        lambda preset, data: (preset, [data[0] + 1, *data[1:]], {}),
-    ],
+    ("seed", "beta_1", "brighter"),
+    [(4, 0.7, 0), (3, 0.6, 0), (3, 0.7, 1)],
     ids=["seed", "preset", "images"],
 )
-def test_the_checkpoint_of_another_training_is_left_alone(change):
+def test_the_checkpoint_of_another_training_is_left_alone(seed, beta_1, brighter):
     checkpoint = {}
     train_bars(SMALL["fast"], checkpoint=checkpoint)
     before = dict(checkpoint)
-    preset, data, changes = change(SMALL["fast"], [*TRAIN, *VALIDATION])
+    preset = SMALL["fast"].model_copy(update={"beta_1": beta_1})
+    data = [TRAIN[0] + brighter, TRAIN[1], *VALIDATION]
 
-    trained = train(
-        preset, *data, **({"seed": 3, "threads": 1, "checkpoint": checkpoint} | changes)
-    )
+    train_on(data, preset, seed=seed, checkpoint=checkpoint)
 
-    assert trained.n_epochs_continued == 0
     assert len(checkpoint) == 2
     assert before.items() <= checkpoint.items()
 
@@ -356,7 +345,7 @@ def test_scores_agree_with_a_second_method():
     trained = train_bars(SMALL["fast"])
     images, labels = bars(60, seed=2)
 
-    scores = score_network(SMALL["fast"], trained.weights, images, labels, threads=1)
+    scores = score_network(rebuild(SMALL["fast"], trained.weights), images, labels)
 
     assert scores.probabilities.shape == (60, 10)
     assert scores.probabilities.dtype == np.float32

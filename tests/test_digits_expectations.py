@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from neural_classifiers.checks import ValidationError
 from neural_classifiers.digits.expectations import check_digits
+from neural_classifiers.errors import ValidationError
 
 
 def labelled(n=100, seed=0):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neural_classifiers.checks import SourceError
 from neural_classifiers.digits.files import read_npz, read_png
 from neural_classifiers.engine import paths
+from neural_classifiers.errors import SourceError
 from tasks.downloads import to_idx
 from tasks.ingest_digits import _read
 from tasks.sources import find_source, read_catalogue

@@ -14,40 +14,24 @@ from threadpoolctl import threadpool_limits
 from neural_classifiers.search.equivalence import WITHOUT_EFFECT, describe, digest
 
 (MLP_RULES,) = WITHOUT_EFFECT.values()
-RULES = {rule.parameter: rule for rule in MLP_RULES}
 
-# Per parameter two values that would show if it acted, and settings that let it show.
+# Per parameter two values that would show if it acted, settings that let it show, and the solvers
+# under which it idles, read off scikit-learn's documentation of each.
 TRIED = {
-    "learning_rate": ("constant", "invscaling", {}),
-    "power_t": (0.1, 0.9, {"learning_rate": "invscaling"}),
-    "momentum": (0.1, 0.8, {}),
-    "nesterovs_momentum": (True, False, {}),
-    "beta_1": (0.5, 0.9, {}),
-    "beta_2": (0.5, 0.9, {}),
-    "epsilon": (1e-8, 1e-2, {}),
-    "learning_rate_init": (0.01, 0.1, {}),
-    "batch_size": (5, 20, {}),
-    "shuffle": (True, False, {"batch_size": 10}),
-    "early_stopping": (True, False, {}),
-    "n_iter_no_change": (1, 9, {"tol": 0.5}),
-    "validation_fraction": (0.1, 0.5, {"early_stopping": True}),
-    "max_fun": (3, 30, {}),
-}
-IDLE_UNDER = {  # read off scikit-learn's documentation of each parameter
-    "learning_rate": ["lbfgs", "adam"],
-    "power_t": ["lbfgs", "adam"],
-    "momentum": ["lbfgs", "adam"],
-    "nesterovs_momentum": ["lbfgs", "adam"],
-    "beta_1": ["lbfgs", "sgd"],
-    "beta_2": ["lbfgs", "sgd"],
-    "epsilon": ["lbfgs", "sgd"],
-    "learning_rate_init": ["lbfgs"],
-    "batch_size": ["lbfgs"],
-    "shuffle": ["lbfgs"],
-    "early_stopping": ["lbfgs"],
-    "n_iter_no_change": ["lbfgs"],
-    "validation_fraction": ["lbfgs"],
-    "max_fun": ["sgd", "adam"],
+    "learning_rate": ("constant", "invscaling", {}, ["lbfgs", "adam"]),
+    "power_t": (0.1, 0.9, {"learning_rate": "invscaling"}, ["lbfgs", "adam"]),
+    "momentum": (0.1, 0.8, {}, ["lbfgs", "adam"]),
+    "nesterovs_momentum": (True, False, {}, ["lbfgs", "adam"]),
+    "beta_1": (0.5, 0.9, {}, ["lbfgs", "sgd"]),
+    "beta_2": (0.5, 0.9, {}, ["lbfgs", "sgd"]),
+    "epsilon": (1e-8, 1e-2, {}, ["lbfgs", "sgd"]),
+    "learning_rate_init": (0.01, 0.1, {}, ["lbfgs"]),
+    "batch_size": (5, 20, {}, ["lbfgs"]),
+    "shuffle": (True, False, {"batch_size": 10}, ["lbfgs"]),
+    "early_stopping": (True, False, {}, ["lbfgs"]),
+    "n_iter_no_change": (1, 9, {"tol": 0.5}, ["lbfgs"]),
+    "validation_fraction": (0.1, 0.5, {"early_stopping": True}, ["lbfgs"]),
+    "max_fun": (3, 30, {}, ["sgd", "adam"]),
 }
 PAIRS = [(name, solver) for name in TRIED for solver in ("lbfgs", "sgd", "adam")]
 
@@ -64,17 +48,17 @@ def fitted_bits(**parameters) -> bytes:
 
 
 def test_every_rule_of_the_table_is_tried():
-    assert set(TRIED) == set(RULES) == set(IDLE_UNDER)
+    assert set(TRIED) == {rule.parameter for rule in MLP_RULES}
 
 
 @pytest.mark.parametrize(("name", "solver"), PAIRS)
 def test_candidates_are_called_equal_exactly_where_their_weights_are(name, solver):
-    one, other, settings = TRIED[name]
+    one, other, settings, idle_under = TRIED[name]
     first, second = ({"solver": solver, **settings, name: value} for value in (one, other))
 
     called_equal = describe(MLPClassifier(**first)) == describe(MLPClassifier(**second))
 
-    assert called_equal == (solver in IDLE_UNDER[name])
+    assert called_equal == (solver in idle_under)
     assert called_equal == (fitted_bits(**first) == fitted_bits(**second))
 
 
@@ -106,7 +90,7 @@ def test_a_parameter_can_idle_beside_another_than_the_solver(name, values, setti
     ],
 )
 def test_a_value_that_the_estimator_refuses_is_never_merged(name, refused):
-    idle_solver = IDLE_UNDER[name][0]
+    idle_solver = TRIED[name][3][0]
     with pytest.raises(ValueError, match=name):
         fitted_bits(solver=idle_solver, **{name: refused})
 

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import time
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
+from test_search import CountingTfidf
 
 from neural_classifiers.search import answers
 from neural_classifiers.search.executors import dask_workers, local_processes
@@ -23,16 +23,11 @@ from neural_classifiers.search.fits import FitCounts, WorkersLostError, fit
 from neural_classifiers.search.plan import plan_search
 from neural_classifiers.search.results import collect
 
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 COMMENTS = ["goal match coach", "boss level quest", "match league goal", "quest patch boss"] * 10
 LABELS = ["sports", "games"] * 20
 GRID = {"solver": ["lbfgs", "adam"], "alpha": [1e-4, 1e-1], "momentum": [0.8, 0.9]}  # 4 differ
-
-
-@pytest.fixture(autouse=True)
-def _quiet():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def planned(grid=GRID, vectoriser=TfidfVectorizer):
@@ -48,11 +43,9 @@ def timeless(store):
 @pytest.fixture(scope="module")
 def alone():
     """The search in this process."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        store: dict[str, bytes] = {}
-        fit(planned(), store)
-        return timeless(store)
+    store: dict[str, bytes] = {}
+    fit(planned(), store)
+    return timeless(store)
 
 
 @pytest.fixture(scope="module")
@@ -97,16 +90,6 @@ def test_dask_workers_store_the_bits_of_one(cluster, alone):
     assert n_workers == 2
     assert counts.executed == 12
     assert timeless(store) == alone
-
-
-def test_what_is_stored_is_not_made_again():
-    store: dict[str, bytes] = {}
-    fit(planned(), store, folds=[0])
-
-    with ThreadPoolExecutor(2) as executor:
-        counts = fit(planned(), store, executor)
-
-    assert (counts.executed, counts.stored) == (8, 4)
 
 
 # --- deaths ---------------------------------------------------------------------------------
@@ -222,26 +205,16 @@ def test_once_a_fold_has_shown_it_the_longest_comes_first():
     assert Sleeper.begun == [0.0, 0.1, 0.05] + [0.1] * 2 + [0.05] * 2 + [0.0] * 2
 
 
-def test_fits_of_an_earlier_search_say_what_is_longest():
-    plan, store = sleepers([0.0, 0.1]), {}
-    fit(plan, store, folds=[0])
-    Sleeper.begun.clear()
-
-    with ThreadPoolExecutor(1) as executor:
-        fit(plan, store, executor, n_workers=1)
-
-    assert Sleeper.begun == [0.1, 0.1, 0.0, 0.0]
-
-
 def test_every_fit_reports_how_far_the_search_is_and_the_best_that_is_through_all_folds():
-    seen = []
+    seen, n_stored = [], []
     plan = planned()
     fit(plan, store := {}, folds=[0])
 
     with ThreadPoolExecutor(2) as executor:
-        fit(plan, store, executor, on_fit=seen.append)
+        fit(plan, store, executor, on_fit=lambda f: (seen.append(f), n_stored.append(len(store))))
 
     assert [(fit.done, fit.total) for fit in seen] == [(n, 12) for n in range(5, 13)]
+    assert n_stored == list(range(5, 13))
     assert seen[0].best_score is None
     assert seen[-1].best_score == pytest.approx(collect(plan, store).best_score_)
 
@@ -271,10 +244,9 @@ def test_a_transformer_that_fails_is_the_candidates_error():
         collect(plan, store)
 
 
-@pytest.mark.parametrize("options", [{"n_workers": 0}, {"threads": 0}])
-def test_workers_that_cannot_be_are_an_error_before_the_first_fit(options):
+def test_fewer_than_one_worker_are_an_error_before_the_first_fit():
     with ThreadPoolExecutor(1) as executor, pytest.raises(ValueError, match="at least 1 worker"):
-        fit(planned(), {}, executor, **options)
+        fit(planned(), {}, executor, n_workers=0)
 
 
 @pytest.mark.parametrize(
@@ -329,18 +301,10 @@ def test_the_example_makes_every_fit_once(tmp_path):
     )
 
 
-class Noting(TfidfVectorizer):
-    """Notes how often any of its clones is fitted."""
-
-    fitted: list[int] = []  # noqa: RUF012 - shared by the clones on purpose
-
-    def fit_transform(self, raw_documents, y=None):
-        self.fitted.append(len(raw_documents))
-        return super().fit_transform(raw_documents, y)
-
-
 def test_features_are_made_once_a_fold_for_all_workers():
-    with ThreadPoolExecutor(2) as executor:
-        fit(planned(vectoriser=Noting), {}, executor)
+    CountingTfidf.rows_seen.clear()
 
-    assert sorted(Noting.fitted) == [26, 27, 27]
+    with ThreadPoolExecutor(2) as executor:
+        fit(planned(vectoriser=CountingTfidf), {}, executor)
+
+    assert sorted(CountingTfidf.rows_seen) == [26, 27, 27]

@@ -9,10 +9,13 @@ import pyarrow as pa
 import pytest
 from dirty import dirty_lines
 
-from neural_classifiers.checks import ValidationError
 from neural_classifiers.comments import validator
 from neural_classifiers.comments.drift import Profiler, compare_profiles
-from neural_classifiers.comments.expectations import Bounds, Limits, comment_suite
+from neural_classifiers.comments.expectations import (
+    Limits,
+    gate_expectations,
+    row_expectations,
+)
 from neural_classifiers.comments.formats import Layout, Part
 from neural_classifiers.comments.gx_adapter import as_expectation, broken_rows
 from neural_classifiers.comments.rows import read_parsed_rows
@@ -20,6 +23,7 @@ from neural_classifiers.comments.rules import Rule, row_rules
 from neural_classifiers.comments.schemas import ACCEPTED, QUARANTINE
 from neural_classifiers.comments.text import english_stop_words
 from neural_classifiers.comments.validator import Validator, usual_categories
+from neural_classifiers.errors import ValidationError
 from neural_classifiers.report.data_docs import render_data_docs
 
 CLASSES = ["games", "sports"]
@@ -30,7 +34,7 @@ def table_of(*comments, batch_rows=8192):
     lines = [c if isinstance(c, str) else json.dumps(c) for c in comments]
     content = "\n".join(lines).encode()
     part = Part("posts.jsonl", lambda: BytesIO(content))
-    return list(read_parsed_rows([part], Layout(), None, batch_rows))
+    return list(read_parsed_rows([part], Layout(), None, batch_rows)) if comments else []
 
 
 def check(batches, categories=CLASSES, folds=5, **options):
@@ -45,10 +49,7 @@ def check(batches, categories=CLASSES, folds=5, **options):
         quarantined=pa.Table.from_batches(
             [b.quarantined for b in examined], QUARANTINE
         ).to_pandas(),
-        shares=passed.shares,
-        report=passed.report,
-        profile=passed.profile,
-        result=passed.result,
+        **passed._asdict(),
     )
 
 
@@ -168,51 +169,44 @@ def test_a_removed_row_with_another_fault_does_count():
         check(table_of(*good(50), *bad))
 
 
-def test_a_file_of_removed_rows_alone_stops():
-    with pytest.raises(ValidationError, match=r"some accepted rows.* 0 faulty of 20 .*0 accepted"):
-        check(table_of(*[{"cat": "sports", "txt": "[deleted]"}] * 20))
+SCIENCE = [*CLASSES, "science"]
 
 
-def test_a_file_of_bad_rows_alone_stops_whatever_the_limit():
-    with pytest.raises(ValidationError, match=r"0 accepted in 2 .* txt: null 20"):
-        check(table_of(*[{"cat": "sports", "txt": None}] * 20), limits=Limits(faulty=1))
+@pytest.mark.parametrize(
+    ("comments", "categories", "message"),
+    [
+        ([], CLASSES, "at least 1 rows"),
+        (
+            [{"cat": "sports", "txt": "[deleted]"}] * 20,
+            CLASSES,
+            r"some accepted rows.* 0 faulty of 20 .*0 accepted",
+        ),
+        ([{"cat": "sports", "txt": None}] * 20, CLASSES, r"0 accepted in 2 .* txt: null 20"),
+        (good(20, "sports"), ["sports"], r"at least 2 categories.*20 accepted.*'sports' 20"),
+        (
+            [*good(20), *good(4, "science")],
+            SCIENCE,
+            r"at least 5 rows of every category.*'science' 4",
+        ),
+        (good(20), SCIENCE, r"rarest first: 'science' 0, 'games' 20"),
+        (
+            [*good(600, "games"), *good(6, "sports")],  # 600 / 606 = 99.01 %
+            CLASSES,
+            "no category above 99% of the rows",
+        ),
+        ([*good(50), *good(50)], CLASSES, r"at most 40% duplicates; .*50\.0% duplicates"),
+    ],
+    ids=["no rows", "removed", "bad", "one category", "few", "none", "nearly all", "appended"],
+)
+def test_comments_that_cannot_be_learned_from_stop_the_run(comments, categories, message):
+    with pytest.raises(ValidationError, match=rf"posts\.jsonl: expected .*{message}"):
+        check(table_of(*comments), categories, limits=Limits(faulty=1), name="posts.jsonl")
 
 
-def test_fewer_than_two_categories_stop_the_run():
-    with pytest.raises(ValidationError, match=r"at least 2 categories.*20 accepted.*'sports' 20"):
-        check(table_of(*good(20, "sports")), ["sports"])
+def test_limits_and_folds_that_are_changed_let_through():
+    few = table_of(*good(20), *good(4, "science"))
 
-
-def test_a_category_with_fewer_rows_than_folds_stops_the_run():
-    rows, names = table_of(*good(20), *good(4, "science")), [*CLASSES, "science"]
-    with pytest.raises(ValidationError, match=r"at least 5 rows of every category.*'science' 4"):
-        check(rows, names)
-
-    assert check(rows, names, folds=4).report["success"]
-
-
-def test_a_named_category_without_any_row_stops_the_run():
-    with pytest.raises(ValidationError, match=r"rarest first: 'science' 0, 'games' 20"):
-        check(table_of(*good(20)), [*CLASSES, "science"])
-
-
-def test_one_category_with_nearly_all_rows_stops_the_run():
-    rows = table_of(*good(600, "games"), *good(6, "sports"))  # 600 / 606 = 99.01 %
-    with pytest.raises(ValidationError, match="no category above 99% of the rows"):
-        check(rows)
-
-
-def test_too_few_rows_stop_the_run():
-    with pytest.raises(ValidationError, match=r"posts\.jsonl: expected at least 41 rows; got"):
-        check(table_of(*good(20)), min_rows=41, name="posts.jsonl")
-    with pytest.raises(ValidationError, match="expected at least 1 rows"):
-        check([])
-
-
-def test_a_file_that_was_appended_to_itself_stops_the_run():
-    with pytest.raises(ValidationError, match=r"at most 40% duplicates; .*50\.0% duplicates"):
-        check(table_of(*good(50), *good(50)))
-
+    assert check(few, SCIENCE, folds=4).report["success"]
     assert check(table_of(*good(50), *good(50)), limits=Limits.of({"duplicates": 0.5}))
 
 
@@ -240,23 +234,23 @@ def test_labels_of_at_least_one_percent_are_the_categories():
 
 def test_shares_are_those_of_the_rows_let_through():
     rows = table_of(*good(60, "games"), *good(38, "sports"), *["nonsense", {"cat": "games"}])
-    shares = check(rows).shares
 
-    assert shares["cat"].tolist() == CLASSES
-    assert shares["rows"].tolist() == [60, 38]
-    assert shares["share"].tolist() == pytest.approx([60 / 98, 38 / 98])
+    assert check(rows).report["shares"] == [
+        {"cat": "games", "rows": 60, "share": 60 / 98},
+        {"cat": "sports", "rows": 38, "share": 38 / 98},
+    ]
 
 
 def test_the_report_is_plain_json_with_every_expectation():
     removed = {"cat": "games", "txt": "[removed]"}
     report = check(table_of(*good(50), "nonsense", removed)).report
-    suite = comment_suite(CLASSES)
 
     assert json.loads(json.dumps(report, allow_nan=False)) == report
     assert (report["rows"], report["accepted"], report["quarantined"]) == (102, 100, 2)
     assert report["reasons"] == {"line: not JSON": 1, "txt: removed": 1}
     told = report["expectations"]
-    assert len(told) == len([*suite.rows, *suite.whole, *suite.categories])
+    whole, categories = gate_expectations(5, Limits(), {})
+    assert len(told) == len([*row_expectations(CLASSES), *whole, *categories])
     assert [(e["kwargs"]["column"], e["unexpected"]) for e in told if e["unexpected"]] == [
         ("line_type", 1),
         ("txt", 1),
@@ -271,37 +265,39 @@ def test_the_rules_find_what_great_expectations_finds():
         rows = batch.to_pandas()
         for rule in row_rules(["science_and_technology", "sports", "video_games"]):
             broken = rule.broken_rows(batch[rule.column].to_pylist())
-            assert broken == broken_rows(as_expectation(rule), rows, "comments")
+            assert broken_rows(as_expectation(rule), rows, "comments") == (rule.reason, broken)
             n_broken += len(broken)
     assert n_broken > 80
 
 
 @pytest.fixture
-def extend_suite(monkeypatch):
-    """Add expectations of a user's own to the parts of the suite."""
+def extend(monkeypatch):
+    """Add expectations of a user's own to those about rows, the whole and the categories."""
 
-    def extend(**parts):
-        def extended(*args, **options):
-            suite = comment_suite(*args, **options)
-            for part, added in parts.items():
-                getattr(suite, part).append(added)
-            return suite
+    def add(rows=(), whole=(), categories=()):
+        def of_rows(labels):
+            return [*row_expectations(labels), *rows]
 
-        monkeypatch.setattr(validator, "comment_suite", extended)
+        def of_gate(*args):
+            ours = gate_expectations(*args)
+            return [*ours[0], *whole], [*ours[1], *categories]
 
-    return extend
+        monkeypatch.setattr(validator, "row_expectations", of_rows)
+        monkeypatch.setattr(validator, "gate_expectations", of_gate)
+
+    return add
 
 
 @pytest.mark.parametrize("kind", ["rule", "great expectations"])
-def test_an_expectation_that_a_user_adds_is_judged_and_told(extend_suite, kind):
+def test_an_expectation_that_a_user_adds_is_judged_and_told(extend, kind):
     from great_expectations import expectations as gxe
 
     too_long = "txt: too long"
     if kind == "rule":
-        extend_suite(rows=Rule("txt", too_long, forbidden=".{21}"))
+        extend(rows=[Rule("txt", too_long, forbidden=".{21}")])
     else:
         longest = {"column": "txt", "max_value": 20, "meta": {"reason": too_long}}
-        extend_suite(rows=gxe.ExpectColumnValueLengthsToBeBetween(**longest))
+        extend(rows=[gxe.ExpectColumnValueLengthsToBeBetween(**longest)])
     checked = check(table_of(*good(50), {"cat": "games", "txt": "x" * 21}))
 
     assert [list(r) for r in checked.quarantined["reasons"]] == [[too_long]]
@@ -310,21 +306,20 @@ def test_an_expectation_that_a_user_adds_is_judged_and_told(extend_suite, kind):
     assert "x" * 21 in render_data_docs(checked.result)
 
 
-def test_an_expectation_that_the_whole_breaks_stops_the_run(extend_suite):
+def test_an_expectation_that_the_whole_breaks_stops_the_run(extend):
     from great_expectations import expectations as gxe
 
-    no_half = gxe.ExpectColumnMaxToBeBetween(
-        column="share", max_value=0.4, meta={"fault": "expected no half"}
-    )
-    extend_suite(categories=no_half, whole=Bounds("rows", "at least 1,000 rows", least=1000))
-    with pytest.raises(ValidationError, match=r"1,000 rows; expected no half, got 0\.5;"):
-        check(table_of(*good(50)))
-    extend_suite(rows=gxe.ExpectColumnMaxToBeBetween(column="line", max_value=9))
-    with pytest.raises(ValidationError, match=r"expect_column_max_to_be_between .*, got 100"):
-        check(table_of(*good(50)))
-    extend_suite(whole=gxe.ExpectColumnMaxToBeBetween(column="lines", max_value=9))
-    with pytest.raises(ValidationError, match=r'"lines" .*does not exist'):
-        check(table_of(*good(50)))
+    def most(column, value, **meta):
+        return gxe.ExpectColumnMaxToBeBetween(column=column, max_value=value, meta=meta)
+
+    for added, message in (
+        ({"categories": [most("share", 0.4, fault="expected no half")]}, r"no half, got 0\.5;"),
+        ({"rows": [most("line", 9)]}, r"expect_column_max_to_be_between .*, got 100"),
+        ({"whole": [most("lines", 9)]}, r'"lines" .*does not exist'),
+    ):
+        extend(**added)
+        with pytest.raises(ValidationError, match=message):
+            check(table_of(*good(50)))
 
 
 # ---- drift

@@ -13,11 +13,11 @@ import small_flow
 TESTS = Path(__file__).parent
 
 
-def tried(every, spoil=""):
+def tried(every, scenarios=None, spoil=""):
     """The record layer's counts, from a process whose file operations may be replaced."""
     code = (
         f"import json, sys; sys.path.insert(0, {str(TESTS)!r}); import record_faults; {spoil}"
-        f"print(json.dumps(vars(record_faults.try_records({every}))))"
+        f"print(json.dumps(vars(record_faults.try_records({every}, {scenarios}))))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True
@@ -34,9 +34,31 @@ def test_a_record_survives_death_and_fault_at_any_file_operation():
     assert layer["raised"] > layer["absorbed"]
 
 
-def test_a_record_layer_that_believes_damage_is_seen():
-    believing = "record_faults.records.faults_of = lambda _: None; "
-    assert tried(every=29, spoil=believing)["divergences"]
+@pytest.mark.parametrize(
+    ("every", "scenarios", "spoil"),
+    [
+        (
+            29,
+            ["compute and record", "find an output damaged"],
+            "record_faults.records.faults_of = lambda _: None; ",
+        ),
+        (
+            1,
+            ["keep new fits"],
+            "import neural_classifiers.engine.folder_store as store; "
+            "store.write_durably = lambda path, content: path.write_bytes(content); ",
+        ),
+        (
+            29,
+            ["the same after a death"],
+            "from types import SimpleNamespace as Careless; record_faults.records.shutil = "
+            "Careless(rmtree=lambda path, ignore_errors: None); ",
+        ),
+    ],
+    ids=["damage is believed", "values are written in place", "nothing is swept"],
+)
+def test_a_record_layer_that_is_careless_is_seen(every, scenarios, spoil):
+    assert tried(every, scenarios, spoil)["divergences"]
 
 
 def test_a_flow_that_was_killed_ends_as_if_it_had_not_been(api_url, tmp_path):

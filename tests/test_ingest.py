@@ -9,13 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 from dirty import dirty_lines
 
-from neural_classifiers.checks import SourceError
 from neural_classifiers.comments.formats import KEPT_BYTES, MAX_ROW_BYTES
 from neural_classifiers.comments.schemas import CLEANED
 from neural_classifiers.comments.splits import Side, keys_of, split_keys
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.rows.parquet import TableWriter, one_batch
 from neural_classifiers.engine.step import body_of
+from neural_classifiers.errors import SourceError
 from tasks import clean, ingest, split, validate
 from tasks.references import read_comments
 from tasks.sources import find_source

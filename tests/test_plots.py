@@ -43,7 +43,14 @@ STEPS = [
     [Box("hidden_1: Dense", ("250 units, 525,250 parameters",))],
 ]
 PROFILES = [
-    Profile(n, {"sports": 4, "games": n - 4}, [0] * 10 + [3, n - 3] + [0] * 20, {}, 50, 20)
+    Profile(
+        rows=n,
+        categories={"sports": 4, "games": n - 4},
+        lengths=[0] * 10 + [3, n - 3] + [0] * 20,
+        words={},
+        n_words=50,
+        n_stop_words=20,
+    )
     for n in (10, 30)
 ]
 CURVE = [

@@ -1,12 +1,11 @@
 """The grid search: GridSearchCV's answers, and no fit made twice."""
 
 import io
-import warnings
-from collections.abc import MutableMapping
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import COMMON, WORDS
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import make_regression
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -15,7 +14,6 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.svm import LinearSVC
-from threadpoolctl import threadpool_limits
 
 from neural_classifiers.comments.models import grids, pipelines
 from neural_classifiers.search import answers
@@ -23,22 +21,16 @@ from neural_classifiers.search.fits import FitCounts, fit
 from neural_classifiers.search.plan import plan_search
 from neural_classifiers.search.results import collect, refit
 
-WORDS = {
-    "games": ["console", "level", "boss", "patch", "server", "quest"],
-    "science": ["atom", "rocket", "cell", "theory", "probe"],
-    "sports": ["goal", "coach", "league", "match", "score"],
-}
-COMMON = ["the", "new", "play", "time", "good", "team", "watch"]
+pytestmark = pytest.mark.filterwarnings("ignore")  # networks of a few steps need not converge
 
 
-def write_comments(n_rows=60, seed=0):
+def write_comments():
     """Sixty comments of three unequal classes, in which some words tell and most do not."""
-    rng = np.random.default_rng(seed)
-    labels = np.array(["games"] * (n_rows // 2) + ["sports"] * (n_rows // 3))
-    labels = np.concatenate([labels, ["science"] * (n_rows - len(labels))])
-    rng.shuffle(labels)
+    rng = np.random.default_rng(0)
+    words = dict(zip(("science", "sports", "games"), WORDS.values(), strict=True))
+    labels = rng.permutation(["games"] * 30 + ["sports"] * 20 + ["science"] * 10)
     comments = [
-        " ".join([*rng.choice(COMMON, 4), *rng.choice(WORDS[label], rng.integers(0, 3))])
+        " ".join([*rng.choice(COMMON[:7], 4), *rng.choice(words[label], rng.integers(0, 3))])
         for label in labels
     ]
     return comments, labels
@@ -55,32 +47,20 @@ SMALL_GRID = {
 N_SMALL, N_SMALL_DISTINCT = 24, 16
 
 
-@pytest.fixture(autouse=True)
-def _quiet():
-    """Networks of a few steps do not converge, and need not."""
-    with warnings.catch_warnings(), threadpool_limits(1):
-        warnings.simplefilter("ignore")
-        yield
-
-
 @pytest.fixture(scope="module")
 def small():
     """The small grid, searched by us."""
-    with warnings.catch_warnings(), threadpool_limits(1):
-        warnings.simplefilter("ignore")
-        return run(small_pipeline(), SMALL_GRID)
+    return run(small_pipeline(), SMALL_GRID)
 
 
 @pytest.fixture(scope="module")
 def small_peer():
     """The small grid, searched by scikit-learn."""
-    with warnings.catch_warnings(), threadpool_limits(1):
-        warnings.simplefilter("ignore")
-        return GridSearchCV(small_pipeline(), SMALL_GRID, cv=5).fit(X, Y)
+    return GridSearchCV(small_pipeline(), SMALL_GRID, cv=5).fit(X, Y)
 
 
-def small_pipeline(max_iter=5):
-    network = MLPClassifier((6, 2), random_state=34, max_iter=max_iter)
+def small_pipeline():
+    network = MLPClassifier((6, 2), random_state=34, max_iter=5)
     return Pipeline([("tfidf", TfidfVectorizer()), ("mlp", network)])
 
 
@@ -91,7 +71,7 @@ def linear_pipeline():
 def run(estimator, grid, X=X, y=Y, store=None, **options):
     """The whole search in this process: plan, results and counts."""
     store = {} if store is None else store
-    planned = plan_search(estimator, grid, X, y, namespace="tests", **options)
+    planned = plan_search(estimator, grid, X, y, **{"namespace": "tests"} | options)
     counts = fit(planned, store)
     return planned, collect(planned, store), counts
 
@@ -99,7 +79,7 @@ def run(estimator, grid, X=X, y=Y, store=None, **options):
 def assert_same_results(ours, peer):
     """All of GridSearchCV's columns but the times, to the last digit, in its order."""
     theirs = peer.cv_results_
-    own = {"shared_with", "error"}
+    own = {"shared_with", "error", "fitted_as"}
     assert [name for name in ours.cv_results_ if name not in own] == list(theirs)
     for name, expected in theirs.items():
         got = ours.cv_results_[name]
@@ -134,7 +114,6 @@ def test_the_notebooks_grid_has_108_candidates_of_which_60_differ():
 
     # 4 activations x 3 alphas x (lbfgs 1 + adam 1 + sgd 3 learning rates)
     assert (len(planned.candidates), len(planned.distinct)) == (108, 60)
-    assert planned.n_fits == 300
 
 
 def test_the_refitted_estimator_is_that_of_grid_search_cv(small, small_peer):
@@ -229,23 +208,14 @@ class CountingTfidf(TfidfVectorizer):
         return super().fit_transform(raw_documents, y)
 
 
-def test_the_vectoriser_is_fitted_once_a_fold_on_training_rows_only():
-    CountingTfidf.rows_seen.clear()
-    estimator = Pipeline([("tfidf", CountingTfidf()), ("linear", LogisticRegression())])
-
-    run(estimator, {"C": [0.1, 1.0, 10.0], "class_weight": [None, "balanced"]})
-
-    assert CountingTfidf.rows_seen == [48] * 5  # 60 rows, 5 folds
-
-
-def test_a_grid_over_the_vectoriser_fits_each_of_its_settings_once_a_fold():
+def test_the_vectoriser_is_fitted_once_a_fold_and_setting_on_training_rows_only():
     CountingTfidf.rows_seen.clear()
     estimator = Pipeline([("tfidf", CountingTfidf()), ("linear", LogisticRegression())])
     grid = {"linear__C": [0.1, 1.0, 10.0], "tfidf__min_df": [1, 2]}
 
     _, ours, _ = run(estimator, grid)
 
-    assert len(CountingTfidf.rows_seen) == 2 * 5
+    assert CountingTfidf.rows_seen == [48] * 2 * 5  # 60 rows, 5 folds
     assert_same_results(ours, GridSearchCV(estimator, grid).fit(X, Y))
 
 
@@ -292,22 +262,20 @@ def test_shares_of_folds_add_up_to_the_search(small):
     assert got.best_score_ == expected.best_score_
 
 
-def test_a_grid_that_grows_by_a_value_pays_for_that_value():
+@pytest.mark.parametrize(
+    ("grid", "executed", "stored"),
+    [
+        ({"C": [0.1, 1.0, 10.0]}, 5, 10),  # pays for the new value
+        ({"C": [1.0], "class_weight": [None]}, 0, 5),  # names a default
+    ],
+)
+def test_another_grid_pays_for_what_is_new(grid, executed, stored):
     store = {}
     run(linear_pipeline(), {"C": [0.1, 1.0]}, store=store)
 
-    _, _, counts = run(linear_pipeline(), {"C": [0.1, 1.0, 10.0]}, store=store)
+    _, _, counts = run(linear_pipeline(), grid, store=store)
 
-    assert (counts.executed, counts.stored) == (5, 10)
-
-
-def test_a_grid_that_names_a_default_finds_the_fits_made_without_it():
-    store = {}
-    run(linear_pipeline(), {"C": [0.1, 1.0]}, store=store)
-
-    _, _, counts = run(linear_pipeline(), {"C": [1.0], "class_weight": [None]}, store=store)
-
-    assert (counts.executed, counts.stored) == (0, 5)
+    assert (counts.executed, counts.stored) == (executed, stored)
 
 
 @pytest.mark.parametrize(
@@ -317,9 +285,10 @@ def test_a_grid_that_names_a_default_finds_the_fits_made_without_it():
         (Pipeline([("tfidf", TfidfVectorizer()), ("linear", LogisticRegression(tol=0.1))]), {}),
         (linear_pipeline(), {"cv": 4}),
         (linear_pipeline(), {"cv": KFold(5)}),
+        (linear_pipeline(), {"namespace": "other data"}),
     ],
 )
-def test_another_estimator_or_other_folds_find_nothing(estimator, options):
+def test_another_estimator_other_folds_or_other_data_find_nothing(estimator, options):
     store = {}
     run(linear_pipeline(), {"C": [0.1, 1.0]}, store=store)
 
@@ -328,60 +297,34 @@ def test_another_estimator_or_other_folds_find_nothing(estimator, options):
     assert counts.stored == 0
 
 
-def test_another_namespace_finds_nothing():
-    store = {}
-    run(linear_pipeline(), {"C": [0.1]}, store=store)
-    planned = plan_search(linear_pipeline(), {"C": [0.1]}, X, Y, namespace="other data")
-
-    assert fit(planned, store).stored == 0
-
-
-class Interrupted(MutableMapping):
-    """A store whose process dies at the n-th write."""
-
-    def __init__(self, kept, n_writes):
-        self.kept, self.n_writes = kept, n_writes
+class Full(dict):
+    """A store with room for seven fits."""
 
     def __setitem__(self, key, value):
-        if self.n_writes == 0:
+        if len(self) == 7:
             raise OSError("no space left on device")
-        self.n_writes -= 1
-        self.kept[key] = value
-
-    def __getitem__(self, key):
-        return self.kept[key]
-
-    def __delitem__(self, key):
-        del self.kept[key]
-
-    def __iter__(self):
-        return iter(self.kept)
-
-    def __len__(self):
-        return len(self.kept)
+        super().__setitem__(key, value)
 
 
 def test_a_search_cut_short_goes_on_where_it_stopped():
-    kept = {}
+    store = Full()
     planned = plan_search(linear_pipeline(), {"C": [0.1, 1.0]}, X, Y, namespace="tests")
     with pytest.raises(OSError, match="no space left"):
-        fit(planned, Interrupted(kept, 7))
+        fit(planned, store)
 
-    counts = fit(planned, kept)
+    counts = fit(planned, dict(store))
 
     assert (counts.executed, counts.stored) == (3, 7)
 
 
-def test_a_damaged_entry_is_fitted_again():
+def test_missing_and_damaged_entries_are_counted_and_fitted_again():
     store = {}
     planned, expected, _ = run(linear_pipeline(), {"C": [0.1, 1.0]}, store=store)
-    keys = list(store)
-    store[keys[0]] = store[keys[0]][:-30]
-    store[keys[1]] = b""
-    middle = len(store[keys[2]]) // 2
-    whole = store[keys[2]]
-    store[keys[2]] = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
-    with pytest.raises(LookupError, match="3 of 10 fits"):
+    first, second, third, *_ = store
+    store[first] = store[first][:-30]
+    store[second] = b""
+    del store[third]
+    with pytest.raises(LookupError, match=r"3 of 10 fits.*'C': 0.1.* on fold 0"):
         collect(planned, store)
 
     counts = fit(planned, store)
@@ -407,19 +350,6 @@ def test_the_store_holds_no_pickle():
     for content in store.values():
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             assert all(not archive[name].dtype.hasobject for name in archive.files)
-
-
-def test_every_finished_fit_is_reported_after_it_is_stored():
-    store, seen = {}, []
-    planned = plan_search(linear_pipeline(), {"C": [0.1, 1.0]}, X, Y, namespace="tests")
-
-    fit(planned, store, on_fit=lambda finished: seen.append((finished, len(store))))
-
-    assert [n_stored for _, n_stored in seen] == list(range(1, 11))
-    results = collect(planned, store).cv_results_
-    for one, _ in seen:
-        assert one.score == results[f"split{one.fold}_test_score"][one.candidate]
-        assert one.parameters == planned.candidates[one.candidate]
 
 
 def test_merged_candidates_say_whose_fit_they_report(small):
@@ -453,29 +383,20 @@ class NeverFits(ClassifierMixin, BaseEstimator):
         return np.full(len(X), "games")
 
 
-def test_a_candidate_that_raises_scores_nan_and_the_others_go_on():
-    grid = {"mode": ["fine", "never", "mute"]}
+def test_a_candidate_that_raises_scores_nan_and_is_not_tried_again():
+    grid, store = {"mode": ["fine", "never", "mute"]}, {}
 
-    _, ours, counts = run(NeverFits(), grid)
+    _, ours, counts = run(NeverFits(), grid, store=store)
 
     assert counts.executed == 15
+    assert run(NeverFits(), grid, store=store)[2].executed == 0
     assert_same_results(ours, GridSearchCV(NeverFits(), grid, cv=5).fit(X, Y))
     assert ours.cv_results_["error"] == [
         "",
         "RuntimeError: diverged",
         "ArithmeticError: no answer",
     ]
-    assert ours.errors[1, 4] == "RuntimeError: diverged"
     assert ours.best_params_ == {"mode": "fine"}
-
-
-def test_an_error_is_kept_and_not_tried_again():
-    store = {}
-    run(NeverFits(), {"mode": ["fine", "never"]}, store=store)
-
-    _, _, counts = run(NeverFits(), {"mode": ["fine", "never"]}, store=store)
-
-    assert counts.executed == 0
 
 
 def test_a_search_in_which_everything_fails_says_so():
@@ -550,15 +471,6 @@ def test_labels_of_mixed_types_are_refused():
 
     with pytest.raises(TypeError, match=r"got \['NoneType', 'str'\]"):
         plan_search(small_pipeline(), {"alpha": [0.1]}, X, mixed, namespace="tests")
-
-
-def test_missing_fits_are_counted_when_collecting():
-    planned = plan_search(linear_pipeline(), {"C": [0.1, 1.0]}, X, Y, namespace="tests")
-    store = {}
-    fit(planned, store, folds=[0, 1])
-
-    with pytest.raises(LookupError, match=r"6 of 10 fits.*'C': 0.1.* on fold 2"):
-        collect(planned, store)
 
 
 # --- the pipelines ------------------------------------------------------------------------

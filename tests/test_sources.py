@@ -15,11 +15,11 @@ import pooch.core
 import pytest
 import yaml
 
-from neural_classifiers.checks import SourceError
 from neural_classifiers.digits.files import read_idx
 from neural_classifiers.engine import paths
 from neural_classifiers.engine.records import File, digest_of
 from neural_classifiers.engine.step import body_of
+from neural_classifiers.errors import SourceError
 from tasks import downloads, sources
 from tasks.downloads import DownloadError
 from tasks.ingest import ingest_comments

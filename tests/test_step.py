@@ -8,7 +8,6 @@ from test_history import Written, write_number
 
 from neural_classifiers.engine import paths, runs
 from neural_classifiers.engine.history import find_run
-from neural_classifiers.engine.records import File, files_among
 from neural_classifiers.engine.runs import FLOW
 from neural_classifiers.engine.step import step
 from neural_classifiers.operation.resume import resume
@@ -67,15 +66,6 @@ def test_a_damaged_input_stops_the_body_and_a_retry_makes_it_again(
     ]
     [aside] = (paths.cache() / ".aside").iterdir()
     assert (aside / "number.txt").read_text() == "3"
-
-
-def test_every_file_of_an_argument_is_found(tmp_path):
-    files = [File(path=tmp_path / str(n), sha256=str(n), size=1) for n in range(4)]
-    written = [Written(number=file) for file in files]
-
-    among = files_among({"a": files[0], "b": {"c": [written[1], 5]}, "d": (written[2],), "e": None})
-
-    assert list(among) == files[:3]
 
 
 def test_a_caller_outside_a_run_has_no_folder():

@@ -34,10 +34,11 @@ def hold_memory() -> int:
     return len(block)
 
 
-def test_the_body_runs_in_another_process_with_its_own_threads():
-    (pid, threads), *_ = workers.run(pid_and_threads, threads=1)
+def test_bodies_run_in_another_process_with_its_own_threads_again_and_again():
+    (pid, threads), *_ = workers.run(pid_and_threads)
     assert pid != os.getpid()
     assert threads == "1"
+    assert workers.run(pid_and_threads).value == (pid, threads)
 
 
 def train_a_network(threads: int) -> tuple[str, list[str]]:
@@ -62,24 +63,21 @@ def train_a_network(threads: int) -> tuple[str, list[str]]:
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
 def test_tensorflow_in_a_worker_has_the_workers_threads_and_computes_the_same_bits():
     by_the_worker = workers.run(train_a_network, 0).value
-    workers.stop_idle()  # TensorFlow keeps its threads
+    end_the_idle_worker()  # TensorFlow keeps its threads
     by_call = workers.run(train_a_network, 1).value
-    workers.stop_idle()
+    end_the_idle_worker()
     assert by_the_worker == by_call
+
+
+def end_the_idle_worker() -> None:
+    with pytest.raises(workers.WorkerDiedError):
+        workers.run(die)
 
 
 def test_a_worker_is_used_again():
     (first, _), *_ = workers.run(pid_and_threads)
     (second, _), *_ = workers.run(pid_and_threads)
     assert first == second
-
-
-def test_idle_workers_can_be_ended_and_the_next_body_gets_a_new_one():
-    (first, _), *_ = workers.run(pid_and_threads)
-    workers.stop_idle()
-    assert not psutil.pid_exists(first)
-    (second, _), *_ = workers.run(pid_and_threads)
-    assert first != second
 
 
 def test_two_bodies_at_once_never_share_a_process():

@@ -5,7 +5,7 @@
 - `strict_json`: JSON texts read by RFC 8259.
 - `schemas`: the columns of the tables, from the rows as they came to the rows dropped.
 - `rules`: what each row must be, as plain rules, for training and for prediction.
-- `expectations`: what we expect of comments, as a suite of Great Expectations.
+- `expectations`: what we expect of each row and of the whole, as rules and Great Expectations' own.
 - `validator`: the gate; rows accepted or set aside, and a verdict on the whole.
 - `drift`: profiles of two runs, and how far they lie apart.
 - `text`: cleaned comments (`clean_comment`, `clean_column`), and every option of cleaning.

@@ -8,27 +8,32 @@ about 50,000, the same ones in every run.
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import compress
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from neural_classifiers.comments.splits import keys_of
+from neural_classifiers.values import Values
 
 WORDS_OF_ROWS = 50_000  # about so many comments have their words counted
 MAX_WORDS_KEPT = 2000  # in a profile, the most frequent
 N_COMPARED_WORDS = 1000
 N_LENGTHS = 48  # two for each doubling: up to 2^24 characters
 
-DRIFTS = ("class_drift", "length_drift", "vocabulary_drift", "language_drift")
+DRIFTS = {
+    "class_drift": "class shares",
+    "length_drift": "lengths",
+    "vocabulary_drift": "vocabulary",
+    "language_drift": "language",
+}
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 
 
-@dataclass(frozen=True)
-class Profile:
+class Profile(Values):
     """What comments are like, in a few thousand numbers.
 
     Attributes
@@ -50,21 +55,6 @@ class Profile:
     words: dict[str, int]
     n_words: int
     n_stop_words: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
-        return asdict(self)
-
-    @classmethod
-    def of_dict(cls, values: Mapping[str, Any]) -> Self:
-        """What `as_dict` gave.
-
-        Raises
-        ------
-        TypeError
-            If it is no profile.
-        """
-        return cls(**values)
 
 
 @dataclass
@@ -119,10 +109,8 @@ class Measure:
 
     Attributes
     ----------
-    name : str
-        "class_drift", "length_drift", "vocabulary_drift" or "language_drift".
-    title : str
-        The same in words.
+    name, title : str
+        Of `DRIFTS`.
     distance : float
         0 for no difference at all, at most 1.
     noise : float
@@ -166,45 +154,39 @@ def compare_profiles(before: Profile, now: Profile) -> list[Measure]:
     ]
     stops = [p.n_stop_words / max(p.n_words, 1) for p in (before, now)]
     pooled = sum(stops) / 2
-    return [
-        Measure(
-            "class_drift",
-            "class shares",
+    measured: list[tuple[Any, ...]] = [
+        (
             float(np.abs(shares[0] - shares[1]).sum() / 2),
             by_rows,
             *(_shares_in_words(classes, each) for each in shares),
         ),
-        Measure(
-            "length_drift",
-            "lengths",
+        (
             float(np.abs(np.cumsum(lengths[0]) - np.cumsum(lengths[1])).max()),
             by_rows,
             *(f"median about {_median_length(each)} characters" for each in lengths),
         ),
-        Measure(
-            "vocabulary_drift",
-            "vocabulary",
+        (
             _divergence(*vocabularies),
             2 * len(words) / (8 * math.log(2)) * _harmonic(before.n_words, now.n_words),
             *(f"{p.n_words:,} words" for p in (before, now)),
         ),
-        Measure(
-            "language_drift",
-            "language",
+        (
             abs(stops[0] - stops[1]),
             4 * math.sqrt(pooled * (1 - pooled) * _harmonic(before.n_words, now.n_words)),
             *(f"{share:.1%} English stop words" for share in stops),
         ),
     ]
+    names = DRIFTS.items()
+    return [Measure(*drift, *each) for drift, each in zip(names, measured, strict=True)]
 
 
-def moved_words(before: Profile, now: Profile, n: int = 10) -> list[dict[str, Any]]:
-    """The words whose share changed most: ``word``, ``before`` and ``now`` (shares)."""
+def moved_words(before: Profile, now: Profile) -> list[dict[str, Any]]:
+    """The ten words whose share changed most: ``word``, ``before`` and ``now`` (shares)."""
     moved: list[dict[str, Any]] = [
         {"word": word, "before": _share(before, word), "now": _share(now, word)}
         for word in _compared_words(before, now)
     ]
-    return sorted(moved, key=lambda m: (-abs(m["before"] - m["now"]), m["word"]))[:n]
+    return sorted(moved, key=lambda m: (-abs(m["before"] - m["now"]), m["word"]))[:10]
 
 
 def _share(profile: Profile, word: str) -> float:

@@ -1,15 +1,17 @@
 """What we expect of comments, and which of them we let through.
 
-`comment_suite` is the specification: read it there, extend it there, with rules and bounds or with
-any expectation of Great Expectations. A row that breaks an expectation about rows is set aside
-with every reason and the run goes on; expectations about the categories and about the whole are the
-gate: one that is broken ends the run.
+`row_expectations` and `gate_expectations` are the specification: read it there, extend it there,
+with rules about rows or with any expectation of Great Expectations. A row that breaks an
+expectation about rows is set aside with every reason and the run goes on; one of the gate that is
+broken ends the run. They stand apart since workers, which judge rows, load Great Expectations
+only for an expectation of a user's own.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Self
 
+from neural_classifiers.comments.drift import DRIFTS
 from neural_classifiers.comments.rules import Rule, row_rules
 
 if TYPE_CHECKING:
@@ -60,104 +62,67 @@ class Limits:
         return cls(**(changes or {}))
 
 
-@dataclass(frozen=True)
-class Bounds:
-    """What a measure of a table must lie between; null lies there too.
+def row_expectations(categories: Collection[str]) -> "list[Rule | Expectation]":
+    """What each row must be, as `comments.rows.parse_rows` gives it; `categories` are its labels.
 
-    Attributes
-    ----------
-    column : str
-        Of the table.
-    what : str
-        What is expected, as the gate says it.
-    least, most : float, optional
-        Both may be reached.
-    """
-
-    column: str
-    what: str
-    least: float | None = None
-    most: float | None = None
-
-
-@dataclass(frozen=True)
-class Suite:
-    """Expectations by the table that they are about.
-
-    Attributes
-    ----------
-    rows : list of Rule or Expectation
-        About each row, as `comments.rows.parse_rows` gives them. ``reason`` in an expectation's
-        ``meta`` is the reason of a row that breaks it, with the value at fault for {}.
-    categories : list of Bounds or Expectation
-        About each category: columns ``cat``, ``rows`` and ``share`` of the accepted rows.
-    whole : list of Bounds or Expectation
-        About one row of measures: ``rows``, ``accepted``, ``categories``, ``faulty_share``,
-        ``duplicate_share``, and the drifts, which are null where there was no run before.
-        ``fault`` in an expectation's ``meta`` is what the gate says.
-    """
-
-    rows: "list[Rule | Expectation]"
-    categories: "list[Bounds | Expectation]"
-    whole: "list[Bounds | Expectation]"
-
-
-def comment_suite(
-    categories: Collection[str],
-    folds: int = 5,
-    min_rows: int = 1,
-    limits: Limits | None = None,
-    noise: Mapping[str, float] | None = None,
-) -> Suite:
-    """What we expect of comments: the one place to read and to extend.
-
-    Parameters
-    ----------
-    categories : collection of str
-        Labels that a row may have.
-    folds : int
-        Rows that every category must keep, so that cross-validation has one for each fold.
-    min_rows : int
-        Rows that there must be.
-    limits : Limits, optional
-    noise : mapping of str to float, optional
-        By how much each drift may pass its limit by chance.
+    The rules of `comments.rules.row_rules` hold in prediction too. An expectation of Great
+    Expectations that stands here as well holds in training alone; ``reason`` in its ``meta`` is
+    the reason of a row that breaks it, with the value at fault for {}.
 
     Notes
     -----
-    What each row must be stands in `comments.rules.row_rules`, which prediction applies
-    too. Expectations about values pass over nulls, so that each fault is named once: ``cat`` and
-    ``txt`` are null unless they hold a string, and their types are null unless the row has fields.
+    Rules pass over nulls, so that each fault is named once: ``cat`` and ``txt`` are null unless
+    they hold a string, and their types are null unless the row has fields.
     """
-    limits, noise = limits or Limits(), noise or {}
+    return [*row_rules(categories)]
 
-    def drift(measure: str, of: str, limit: float) -> Bounds:
-        most = limit + noise.get(measure, 0.0)
-        return Bounds(measure, f"a drift of {of} of at most {most:.3f}", most=most)
 
-    return Suite(
-        rows=[*row_rules(categories)],
-        categories=[
-            Bounds("rows", f"at least {folds} rows of every category, one a fold", least=folds),
-            Bounds(
-                "share",
-                f"no category above {limits.category:.0%} of the rows",
-                most=limits.category,
-            ),
-        ],
-        whole=[
-            Bounds("rows", f"at least {min_rows:,} rows", least=min_rows),
-            Bounds("accepted", "some accepted rows", least=1),
-            Bounds("categories", "at least 2 categories", least=2),
-            Bounds("faulty_share", f"at most {limits.faulty:.1%} faulty rows", most=limits.faulty),
-            Bounds(
-                "duplicate_share",
-                f"at most {limits.duplicates:.0%} duplicates",
-                most=limits.duplicates,
-            ),
-            drift("class_drift", "class shares", limits.class_drift),
-            drift("length_drift", "lengths", limits.length_drift),
-            drift("vocabulary_drift", "vocabulary", limits.vocabulary_drift),
-            drift("language_drift", "language", limits.language_drift),
-        ],
-    )
+def gate_expectations(
+    folds: int, limits: Limits, noise: Mapping[str, float]
+) -> "tuple[list[Expectation], list[Expectation]]":
+    """What the whole must be, and what each category must be, for the run to go on.
+
+    Parameters
+    ----------
+    folds : int
+        Rows that every category must keep, so that cross-validation has one for each fold.
+    limits : Limits
+    noise : mapping of str to float
+        By how much each drift may pass its limit by chance.
+
+    Returns
+    -------
+    tuple of two lists of Expectation
+        About one row of measures (``rows``, ``accepted``, ``categories``, ``faulty_share``,
+        ``duplicate_share``, and the drifts, which are null where there was no run before); and
+        about one row a category (``cat``, ``rows`` and ``share`` of the accepted rows).
+        ``fault`` in an expectation's ``meta`` is what the gate says.
+    """
+    from great_expectations import expectations as gxe
+
+    def bounds(
+        column: str, what: str, least: float | None = None, most: float | None = None
+    ) -> "Expectation":
+        return gxe.ExpectColumnValuesToBeBetween(
+            column=column, min_value=least, max_value=most, meta={"fault": f"expected {what}"}
+        )
+
+    def drift(name: str, title: str) -> "Expectation":
+        most = getattr(limits, name) + noise.get(name, 0.0)
+        return bounds(name, f"a drift of {title} of at most {most:.3f}", most=most)
+
+    duplicates = limits.duplicates
+    whole = [
+        bounds("rows", "at least 1 rows", least=1),
+        bounds("accepted", "some accepted rows", least=1),
+        bounds("categories", "at least 2 categories", least=2),
+        bounds("faulty_share", f"at most {limits.faulty:.1%} faulty rows", most=limits.faulty),
+        bounds("duplicate_share", f"at most {duplicates:.0%} duplicates", most=duplicates),
+        *(drift(name, title) for name, title in DRIFTS.items()),
+    ]
+    largest = f"no category above {limits.category:.0%} of the rows"
+    categories = [
+        bounds("rows", f"at least {folds} rows of every category, one a fold", least=folds),
+        bounds("share", largest, most=limits.category),
+    ]
+    return whole, categories

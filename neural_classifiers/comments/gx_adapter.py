@@ -5,15 +5,14 @@ Its context keeps everything in dictionaries, writes no file and sends nothing.
 
 import html
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from neural_classifiers.checks import Finding, ValidationError
-from neural_classifiers.comments.expectations import Bounds
 from neural_classifiers.comments.rules import Rule
+from neural_classifiers.errors import ValidationError
+from neural_classifiers.values import Finding
 
 if TYPE_CHECKING:
     from great_expectations.core import (
@@ -27,49 +26,22 @@ N_EXAMPLES = 20  # values at fault that the Data Docs show of an expectation
 EXAMPLE_CHARACTERS = 80
 
 
-@dataclass
-class Tally:
-    """How often an expectation about rows was broken, in some rows or in all.
-
-    Attributes
-    ----------
-    rows, missing, unexpected : int
-        Rows, those whose value is null, and those that break it.
-    examples : list of str
-        The first values that break it.
-    """
-
-    rows: int = 0
-    missing: int = 0
-    unexpected: int = 0
-    examples: list[str] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, values: Sequence[Any], broken: Sequence[int]) -> Self:
-        """What is counted of the values of a column, by the positions of those that break it."""
-        # One character more than is shown tells that there are more
-        examples = [str(values[row])[: EXAMPLE_CHARACTERS + 1] for row in broken[:N_EXAMPLES]]
-        return cls(len(values), values.count(None), len(broken), examples)
-
-    def add(self, other: "Tally") -> None:
-        """Count the rows of another tally too."""
-        self.rows += other.rows
-        self.missing += other.missing
-        self.unexpected += other.unexpected
-        self.examples += other.examples[: N_EXAMPLES - len(self.examples)]
+def count_broken(values: Sequence[Any], broken: Sequence[int]) -> dict[str, Any]:
+    """Counts of a column's values, as a result names them; `broken` are positions."""
+    # One character more than is shown tells that there are more
+    examples = [str(values[row])[: EXAMPLE_CHARACTERS + 1] for row in broken[:N_EXAMPLES]]
+    return {
+        "element_count": len(values),
+        "missing_count": values.count(None),
+        "unexpected_count": len(broken),
+        "partial_unexpected_list": examples,
+    }
 
 
-def as_expectation(expected: "Rule | Bounds | Expectation") -> "Expectation":
-    """A rule or bounds as Great Expectations has them."""
+def as_expectation(expected: "Rule | Expectation") -> "Expectation":
+    """A rule as Great Expectations has it."""
     from great_expectations import expectations as gxe
 
-    if isinstance(expected, Bounds):
-        return gxe.ExpectColumnValuesToBeBetween(
-            column=expected.column,
-            min_value=expected.least,
-            max_value=expected.most,
-            meta={"fault": f"expected {expected.what}"},
-        )
     if not isinstance(expected, Rule):
         return expected
     about: dict[str, Any] = {"column": expected.column, "meta": {"reason": expected.reason}}
@@ -82,7 +54,7 @@ def as_expectation(expected: "Rule | Bounds | Expectation") -> "Expectation":
 
 def judge_table(
     table: pd.DataFrame,
-    expected: "Iterable[Bounds | Expectation]",
+    expected: "Iterable[Expectation]",
     form: Literal["BASIC", "COMPLETE"] = "BASIC",
 ) -> "list[ExpectationValidationResult]":
     """What Great Expectations finds in a table, one result an expectation, in their order.
@@ -92,7 +64,7 @@ def judge_table(
     batch = _tables().get_batch({"dataframe": table})
     # The query would spell every row out once more as text
     result_format = {"result_format": form, "return_unexpected_index_query": False}
-    return [batch.validate(as_expectation(e), result_format=result_format) for e in expected]
+    return [batch.validate(e, result_format=result_format) for e in expected]
 
 
 @cache
@@ -117,8 +89,8 @@ def _tables() -> "BatchDefinition[Any]":
     return asset.add_batch_definition_whole_dataframe("whole")
 
 
-def broken_rows(expectation: "Expectation", rows: pd.DataFrame, name: str) -> list[int]:
-    """Positions of the rows that break an expectation.
+def broken_rows(expectation: "Expectation", rows: pd.DataFrame, name: str) -> tuple[str, list[int]]:
+    """The reason of rows that break an expectation, {} for the value, and their positions.
 
     Raises
     ------
@@ -130,59 +102,47 @@ def broken_rows(expectation: "Expectation", rows: pd.DataFrame, name: str) -> li
     if not result.success and not broken:
         finding = finding_of(result)
         raise ValidationError(f"{name}: {finding.fault}, got {finding.observed}")
-    return broken
-
-
-def reason_of(expectation: "Expectation") -> str:
-    """The reason of a row that breaks an expectation; {} stands for its value."""
     reason = (expectation.meta or {}).get("reason")
-    return str(reason or f"{getattr(expectation, 'column', None)}: {expectation.expectation_type}")
+    column = getattr(expectation, "column", None)
+    return str(reason or f"{column}: {expectation.expectation_type}"), broken
 
 
-def result_of(expected: "Rule | Expectation", tally: Tally) -> "ExpectationValidationResult":
-    """The result of an expectation about rows that were judged batch by batch."""
+def result_of(
+    expected: "Rule | Expectation", counts: dict[str, Any]
+) -> "ExpectationValidationResult":
+    """The result of an expectation about rows, of the sums of what `count_broken` gave."""
     from great_expectations.core import ExpectationValidationResult
 
-    counts: dict[str, Any] = {"observed_value": None}
-    if tally.rows:
-        present = max(tally.rows - tally.missing, 1)
-        counts |= {
-            "element_count": tally.rows,
-            "missing_count": tally.missing,
-            "missing_percent": 100 * tally.missing / tally.rows,
-            "unexpected_count": tally.unexpected,
-            "unexpected_percent": 100 * tally.unexpected / present,
-            "partial_unexpected_list": tally.examples,
+    result: dict[str, Any] = {"observed_value": None}
+    if n_rows := counts["element_count"]:
+        present = max(n_rows - counts["missing_count"], 1)
+        result |= counts | {
+            "missing_percent": 100 * counts["missing_count"] / n_rows,
+            "unexpected_percent": 100 * counts["unexpected_count"] / present,
         }
     return ExpectationValidationResult(
-        success=not tally.unexpected,
+        success=not counts["unexpected_count"],
         expectation_config=as_expectation(expected).configuration,
-        result=counts,
+        result=result,
     )
 
 
 def finding_of(result: "ExpectationValidationResult") -> Finding:
     """A result in plain values."""
-    config = result.expectation_config
+    config: Any = result.expectation_config
     kwargs = {key: value for key, value in config.kwargs.items() if key != "batch_id"}
+    # An expectation that could not be evaluated, such as one on a missing column, raises nothing
+    info = result.exception_info or {}
+    caught = [info] if "exception_message" in info else info.values()
+    messages = sorted({str(e["exception_message"]) for e in caught if e["exception_message"]})
     return Finding(
         expectation=config.type,
         kwargs=kwargs,
         success=bool(result.success),
         unexpected=result.result.get("unexpected_count") or 0,
-        observed=_exceptions(result) or result.result.get("observed_value"),
+        observed=messages or result.result.get("observed_value"),
         fault=str((config.meta or {}).get("fault") or f"expected {config.type} {kwargs}"),
     )
-
-
-def _exceptions(result: Any) -> list[str]:
-    """Messages of an expectation that could not be evaluated, such as one on a missing column.
-
-    It raises nothing and lists no row.
-    """
-    info = result.exception_info or {}
-    faults = [info] if "exception_message" in info else info.values()
-    return sorted({str(f["exception_message"]) for f in faults if f["exception_message"]})
 
 
 def suite_result(

@@ -3,7 +3,8 @@
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from neural_classifiers.checks import ValidationError
 from neural_classifiers.comments import gx_adapter
 from neural_classifiers.comments.drift import (
     DRIFTS,
@@ -21,40 +21,29 @@ from neural_classifiers.comments.drift import (
     compare_profiles,
     moved_words,
 )
-from neural_classifiers.comments.expectations import Limits, comment_suite
-from neural_classifiers.comments.gx_adapter import Tally
+from neural_classifiers.comments.expectations import Limits, gate_expectations, row_expectations
 from neural_classifiers.comments.rules import REMOVED, Rule
 from neural_classifiers.comments.schemas import ACCEPTED, QUARANTINE
 from neural_classifiers.comments.splits import keys_of
 from neural_classifiers.comments.text import english_stop_words
+from neural_classifiers.errors import ValidationError
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuiteValidationResult
-    from great_expectations.expectations import Expectation
 
 MIN_CATEGORY_SHARE = 0.01  # a label rarer than this is taken for a slip, unless it was named
 TEXTS_COMPARED = 1_000_000  # about so many texts are held against each other for duplicates
 LINES_NAMED = 3  # lines at fault that the message names for each reason
 
 
-@dataclass(frozen=True)
-class GateResult:
+class GateResult(NamedTuple):
     """What the gate found over all batches, of comments that it let pass.
 
-    Attributes
-    ----------
-    shares : DataFrame
-        ``cat``, ``rows`` and ``share`` (a fraction of the accepted rows) of every category,
-        in alphabetical order.
-    profile : Profile
-        Of the accepted comments, to hold the next run against.
-    report : dict
-        Plain JSON: counts, reasons, drift, and every expectation with how often it was broken.
-    result : ExpectationSuiteValidationResult
-        The same in Great Expectations' form, for its Data Docs.
+    `profile` is that of the accepted comments, to hold the next run against. `report` is plain
+    JSON: counts, reasons, shares, drift, and every expectation with how often it was broken;
+    `result` is the same in Great Expectations' form, for its Data Docs.
     """
 
-    shares: pd.DataFrame
     profile: Profile
     report: dict[str, Any]
     result: "ExpectationSuiteValidationResult"
@@ -79,8 +68,8 @@ class Validator:
     ----------
     categories : collection of str
         Labels that a row may have; `usual_categories` finds those of a file.
-    folds, min_rows, limits
-        See `comment_suite`.
+    folds, limits
+        See `gate_expectations`.
     n_rows : int
         About how many rows will come; of many, some measures are taken of a fixed part.
     last : Profile, optional
@@ -103,26 +92,25 @@ class Validator:
         self,
         categories: Collection[str],
         folds: int = 5,
-        min_rows: int = 1,
         limits: Limits | None = None,
         n_rows: int = 0,
         last: Profile | None = None,
         stop_for_drift: bool = True,
         name: str = "comments",
     ) -> None:
-        self._categories, self._folds, self._min_rows = sorted(set(categories)), folds, min_rows
+        self._categories, self._folds = sorted(set(categories)), folds
         self._limits, self._last = limits or Limits(), last
         self._stop_for_drift, self._name = stop_for_drift, name
-        self._expected = comment_suite(self._categories).rows
-        self._tallies = [Tally() for _ in self._expected]
         self._n_expected = n_rows
+        self._expected = row_expectations(self._categories)
+        self._broken = [gx_adapter.count_broken([], []) for _ in self._expected]
         self._profiler = Profiler(english_stop_words(), n_rows)
-        self._every = max(math.ceil(n_rows / TEXTS_COMPARED), 1)
-        self._hashes: list[np.ndarray] = []
-        self._n: Counter[str] = Counter()  # rows, also of those quarantined and removed
-        self._reasons: Counter[str] = Counter()
-        self._lines: dict[str, list[str]] = {}
-        self._unknown: Counter[str] = Counter()
+        self._hashes = [np.array([], np.uint64)]
+        # Rows, also of those quarantined and removed; their reasons; labels that are unknown
+        self._counts: dict[str, Counter[str]] = {
+            part: Counter() for part in ("n", "reasons", "unknown")
+        }
+        self._lines: dict[str, list[int]] = {}  # first ones of each reason
 
     def examine(self, rows: pa.RecordBatch) -> ExaminedBatch:
         """Part a batch of rows; `add` counts it, perhaps in another process.
@@ -132,33 +120,36 @@ class Validator:
         ValidationError
             If the table itself is not as it should be, such as without one of its columns.
         """
-        tallies, reasons = self._judge(rows)
+        broken, reasons = self._judge(rows)
         is_accepted = np.ones(rows.num_rows, dtype=bool)
         is_accepted[list(reasons)] = False
         accepted = rows.filter(pa.array(is_accepted)).select(ACCEPTED.names)
         rejected = rows.filter(pa.array(~is_accepted))
         why = pa.array([reasons[i] for i in sorted(reasons)], QUARANTINE.field("reasons").type)
         quarantined = rejected.append_column("reasons", why).select(QUARANTINE.names)
+        profiler = Profiler(english_stop_words(), self._n_expected)
+        profiler.add(accepted["txt"].to_pylist(), accepted["cat"].to_pylist())
         counts = {
-            "rows": rows.num_rows,
-            "tallies": [asdict(tally) for tally in tallies],
-            "profile": self._profile_of(accepted),
-            **self._counts_of(quarantined),
+            "broken": broken,
+            "profile": profiler.counts(),
+            **self._counts_of(quarantined, rows.num_rows),
         }
-        return ExaminedBatch(accepted, quarantined, counts, self._hashes_of(accepted))
+        labelled = pc.binary_join_element_wise(accepted["cat"], accepted["txt"], "\n")
+        hashes = keys_of(labelled.to_pylist())
+        every = max(math.ceil(self._n_expected / TEXTS_COMPARED), 1)
+        return ExaminedBatch(accepted, quarantined, counts, hashes[hashes % np.uint64(every) == 0])
 
     def add(self, counts: Mapping[str, Any], hashes: np.ndarray) -> None:
         """Count a batch: `ExaminedBatch.counts` and `ExaminedBatch.hashes`."""
-        for tally, more in zip(self._tallies, counts["tallies"], strict=True):
-            tally.add(Tally(**more))
+        for total, more in zip(self._broken, counts["broken"], strict=True):
+            for name in total:  # numbers, and a list of examples
+                total[name] += more[name]
         self._profiler.add_counts(counts["profile"])
         self._hashes.append(hashes)
-        self._n.update({part: counts[part] for part in ("rows", "quarantined", "removed")})
-        self._reasons.update(counts["reasons"])
-        self._unknown.update(counts["unknown"])
+        for part, counter in self._counts.items():
+            counter.update(counts[part])
         for reason, lines in counts["lines"].items():
-            named = self._lines.setdefault(reason, [])
-            named += lines[: LINES_NAMED - len(named)]
+            self._lines[reason] = (self._lines.get(reason, []) + lines)[:LINES_NAMED]
 
     def gate(self) -> GateResult:
         """Let the comments pass, once every batch was added.
@@ -169,39 +160,38 @@ class Validator:
             If the gate stops the run: names what was expected and what came.
         """
         profile = self._profiler.profile()
-        shares = self._shares(profile)
         measures = compare_profiles(self._last, profile) if self._last else []
-        limits = asdict(self._limits)
-        report = self._report(profile, shares)
-        if self._last:
-            report["drift"] = [asdict(m) | {"limit": limits[m.name] + m.noise} for m in measures]
-            report["moved_words"] = moved_words(self._last, profile)
+        report = self._report(profile, measures)
+        shares = pd.DataFrame(report["shares"])
+        named = ("rows", "accepted", "faulty_share", "duplicate_share")
+        drifts = dict.fromkeys(DRIFTS, math.nan) | {m.name: m.distance for m in measures}
+        whole = {name: report[name] for name in named} | {"categories": len(shares)} | drifts
         noise = {m.name: m.noise for m in measures}
-        suite = comment_suite(self._categories, self._folds, self._min_rows, self._limits, noise)
-        of_rows = map(gx_adapter.result_of, self._expected, self._tallies)
-        of_whole = [
-            *gx_adapter.judge_table(self._whole(report, shares, measures), suite.whole),
-            *gx_adapter.judge_table(shares, suite.categories),
+        of_whole, of_categories = gate_expectations(self._folds, self._limits, noise)
+        results = [
+            *map(gx_adapter.result_of, self._expected, self._broken),
+            *gx_adapter.judge_table(pd.DataFrame([whole]), of_whole),
+            *gx_adapter.judge_table(shares, of_categories),
         ]
-        results = [*of_rows, *of_whole]
-        report["expectations"] = [gx_adapter.finding_of(r).as_dict() for r in results]
+        findings = [gx_adapter.finding_of(result) for result in results]
+        report["expectations"] = [finding.as_dict() for finding in findings]
         faults: list[str] = []
-        drifted: list[str] = []
-        for finding in (gx_adapter.finding_of(r) for r in of_whole if not r.success):
+        for finding in findings[len(self._expected) :]:
+            if finding.success:
+                continue
             if finding.observed is not None:  # of a whole column, or why it could not be judged
                 faults.append(f"{finding.fault}, got {finding.observed}")
             elif finding.kwargs.get("column") in DRIFTS and not self._stop_for_drift:
-                drifted.append(finding.fault)
+                report["drifted"].append(finding.fault)
             else:
                 faults.append(finding.fault)
-        report["drifted"] = drifted
         report["success"] = not faults
         result = gx_adapter.suite_result(results, success=not faults)
         if faults:
-            raise ValidationError(self._message(faults, shares, measures, report), report, result)
-        return GateResult(shares, profile, report, result)
+            raise ValidationError(self._message(faults, report), report, result)
+        return GateResult(profile, report, result)
 
-    def _judge(self, rows: pa.RecordBatch) -> tuple[list[Tally], dict[int, list[str]]]:
+    def _judge(self, rows: pa.RecordBatch) -> tuple[list[dict[str, Any]], dict[int, list[str]]]:
         """How often each expectation is broken, and by row in the suite's order the reasons."""
         needed = sorted({e.column for e in self._expected if isinstance(e, Rule)})
         if missing := set(needed) - set(rows.schema.names):
@@ -209,109 +199,77 @@ class Validator:
                 f"{self._name}: expected the columns {needed}, got none of the name "
                 f"{', '.join(sorted(missing))}"
             )
-        tallies: list[Tally] = []
+        counts = []
         reasons: dict[int, list[str]] = {}
         for expected in self._expected:
-            values = self._values(expected, rows)
+            column = getattr(expected, "column", None)  # one about two columns has none
+            values = rows[column].to_pylist() if column else [None] * rows.num_rows
             if isinstance(expected, Rule):
                 reason, broken = expected.reason, expected.broken_rows(values)
             else:
-                reason = gx_adapter.reason_of(expected)
-                broken = gx_adapter.broken_rows(expected, rows.to_pandas(), self._name)
+                table = rows.to_pandas()
+                reason, broken = gx_adapter.broken_rows(expected, table, self._name)
             for row in broken:
                 reasons.setdefault(row, []).append(reason.format(values[row]))
-            tallies.append(Tally.of(values, broken))
-        return tallies, reasons
+            counts.append(gx_adapter.count_broken(values, broken))
+        return counts, reasons
 
-    @staticmethod
-    def _values(expected: "Rule | Expectation", rows: pa.RecordBatch) -> list[Any]:
-        column = getattr(expected, "column", None)  # an expectation about two columns has none
-        return rows[column].to_pylist() if column else [None] * rows.num_rows
-
-    def _profile_of(self, accepted: pa.RecordBatch) -> list[Any]:
-        profiler = Profiler(english_stop_words(), self._n_expected)
-        profiler.add(accepted["txt"].to_pylist(), accepted["cat"].to_pylist())
-        return profiler.counts()
-
-    def _hashes_of(self, accepted: pa.RecordBatch) -> np.ndarray:
-        """What stands for each text with its category; of many rows, for a fixed part."""
-        whole = pc.binary_join_element_wise(accepted["cat"], accepted["txt"], "\n")
-        hashes = keys_of(whole.to_pylist())
-        return hashes[hashes % np.uint64(self._every) == 0]
-
-    def _counts_of(self, quarantined: pa.RecordBatch) -> dict[str, Any]:
+    def _counts_of(self, quarantined: pa.RecordBatch, n_rows: int) -> dict[str, Any]:
         reasons: Counter[str] = Counter()
         unknown: Counter[str] = Counter()
-        lines: dict[str, list[str]] = {}
+        lines: dict[str, list[int]] = {}
         n_removed = 0
         for row in quarantined.select(["line", "cat", "reasons"]).to_pylist():
             n_removed += row["reasons"] == [REMOVED]
             reasons.update(row["reasons"])
             for reason in row["reasons"]:
-                lines.setdefault(reason, []).append(str(row["line"]))
+                lines.setdefault(reason, []).append(row["line"])
             if row["cat"] is not None and row["cat"] not in self._categories:
                 unknown[row["cat"]] += 1
         return {
-            "quarantined": quarantined.num_rows,
-            "removed": n_removed,
+            "n": {"rows": n_rows, "quarantined": quarantined.num_rows, "removed": n_removed},
             "reasons": dict(reasons),
             "unknown": dict(unknown),
             "lines": {reason: numbers[:LINES_NAMED] for reason, numbers in lines.items()},
         }
 
-    def _shares(self, profile: Profile) -> pd.DataFrame:
-        """Rows and share of each category, also of those that have none left."""
-        counts = np.array([profile.categories.get(c, 0) for c in self._categories], dtype="int64")
-        shares = counts / max(profile.rows, 1)
-        return pd.DataFrame({"cat": self._categories, "rows": counts, "share": shares})
-
-    def _duplicate_share(self) -> float:
-        hashes = np.concatenate(self._hashes) if self._hashes else np.array([], np.uint64)
-        return 1 - len(np.unique(hashes)) / len(hashes) if len(hashes) else 0.0
-
-    def _report(self, profile: Profile, shares: pd.DataFrame) -> dict[str, Any]:
-        n_faulty = self._n["quarantined"] - self._n["removed"]
+    def _report(self, profile: Profile, measures: Sequence[Measure]) -> dict[str, Any]:
+        """All but the expectations."""
+        n, limits = self._counts["n"], asdict(self._limits)
+        n_faulty = n["quarantined"] - n["removed"]
+        hashes = np.concatenate(self._hashes)
+        of_categories = {c: profile.categories.get(c, 0) for c in self._categories}
         return {
             "success": False,
-            "rows": self._n["rows"],
+            "rows": n["rows"],
             "accepted": profile.rows,
-            "quarantined": self._n["quarantined"],
-            "removed": self._n["removed"],
+            "quarantined": n["quarantined"],
+            "removed": n["removed"],
             "faulty": n_faulty,
-            "faulty_share": n_faulty / max(self._n["rows"], 1),
-            "duplicate_share": self._duplicate_share(),
-            "limits": asdict(self._limits),
-            "reasons": dict(sorted(self._reasons.items())),
-            "unknown_categories": [c for c, _ in self._unknown.most_common(10)],
-            "shares": shares.to_dict("records"),
-            "drift": [],
-            "moved_words": [],
+            "faulty_share": n_faulty / max(n["rows"], 1),
+            "duplicate_share": 1 - len(np.unique(hashes)) / len(hashes) if len(hashes) else 0.0,
+            "limits": limits,
+            "reasons": dict(sorted(self._counts["reasons"].items())),
+            "unknown_categories": [c for c, _ in self._counts["unknown"].most_common(10)],
+            "shares": [
+                {"cat": c, "rows": rows, "share": rows / max(profile.rows, 1)}
+                for c, rows in of_categories.items()
+            ],
+            "drift": [asdict(m) | {"limit": limits[m.name] + m.noise} for m in measures],
+            "moved_words": moved_words(self._last, profile) if self._last else [],
+            "drifted": [],
         }
 
-    def _whole(
-        self, report: Mapping[str, Any], shares: pd.DataFrame, measures: Sequence[Measure]
-    ) -> pd.DataFrame:
-        """The one row of measures that the expectations about the whole are about."""
-        names = ("rows", "accepted", "faulty_share", "duplicate_share")
-        drifts = dict.fromkeys(DRIFTS, math.nan) | {m.name: m.distance for m in measures}
-        row = {name: report[name] for name in names} | {"categories": len(shares)} | drifts
-        return pd.DataFrame([row])
-
-    def _message(
-        self,
-        faults: Sequence[str],
-        shares: pd.DataFrame,
-        measures: Sequence[Measure],
-        report: Mapping[str, Any],
-    ) -> str:
-        rarest = shares.sort_values("rows", kind="stable").head(10)
-        came = ", ".join(f"{cat!r} {n:,}" for cat, n in rarest.set_index("cat")["rows"].items())
+    def _message(self, faults: Sequence[str], report: Mapping[str, Any]) -> str:
+        rarest = sorted(report["shares"], key=itemgetter("rows"))[:10]
+        came = ", ".join(f"{each['cat']!r} {each['rows']:,}" for each in rarest)
         got = [
-            f"{report['faulty']:,} faulty of {report['rows']:,} ({report['faulty_share']:.1%}) "
-            f"and {report['accepted']:,} accepted in {len(shares)} categories, rarest first: {came}"
+            f"{report['faulty']:,} faulty of {report['rows']:,} ({report['faulty_share']:.1%}) and "
+            f"{report['accepted']:,} accepted in {len(self._categories)} categories, "
+            f"rarest first: {came}"
         ]
         got += [
-            f"{reason} {n:,} (lines {', '.join(self._lines[reason])}"
+            f"{reason} {n:,} (lines {', '.join(map(str, self._lines[reason]))}"
             f"{', ...' if n > LINES_NAMED else ''})"
             for reason, n in report["reasons"].items()
         ]
@@ -321,16 +279,17 @@ class Validator:
             got.append(f"{report['duplicate_share']:.1%} duplicates")
         if any("drift" in fault for fault in faults):
             got += [
-                f"{m.title} {m.distance:.3f} from the last run ({m.now}; before {m.before})"
-                for m in measures
+                f"{m['title']} {m['distance']:.3f} from the last run ({m['now']}; "
+                f"before {m['before']})"
+                for m in report["drift"]
             ]
         return f"{self._name}: {'; '.join(faults)}; got {'; '.join(got)}"
 
 
-def usual_categories(counts: Mapping[str, int], min_share: float = MIN_CATEGORY_SHARE) -> list[str]:
-    """Labels of at least `min_share` of the rows whose label is a string, in sorted order.
+def usual_categories(counts: Mapping[str, int]) -> list[str]:
+    """Labels of at least 1 % of the rows whose label is a string, in sorted order.
 
     Rarer ones are taken for slips. A category that is really so rare has to be named.
     """
     n_rows = max(sum(counts.values()), 1)
-    return sorted(c for c, n in counts.items() if c.strip() and n / n_rows >= min_share)
+    return sorted(c for c, n in counts.items() if c.strip() and n / n_rows >= MIN_CATEGORY_SHARE)

@@ -13,19 +13,18 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from neural_classifiers.arrays.weights import Weights
 from neural_classifiers.digits.files import IMAGE_SHAPE, N_CLASSES
+from neural_classifiers.values import Values
 
 _PREDICTION_BATCH = 500  # the notebook's first layer then fills 74 MB
 _SMALLEST_PROBABILITY = np.finfo(np.float32).tiny  # keeps the loss finite
 
 
-class DigitsPreset(BaseModel):
+class DigitsPreset(Values):
     """Every value that decides a training, but for the data, the seed and the threads."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     network: Literal["notebook", "fast"] = Field(
         description="order of the layers, as in `build_network`"
@@ -191,11 +190,12 @@ def rebuild(preset: DigitsPreset, weights: Weights) -> Any:
         If names or shapes are not those of the preset's network.
     """
     model = build_network(preset)
-    expected = {name: tuple(v.shape) for name, v in named_variables(model).items()}
+    variables = named_variables(model)
+    expected = {name: tuple(v.shape) for name, v in variables.items()}
     got = {name: array.shape for name, array in weights.items()}
     if got != expected:
         raise ValueError(f"{preset.network}: expected weights {expected}, got {got}")
-    for name, variable in named_variables(model).items():
+    for name, variable in variables.items():
         variable.assign(weights[name])
     return model
 

@@ -6,41 +6,26 @@ gives.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from neural_classifiers.arrays.threads import set_tensorflow_threads
-from neural_classifiers.arrays.weights import Weights
 from neural_classifiers.digits.files import N_CLASSES
-from neural_classifiers.digits.networks import (
-    DigitsPreset,
-    accuracy_and_loss,
-    predict_digits,
-    rebuild,
-)
+from neural_classifiers.digits.networks import accuracy_and_loss, predict_digits
 from neural_classifiers.judgement.scores import wilson_interval
 
 N_MISTAKES = 25
 N_ALTERED = 2_000  # test images that are altered: one standard error near 0.99 is 0.2 points
+SEED = 0  # of their draw and of every alteration
 
 
-@dataclass(frozen=True)
-class DigitsScores:
+class DigitsScores(NamedTuple):
     """What a trained network makes of images that it never saw.
 
-    Attributes
-    ----------
-    test_accuracy : float
-        Fraction in [0, 1].
-    test_loss : float
-        Mean cross-entropy, in nats.
-    probabilities : ndarray of shape (n_images, 10)
-        float32, in the order of the images.
-    confusion : ndarray of shape (10, 10)
-        Numbers of images; rows actual, columns predicted.
+    `test_accuracy` is a fraction in [0, 1] and `test_loss` the mean cross-entropy, in nats.
+    `probabilities`, float32 of shape (n_images, 10), are in the order of the images; `confusion`,
+    of shape (10, 10), counts images: rows actual, columns predicted.
     """
 
     test_accuracy: float
@@ -49,41 +34,22 @@ class DigitsScores:
     confusion: np.ndarray
 
 
-def score_network(
-    preset: DigitsPreset,
-    weights: Weights,
-    images_test: np.ndarray,
-    labels_test: np.ndarray,
-    *,
-    threads: int,
-) -> DigitsScores:
+def score_network(network: Any, images: np.ndarray, labels: np.ndarray) -> DigitsScores:
     """Score a trained network on the test set; to be called once, when all choices are made.
 
     Parameters
     ----------
-    preset : DigitsPreset
-        The preset that the weights were trained with.
-    weights : mapping of str to ndarray
-        As in `digits.training.TrainedNetwork`.
-    images_test : ndarray of shape (n_images, 28, 28)
-        uint8, pixels from 0 to 255.
-    labels_test : ndarray of shape (n_images,)
+    network : keras.Sequential
+        From `digits.networks.rebuild`.
+    images : ndarray of shape (n_images, 28, 28)
+        uint8, pixels from 0 to 255; the test images.
+    labels : ndarray of shape (n_images,)
         Digits from 0 to 9.
-    threads : int
-        Cores to work on, for TensorFlow in the whole process.
-
-    Raises
-    ------
-    ValueError
-        If the weights are not those of the preset's network.
-    RuntimeError
-        If TensorFlow already runs in this process with another number of threads.
     """
-    set_tensorflow_threads(threads)
-    probabilities = predict_digits(rebuild(preset, weights), images_test)
-    accuracy, loss = accuracy_and_loss(probabilities, labels_test)
+    probabilities = predict_digits(network, images)
+    accuracy, loss = accuracy_and_loss(probabilities, labels)
     confusion = np.zeros((N_CLASSES, N_CLASSES), np.int64)
-    np.add.at(confusion, (labels_test, probabilities.argmax(axis=1)), 1)
+    np.add.at(confusion, (labels, probabilities.argmax(axis=1)), 1)
     return DigitsScores(accuracy, loss, probabilities, confusion)
 
 
@@ -117,18 +83,14 @@ def _accuracy(right: int, n: int) -> dict[str, Any]:
     return {"images": n, "accuracy": right / n, "low": low, "high": high}
 
 
-def worst_mistakes(
-    probabilities: np.ndarray, labels: np.ndarray, limit: int = N_MISTAKES
-) -> list[dict[str, Any]]:
-    """The images that were read wrongly, the surest mistake first.
+def worst_mistakes(probabilities: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
+    """The images that were read wrongly, the surest mistake first, at most `N_MISTAKES`.
 
     Parameters
     ----------
     probabilities : ndarray of shape (n_images, 10)
     labels : ndarray of shape (n_images,)
         Digits from 0 to 9.
-    limit : int
-        At most so many.
 
     Returns
     -------
@@ -139,7 +101,7 @@ def worst_mistakes(
     predicted = probabilities.argmax(axis=1)
     right = probabilities[np.arange(len(labels)), labels]
     wrong = np.flatnonzero(predicted != labels)
-    worst = wrong[np.argsort(right[wrong], kind="stable")][:limit]
+    worst = wrong[np.argsort(right[wrong], kind="stable")][:N_MISTAKES]
     return [
         {
             "image": int(i),
@@ -154,15 +116,11 @@ def worst_mistakes(
 
 def shift(images: np.ndarray, pixels: int, rng: np.random.Generator) -> np.ndarray:
     """Images moved by so many pixels left, right, up or down; what leaves the frame is lost."""
+    from scipy import ndimage
+
     directions = np.array([(0, 1), (0, -1), (1, 0), (-1, 0)])[rng.integers(4, size=len(images))]
-    padded = np.pad(images, ((0, 0), (pixels, pixels), (pixels, pixels)))
-    height, width = images.shape[1:]
-    return np.stack(
-        [
-            image[pixels * (1 - dy) :, pixels * (1 - dx) :][:height, :width]
-            for image, (dy, dx) in zip(padded, directions, strict=True)
-        ]
-    )
+    moves = zip(images, pixels * directions, strict=True)
+    return np.stack([ndimage.shift(image, move, order=0) for image, move in moves])
 
 
 def rotate(images: np.ndarray, degrees: float, rng: np.random.Generator) -> np.ndarray:
@@ -197,42 +155,22 @@ ALTERATIONS: dict[str, Alteration] = {
 }
 
 
-def score_altered(
-    preset: DigitsPreset,
-    weights: Mapping[str, np.ndarray],
-    images: np.ndarray,
-    labels: np.ndarray,
-    *,
-    threads: int,
-    limit: int = N_ALTERED,
-    seed: int = 0,
-) -> list[dict[str, Any]]:
+def score_altered(network: Any, images: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
     """Accuracy on images that were shifted, turned and made noisy, with Wilson intervals.
 
-    Parameters
-    ----------
-    preset, weights, threads
-        As for `score_network`.
-    images : ndarray of shape (n_images, 28, 28)
-        uint8; the test images.
-    labels : ndarray of shape (n_images,)
-    limit : int
-        So many of the images are drawn; all, where there are no more.
-    seed : int
-        Of the draw and of every alteration: all networks see the same images.
+    Of the test images, `N_ALTERED` are drawn; all networks see the same images. Parameters as for
+    `score_network`.
 
     Returns
     -------
     list of dict
         ``alteration``, ``images``, ``accuracy``, ``low``, ``high``; the first is "as they are".
     """
-    set_tensorflow_threads(threads)
-    drawn = np.sort(np.random.default_rng(seed).permutation(len(images))[:limit])
-    model = rebuild(preset, weights)
+    drawn = np.sort(np.random.default_rng(SEED).permutation(len(images))[:N_ALTERED])
     rows = []
     for name, alter in ALTERATIONS.items():
-        altered = alter(images[drawn], np.random.default_rng(seed))
-        right = int((predict_digits(model, altered).argmax(axis=1) == labels[drawn]).sum())
+        altered = alter(images[drawn], np.random.default_rng(SEED))
+        right = int((predict_digits(network, altered).argmax(axis=1) == labels[drawn]).sum())
         rows.append({"alteration": name, **_accuracy(right, len(drawn))})
     return rows
 

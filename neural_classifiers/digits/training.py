@@ -11,8 +11,7 @@ import hashlib
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,24 +34,16 @@ N_EXPLODED = 10  # steps with a mean loss of ten times that of guessing: it dive
 N_STUCK = 50  # steps that are no better than guessing, after the first 100: its units are dead
 
 
-@dataclass(frozen=True)
-class TrainedNetwork:
+class TrainedNetwork(NamedTuple):
     """A trained network and how it came about.
 
-    Attributes
-    ----------
-    weights : dict of str to ndarray
-        ``"<layer>/kernel"`` and ``"<layer>/bias"``, float32.
-    epochs : list of dict
-        ``accuracy``, ``loss``, ``val_accuracy`` and ``val_loss`` of each epoch. The first two are
-        means over the batches as they passed, dropout at work, as Keras prints them.
-    n_epochs_continued : int
-        How many of these epochs came from the checkpoint; 0 when it was of no use.
+    `weights` are float32 arrays, ``"<layer>/kernel"`` and ``"<layer>/bias"``. `epochs` has
+    ``accuracy``, ``loss``, ``val_accuracy`` and ``val_loss`` of each epoch; the first two are means
+    over the batches as they passed, dropout at work, as Keras prints them.
     """
 
     weights: dict[str, np.ndarray]
     epochs: list[Scores]
-    n_epochs_continued: int
 
 
 def learning_rates(preset: DigitsPreset, n_steps: int) -> np.ndarray:
@@ -76,8 +67,8 @@ def train(
     *,
     seed: int,
     threads: int,
-    checkpoint: MutableMapping[str, bytes] | None = None,
-    on_step: Callable[[int, int, Scores], None] | None = None,
+    checkpoint: MutableMapping[str, bytes],
+    on_step: Callable[[int, int, Scores], None],
 ) -> TrainedNetwork:
     """Train the network of a preset; the same arguments give the same weights, to the bit.
 
@@ -93,12 +84,12 @@ def train(
         Decides the first weights, the order of the images and what dropout drops. At least 0.
     threads : int
         Cores to work on, for TensorFlow in the whole process; part of the result's last bits.
-    checkpoint : mutable mapping of str to bytes, optional
+    checkpoint : mutable mapping of str to bytes
         Gets one value after each epoch, under a name of this very training: weights, state of
         the optimiser and of dropout, the scores so far. A later call with the same arguments
         continues from it; a value that cannot be read is passed over, the training starts anew.
         Each assignment must be whole or not happen. Values under other names are left alone.
-    on_step : callable, optional
+    on_step : callable
         Called after each step with the steps done, the steps of the whole training and the
         ``accuracy`` and ``loss`` of the epoch so far.
 
@@ -124,14 +115,13 @@ def train(
     optimizer.build(model.trainable_variables)
     data = (images_train, labels_train, images_validation, labels_validation)
     name = _name_training(preset, data, seed, threads)
-    epochs = _restore(model, optimizer, checkpoint or {}, name)
-    n_continued = len(epochs)
+    epochs = _restore(model, optimizer, checkpoint, name)
 
     learn = _compile_step(model, optimizer)
     n_steps = -(-len(images_train) // preset.batch_size)  # of an epoch; the last may be smaller
     rates = learning_rates(preset, n_steps * preset.epochs)
     recent: deque[float] = deque(maxlen=N_STUCK)
-    for epoch in range(n_continued, preset.epochs):
+    for epoch in range(len(epochs), preset.epochs):
         # From seed and epoch alone: nothing to remember when a training is continued.
         order = np.random.default_rng([seed, epoch]).permutation(len(images_train))
         n_seen, n_right, loss_sum = 0, 0, 0.0
@@ -147,8 +137,7 @@ def train(
             n_right += n_right_here
             loss_sum += loss * len(batch)
             scores = {"accuracy": n_right / n_seen, "loss": loss_sum / n_seen}
-            if on_step is not None:
-                on_step(done + 1, rates.size, scores)
+            on_step(done + 1, rates.size, scores)
         accuracy, loss = accuracy_and_loss(
             predict_digits(model, images_validation), labels_validation
         )
@@ -156,10 +145,9 @@ def train(
             fault = f"expected a finite loss, got {loss}"
             raise _diverged(f"validation after epoch {epoch + 1}", fault, preset)
         epochs.append(scores | {"val_accuracy": accuracy, "val_loss": loss})
-        if checkpoint is not None:
-            checkpoint[name] = _snapshot(model, optimizer, epochs)
+        checkpoint[name] = _snapshot(model, optimizer, epochs)
     weights = {part: variable.numpy().copy() for part, variable in named_variables(model).items()}
-    return TrainedNetwork(weights, epochs, n_continued)
+    return TrainedNetwork(weights, epochs)
 
 
 def _build_optimizer(preset: DigitsPreset) -> Any:

@@ -196,10 +196,7 @@ def in_lines(differences: Mapping[str, Any]) -> list[str]:
 def results_of(run: Run, result_type: type[R]) -> list[tuple[R, dict[str, Any]]]:
     """Results of one class that the steps of a run gave, in the order of their ends.
 
-    Returns
-    -------
-    list of (Reference, dict)
-        Each with what its ``record.json`` says; without those whose record is gone.
+    Each comes with what its ``record.json`` says; those whose record is gone are left out.
     """
     results = []
     for step in run.json["steps"]:

@@ -164,20 +164,11 @@ class Key:
 
 @dataclass(frozen=True)
 class Recalled(Generic[R]):
-    """The result of a step, and how it came by it.
-
-    Attributes
-    ----------
-    result : Reference
-    hit : bool
-        Found, not computed.
-    warning : str or None
-        A damaged record was set aside, or a refreshed step gave another output.
-    """
+    """The result of a step, and how it came by it."""
 
     result: R
-    hit: bool
-    warning: str | None = None
+    hit: bool  # found, not computed
+    warning: str | None = None  # a damaged record set aside, a refresh that gave another output
 
 
 def identity(value: Any) -> Any:

@@ -138,7 +138,7 @@ def key_of(body: Callable[..., Any], arguments: dict[str, Any]) -> Key:
     parts = dict(code.parts)
     if changed := edited():  # what runs is older than what was read: a record for this process only
         parts["<edited while running>"] = f"{os.getpid()} {sorted(changed)}"
-    inputs = {name: value for name, value in arguments.items() if _refers(value)}
+    inputs = {name: value for name, value in arguments.items() if any(files_among(value))}
     return Key(
         step=body.__name__,
         parameters={name: value for name, value in arguments.items() if name not in inputs},
@@ -182,12 +182,6 @@ def _call(body: Callable[..., Any], arguments: Mapping[str, Any], folder: Path) 
 def body_of(step_task: Task[..., Any]) -> Callable[..., Any]:
     """The plain function that a step was made of."""
     return inspect.unwrap(step_task.fn)
-
-
-def _refers(value: Any) -> bool:
-    if isinstance(value, list | tuple | Mapping):
-        return any(map(_refers, value.values() if isinstance(value, Mapping) else value))
-    return isinstance(value, Reference)
 
 
 def _in_words(error: BaseException) -> str:

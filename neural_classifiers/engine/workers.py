@@ -111,8 +111,7 @@ def run(
             except BrokenProcessPool:
                 raise WorkerDiedError(
                     "expected an answer from a worker process, got its death (killed, out of "
-                    "memory or a crash in a library); the last it wrote: "
-                    f"{_end_of(log)}"
+                    f"memory or a crash in a library); the last it wrote: {_end_of(log)}"
                 ) from None
 
     for left in reversed(range(attempts)):
@@ -264,14 +263,11 @@ def _end_of(log: Path) -> str:
 
 
 @atexit.register
-def stop_idle() -> None:
-    """End the idle workers, and with them the memory that they hold."""
-    with _idle_lock:
-        for workers in _idle.values():
-            for worker in workers:
-                worker.executor.shutdown()
-                worker.log.unlink(missing_ok=True)
-            workers.clear()
+def _end_idle() -> None:
+    for workers in _idle.values():
+        for worker in workers:
+            worker.executor.shutdown()
+            worker.log.unlink(missing_ok=True)
 
 
 def _begin(threads: int, log: str) -> None:

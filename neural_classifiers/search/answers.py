@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, get_tags
 
 METHODS = ("predict", "predict_proba", "decision_function")
-_MIXINS = {"classifier": ClassifierMixin, "regressor": RegressorMixin}
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,3 @@ class _StandIn(BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
-
-    def score(self, X: Any, y: Any) -> float:
-        """Accuracy or R², by which scikit-learn scores where no scorer is named."""
-        return _MIXINS[self._tags.estimator_type].score(self, X, y)

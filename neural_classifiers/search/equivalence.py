@@ -10,55 +10,21 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 
 class Idle(NamedTuple):
-    """A parameter that acts only with certain values of others.
-
-    Attributes
-    ----------
-    parameter : str
-    acts_with : mapping of str to tuple
-        It acts only where each of these parameters has one of these values.
-    accepts : callable
-        Whether the estimator takes a value at all. A refused value fails the fit even
-        where the parameter is idle, so such a candidate is never merged with another.
-    """
+    """A parameter that acts only where each of `acts_with` has one of these values."""
 
     parameter: str
     acts_with: Mapping[str, tuple[Any, ...]]
-    accepts: Callable[[Any], bool]
 
     def is_idle(self, parameters: Mapping[str, Any]) -> bool:
         """True if the parameter has no effect among these values."""
-        acts = all(parameters[name] in values for name, values in self.acts_with.items())
-        return not acts and self.accepts(parameters[self.parameter])
-
-
-def _one_of(*choices: str) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, str) and value in choices
-
-
-def _number(low: float, high: float = np.inf, *, open_low: bool = False) -> Callable[[Any], bool]:
-    """Finite float or int in [low, high), or in (low, high) where `open_low` says so."""
-
-    def accepts(value: Any) -> bool:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return is_number and (low < value if open_low else low <= value) and value < high
-
-    return accepts
-
-
-def _count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _is_bool(value: Any) -> bool:
-    return isinstance(value, bool)
+        return any(parameters[name] not in values for name, values in self.acts_with.items())
 
 
 _SGD = {"solver": ("sgd",)}
@@ -66,30 +32,29 @@ _ADAM = {"solver": ("adam",)}
 _STOCHASTIC = {"solver": ("sgd", "adam")}
 
 # Read in scikit-learn 1.9.1: methods of BaseMultilayerPerceptron in
-# sklearn/neural_network/_multilayer_perceptron.py, optimisers in _stochastic_optimizers.py;
-# accepted values as in _parameter_constraints there, or narrower.
+# sklearn/neural_network/_multilayer_perceptron.py, optimisers in _stochastic_optimizers.py.
 WITHOUT_EFFECT: dict[str, tuple[Idle, ...]] = {
     "sklearn.neural_network._multilayer_perceptron.MLPClassifier": (
         # _fit_stochastic hands these to SGDOptimizer only, whose iteration_ends reads power_t
         # for lr_schedule 'invscaling' only
-        Idle("learning_rate", _SGD, _one_of("constant", "invscaling", "adaptive")),
-        Idle("power_t", _SGD | {"learning_rate": ("invscaling",)}, _number(0)),
-        Idle("momentum", _SGD, _number(0, 1)),
-        Idle("nesterovs_momentum", _SGD, _is_bool),
+        Idle("learning_rate", _SGD),
+        Idle("power_t", _SGD | {"learning_rate": ("invscaling",)}),
+        Idle("momentum", _SGD),
+        Idle("nesterovs_momentum", _SGD),
         # _fit_stochastic hands these to AdamOptimizer only
-        Idle("beta_1", _ADAM, _number(0, 1)),
-        Idle("beta_2", _ADAM, _number(0, 1)),
-        Idle("epsilon", _ADAM, _number(0, open_low=True)),
+        Idle("beta_1", _ADAM),
+        Idle("beta_2", _ADAM),
+        Idle("epsilon", _ADAM),
         # _fit_stochastic, which _fit calls for sgd and adam only, reads these, and
         # validation_fraction inside 'if early_stopping' only
-        Idle("learning_rate_init", _STOCHASTIC, _number(0, open_low=True)),
-        Idle("batch_size", _STOCHASTIC, lambda v: v == "auto" or _count(v)),
-        Idle("shuffle", _STOCHASTIC, _is_bool),
-        Idle("early_stopping", _STOCHASTIC, _is_bool),
-        Idle("n_iter_no_change", _STOCHASTIC, _count),
-        Idle("validation_fraction", _STOCHASTIC | {"early_stopping": (True,)}, _number(0, 1)),
+        Idle("learning_rate_init", _STOCHASTIC),
+        Idle("batch_size", _STOCHASTIC),
+        Idle("shuffle", _STOCHASTIC),
+        Idle("early_stopping", _STOCHASTIC),
+        Idle("n_iter_no_change", _STOCHASTIC),
+        Idle("validation_fraction", _STOCHASTIC | {"early_stopping": (True,)}),
         # only _fit_lbfgs reads it
-        Idle("max_fun", {"solver": ("lbfgs",)}, _count),
+        Idle("max_fun", {"solver": ("lbfgs",)}),
     ),
 }
 
@@ -125,6 +90,8 @@ def describe(estimator: Any, omit: str | None = None) -> dict[str, Any]:
     name = _dotted_name(type(estimator))
     parameters = estimator.get_params(deep=False)
     idle = {rule.parameter for rule in WITHOUT_EFFECT.get(name, ()) if rule.is_idle(parameters)}
+    if idle and not _is_accepted(estimator):
+        idle = set()
     return {
         "class": name,
         "parameters": {
@@ -133,6 +100,15 @@ def describe(estimator: Any, omit: str | None = None) -> dict[str, Any]:
             if key not in idle and key != omit
         },
     }
+
+
+def _is_accepted(estimator: Any) -> bool:
+    """False if a fit fails over its parameters: it does where a refused value is idle, too."""
+    try:
+        estimator._validate_params()
+    except ValueError:
+        return False
+    return True
 
 
 def digest(*values: Any) -> str:

@@ -7,6 +7,7 @@ costs the trainings under way. Without an executor each epoch count is stored as
 """
 
 import functools
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,8 +20,8 @@ from concurrent.futures import (
     ThreadPoolExecutor,
     wait,
 )
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -43,7 +44,7 @@ from neural_classifiers.search.training import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass
 class FitCounts:
     """Fits made, fits that the store already had, and the trainings that it took."""
 
@@ -52,20 +53,11 @@ class FitCounts:
     trainings: int = 0
 
 
-@dataclass(frozen=True)
-class FinishedFit:
-    """A fit that has just been stored, and how far that brings the search.
+class FinishedFit(NamedTuple):
+    """How far a fit that has just been stored brings the search.
 
     Attributes
     ----------
-    candidate, fold : int
-        Positions in the plan.
-    parameters : dict
-    score : float
-        nan where the fit failed.
-    seconds : float
-    error : str
-        ``""`` mostly.
     done, total : int
         Distinct fits of the folds asked for, those that the store already had included.
     best_score : float or None
@@ -73,12 +65,6 @@ class FinishedFit:
         is none.
     """
 
-    candidate: int
-    fold: int
-    parameters: dict[str, Any]
-    score: float
-    seconds: float
-    error: str
     done: int
     total: int
     best_score: float | None
@@ -94,7 +80,6 @@ def fit(
     executor: Executor | None = None,
     *,
     n_workers: int | None = None,
-    threads: int = 1,
     folds: Collection[int] | None = None,
     on_fit: Callable[[FinishedFit], None] | None = None,
 ) -> FitCounts:
@@ -107,12 +92,10 @@ def fit(
         Where fits are looked for and stored. Several calls may use one store at the same time; the
         same fit made twice is stored twice, with equal content but for its times.
     executor : Executor, optional
-        Whose workers make the fits; they are made here without one. Threads suit estimators that
-        leave Python's lock alone, never Keras.
+        Whose workers make the fits, with one thread each inside; they are made here without one.
+        Threads suit estimators that leave Python's lock alone, never Keras.
     n_workers : int, optional
         Trainings that the executor is given at a time; by default the cores of this machine.
-    threads : int
-        Threads that each worker may use inside. They decide the last bits of some estimators.
     folds : collection of int, optional
         These folds only, from 0.
     on_fit : callable, optional
@@ -126,7 +109,7 @@ def fit(
     Raises
     ------
     ValueError
-        Fewer than one worker or thread; Keras in several threads.
+        Fewer than one worker; Keras in several threads.
     WorkersLostError
         If a worker died. What was finished before is in the store.
     MemoryError
@@ -140,14 +123,15 @@ def fit(
     delete its key to have it tried again.
     """
     n_workers = n_workers if n_workers is not None else os.cpu_count() or 1
-    if threads < 1 or n_workers < 1:
-        raise ValueError(
-            f"expected at least 1 worker of at least 1 thread, got {n_workers} of {threads}"
-        )
+    if n_workers < 1:
+        raise ValueError(f"expected at least 1 worker, got {n_workers}")
     trainings, stored = _missing(plan, store, range(len(plan.folds)) if folds is None else folds)
     ledger = _Ledger(plan, store, trainings, stored, on_fit)
     if executor is None:
-        _fit_here(ledger, trainings)
+        for training in trainings:
+            if (features := ledger.features(training)) is not None:
+                run_training(training, features, functools.partial(ledger.store, training.fold))
+                ledger.counts.trainings += 1
         return ledger.counts
     in_threads = isinstance(executor, ThreadPoolExecutor) and n_workers > 1
     if in_threads and any(_is_keras(training.final) for training in trainings):
@@ -155,8 +139,8 @@ def fit(
             "executor: expected processes or Dask for Keras, got threads: trainings side by "
             "side in one process silently stop being reproducible"
         )
-    with threadpool_limits(threads):
-        _fit_by(executor, n_workers, threads, ledger, trainings)
+    with threadpool_limits(1):
+        _fit_by(executor, n_workers, ledger, trainings)
     return ledger.counts
 
 
@@ -193,21 +177,6 @@ def _features(plan: SearchPlan, training: Training) -> Features:
     )
 
 
-class _FoldFeatures:
-    """Features of the folds: computed with the first training that needs them, held to the last."""
-
-    def __init__(self, plan: SearchPlan, trainings: Sequence[Training]) -> None:
-        self._plan, self._computed = plan, dict[Any, Features]()
-        self._uses = Counter(training.features_of for training in trainings)
-
-    def take(self, training: Training) -> Features:
-        name = training.features_of
-        if name not in self._computed:
-            self._computed[name] = _features(self._plan, training)
-        self._uses[name] -= 1
-        return self._computed[name] if self._uses[name] else self._computed.pop(name)
-
-
 class _Ledger:
     """The store of a search, with its features, counts, scores and seconds."""
 
@@ -220,12 +189,13 @@ class _Ledger:
         on_fit: Callable[[FinishedFit], None] | None,
     ) -> None:
         self.plan, self.counts = plan, FitCounts(stored=len(stored))
+        self.seconds: dict[int, float] = {}  # of each training, on the fold where it took longest
         self._store, self._on_fit = store, on_fit
-        self._features = _FoldFeatures(plan, trainings)
+        self._features: dict[Any, Features] = {}
+        self._uses = Counter(training.features_of for training in trainings)
         self._total = len(stored) + sum(len(training.stages) for training in trainings)
         self._n_folds = len({fold for _, fold in stored} | {t.fold for t in trainings})
         self._number = {c: n for n, group in enumerate(plan.trainings) for c in group}
-        self._seconds: dict[int, dict[int, float]] = {}  # by training and fold
         self._scores: dict[int, list[float]] = {}  # by candidate
         for (candidate, fold), answer in stored.items():
             self._note(candidate, fold, answer)
@@ -233,70 +203,47 @@ class _Ledger:
     def store(self, fold: int, candidate: int, content: bytes) -> None:
         """Store one fit and report it."""
         self._store[self.plan.key(candidate, fold)] = content
-        self.counts = replace(self.counts, executed=self.counts.executed + 1)
+        self.counts.executed += 1
         answer = decode(content)
         assert answer is not None
-        score, error = self._note(candidate, fold, answer)
+        self._note(candidate, fold, answer)
         if self._on_fit is not None:
-            through = [sum(s) / len(s) for s in self._scores.values() if len(s) == self._n_folds]
-            self._on_fit(
-                FinishedFit(
-                    candidate=candidate,
-                    fold=fold,
-                    parameters=self.plan.candidates[candidate],
-                    score=score,
-                    seconds=answer.fit_seconds,
-                    error=error,
-                    done=self.counts.executed + self.counts.stored,
-                    total=self._total,
-                    best_score=max(through, default=None),
-                )
-            )
-
-    def end(self) -> None:
-        """Count a training of which all fits are stored."""
-        self.counts = replace(self.counts, trainings=self.counts.trainings + 1)
+            means = [sum(s) / len(s) for s in self._scores.values() if len(s) == self._n_folds]
+            done = self.counts.executed + self.counts.stored
+            self._on_fit(FinishedFit(done, self._total, max(means, default=None)))
 
     def features(self, training: Training) -> Features | None:
-        """Features of a training; None where they failed, which then is what it answers."""
+        """Features of a training, computed for the first that needs them and held to the last.
+
+        None where they failed, which then is what the training answers.
+        """
+        name = training.features_of
+        self._uses[name] -= 1
         try:
-            return self._features.take(training)
+            if name not in self._features:
+                self._features[name] = _features(self.plan, training)
         except MemoryError:
             raise
         except Exception as error:
             for candidate in training.stages.values():
                 self.store(training.fold, candidate, failure(error))
-            self.end()
+            self.counts.trainings += 1
             return None
+        return self._features[name] if self._uses[name] else self._features.pop(name)
 
-    def mean_seconds(self, number: int) -> float | None:
-        """Mean seconds of a training on the folds that are through it; None before the first."""
-        seconds = self._seconds.get(number, {}).values()
-        return sum(seconds) / len(seconds) if seconds else None
-
-    def _note(self, candidate: int, fold: int, answer: FitAnswer) -> tuple[float, str]:
-        seconds = self._seconds.setdefault(self._number[candidate], {})
-        seconds[fold] = max(seconds.get(fold, 0.0), answer.fit_seconds)
-        if self._on_fit is None:
-            return np.nan, ""
-        held_out = self.plan.held_out(fold)
-        score, error = answers.score(answer, self.plan.scorer, self.plan.estimator, *held_out)
-        if not np.isnan(score):
-            self._scores.setdefault(candidate, []).append(score)
-        return score, error
-
-
-def _fit_here(ledger: _Ledger, trainings: Sequence[Training]) -> None:
-    for training in trainings:
-        if (features := ledger.features(training)) is not None:
-            run_training(training, features, functools.partial(ledger.store, training.fold))
-            ledger.end()
+    def _note(self, candidate: int, fold: int, answer: FitAnswer) -> None:
+        number = self._number[candidate]
+        self.seconds[number] = max(self.seconds.get(number, 0.0), answer.fit_seconds)
+        if self._on_fit is not None:
+            held_out = self.plan.held_out(fold)
+            score, _ = answers.score(answer, self.plan.scorer, self.plan.estimator, *held_out)
+            if not np.isnan(score):
+                self._scores.setdefault(candidate, []).append(score)
 
 
 def _fit_by(
     executor: Executor,
     n_workers: int,
-    threads: int,
     ledger: _Ledger,
     trainings: Sequence[Training],
 ) -> None:
@@ -309,14 +256,14 @@ def _fit_by(
                 waiting.remove(training)
                 begun.add(training.number)
                 if (features := ledger.features(training)) is not None:
-                    future = executor.submit(run_limited, training, features, threads)
+                    future = executor.submit(run_limited, training, features)
                     running[future] = training
             done = wait(running, return_when=FIRST_COMPLETED).done
             for future in sorted(done, key=_has_failed):  # what went well is stored first
                 training = running.pop(future)
                 for candidate, content in future.result():
                     ledger.store(training.fold, candidate, content)
-                ledger.end()
+                ledger.counts.trainings += 1
     except (BrokenExecutor, CancelledError) as error:
         raise WorkersLostError(
             f"expected answers from the workers, got {type(error).__name__}: {error}. The "
@@ -331,12 +278,12 @@ def _fit_by(
 def _next(ledger: _Ledger, waiting: Sequence[Training], begun: Collection[int]) -> Training:
     """One that no fold has shown yet, else the longest; alike transformers together."""
     transformers = waiting[0].features_of[0]
-    alike = [training for training in waiting if training.features_of[0] == transformers]
-    seconds = {training.number: ledger.mean_seconds(training.number) for training in alike}
-    for training in alike:
-        if training.number not in begun and seconds[training.number] is None:
-            return training
-    return max(alike, key=lambda training: seconds[training.number] or 0.0)
+
+    def expected_s(training: Training) -> float:
+        unseen = 0.0 if training.number in begun else math.inf
+        return ledger.seconds.get(training.number, unseen)
+
+    return max((t for t in waiting if t.features_of[0] == transformers), key=expected_s)
 
 
 def _has_failed(future: Future[Any]) -> bool:

@@ -7,7 +7,7 @@ judges most of them on little.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,12 +17,7 @@ from sklearn.utils import resample
 
 from neural_classifiers.search.fits import FitCounts, fit
 from neural_classifiers.search.plan import SearchPlan, Store, plan_search
-from neural_classifiers.search.results import (
-    SearchResults,
-    add_scores,
-    collect,
-    parameter_columns,
-)
+from neural_classifiers.search.results import SearchResults, collect, tabulate
 
 
 def halve(
@@ -32,7 +27,7 @@ def halve(
     factor: float = 3,
     seed: int = 0,
     fit: Callable[[SearchPlan, Store], FitCounts] = fit,
-) -> tuple[SearchPlan, SearchResults]:
+) -> SearchResults:
     """Search the candidates of a plan by successive halving.
 
     Parameters
@@ -49,11 +44,10 @@ def halve(
 
     Returns
     -------
-    plan : SearchPlan
-        The candidates of all rounds, for `results.refit`; its folds are whole.
-    results : SearchResults
-        As `HalvingGridSearchCV` gives them (``return_train_score=False``), with columns
-        ``iter`` and ``n_resources``; the best of the last round is the best.
+    SearchResults
+        The candidates of all rounds, as `HalvingGridSearchCV` gives them
+        (``return_train_score=False``), with columns ``iter`` and ``n_resources``; the best of
+        the last round is the best.
 
     Raises
     ------
@@ -70,8 +64,7 @@ def halve(
     least = max(least, int(most // factor ** (n_needed - 1)))
     n_possible = 1 + math.floor(math.log(most // least, factor))
 
-    candidates = list(plan.candidates)
-    plans, tables, rows = [], [], []
+    candidates, plans, rows = list(plan.candidates), [], []
     for number in range(min(n_possible, n_needed)):
         n_rows = min(int(factor**number * least), most)
         round_plan = plan_search(
@@ -85,14 +78,16 @@ def halve(
         )
         round_plan = replace(round_plan, candidates=tuple(candidates))  # their names in our order
         fit(round_plan, store)
-        table = collect(round_plan, store)
         plans.append(round_plan)
-        tables.append(table)
-        rows.append(n_rows)
-        order = np.argsort(means := table.cv_results_["mean_test_score"])
-        order = np.roll(order, np.count_nonzero(np.isnan(means)))  # nan is worst, not best
+        rows += [n_rows] * len(candidates)
+        means = collect(round_plan, store).cv_results_["mean_test_score"]
+        order = np.roll(np.argsort(means), np.count_nonzero(np.isnan(means)))  # nan is worst
         candidates = [candidates[i] for i in order[-math.ceil(len(candidates) / factor) :]]
-    return _together(plan, plans), _all_rounds(tables, rows)
+    sizes = [len(round_plan.candidates) for round_plan in plans]
+    rounds = np.repeat(range(len(plans)), sizes).tolist()
+    table = tabulate(plans, store, {"iter": rounds, "n_resources": rows})
+    last = sum(sizes[:-1])
+    return SearchResults(table, last + int(np.nanargmax(table["mean_test_score"][last:])))
 
 
 def _drawn(fold: tuple[np.ndarray, np.ndarray], fraction: float, seed: int) -> tuple[Any, Any]:
@@ -101,55 +96,3 @@ def _drawn(fold: tuple[np.ndarray, np.ndarray], fraction: float, seed: int) -> t
         for rows in fold
     )
     return train, test
-
-
-def _together(base: SearchPlan, plans: Sequence[SearchPlan]) -> SearchPlan:
-    """One plan of the candidates of all rounds."""
-    starts = np.cumsum([0] + [len(plan.candidates) for plan in plans]).tolist()
-    shifted = list(zip(plans, starts, strict=False))
-    return replace(
-        base,
-        candidates=tuple(c for plan in plans for c in plan.candidates),
-        same_as=tuple(start + same for plan, start in shifted for same in plan.same_as),
-        identities=tuple(identity for plan in plans for identity in plan.identities),
-        stages=tuple(stage for plan in plans for stage in plan.stages),
-        trainings=tuple(
-            tuple(start + c for c in group) for plan, start in shifted for group in plan.trainings
-        ),
-    )
-
-
-def _all_rounds(tables: Sequence[SearchResults], rows: Sequence[int]) -> SearchResults:
-    """The tables of all rounds as one, ranked together; the best of the last is the best."""
-    n_candidates = [len(table.cv_results_["params"]) for table in tables]
-    starts = np.cumsum([0, *n_candidates])
-    params = [each for table in tables for each in table.cv_results_["params"]]
-    results: dict[str, Any] = {
-        "iter": np.repeat(range(len(tables)), n_candidates).tolist(),
-        "n_resources": np.repeat(rows, n_candidates).tolist(),
-    }
-    for name in tables[0].cv_results_:
-        columns = [table.cv_results_[name] for table in tables]
-        if name == "params":
-            results[name] = params
-        elif name.startswith("param_"):
-            results.update(parameter_columns(params))
-        elif name == "shared_with":
-            results[name] = np.concatenate(
-                [column + start for column, start in zip(columns, starts, strict=False)]
-            )
-        elif name == "error":
-            results[name] = [each for column in columns for each in column]
-        else:
-            results[name] = np.concatenate(columns)
-    splits = [name for name in results if name.startswith("split")]
-    add_scores(results, np.column_stack([results[name] for name in splits]))
-    best = int(starts[-2] + np.nanargmax(results["mean_test_score"][starts[-2] :]))
-    errors = {
-        (int(candidate + start), fold): error
-        for table, start in zip(tables, starts, strict=False)
-        for (candidate, fold), error in table.errors.items()
-    }
-    return SearchResults(
-        results, best, params[best], float(results["mean_test_score"][best]), errors
-    )

@@ -78,13 +78,8 @@ class SearchPlan:
 
     @property
     def distinct(self) -> tuple[int, ...]:
-        """Candidates that are really fitted: `n_fits` is their number times the folds."""
+        """Candidates that are really fitted."""
         return tuple(sorted(set(self.same_as)))
-
-    @property
-    def n_fits(self) -> int:
-        """Distinct (candidate, fold) pairs, each one entry of the store."""
-        return len(self.distinct) * len(self.folds)
 
     def key(self, candidate: int, fold: int) -> str:
         """Name of a fit in the store: 64 hexadecimal digits.
@@ -96,7 +91,7 @@ class SearchPlan:
 
     def build(self, candidate: int) -> Any:
         """The candidate's estimator, unfitted."""
-        return _with_parameters(self.estimator, self.candidates[candidate])
+        return with_parameters(self.estimator, self.candidates[candidate])
 
     def held_out(self, fold: int) -> tuple[Any, np.ndarray]:
         """Rows that the fold holds out, and their labels."""
@@ -156,7 +151,7 @@ def plan_search(
     if n_rows != len(labels):
         raise ValueError(f"expected as many labels as rows, got {len(labels)} for {n_rows}")
     candidates = _candidates(grid)
-    estimators = [_with_parameters(estimator, candidate) for candidate in candidates]
+    estimators = [with_parameters(estimator, candidate) for candidate in candidates]
     identities = [digest(describe(built)) for built in estimators]
     firsts: dict[str, int] = {}
     same_as = [firsts.setdefault(identity, i) for i, identity in enumerate(identities)]
@@ -204,8 +199,9 @@ def _candidates(grid: Any) -> list[dict[str, Any]]:
 def _scorer(estimator: Any, scoring: Any) -> Any:
     if scoring is not None and not isinstance(scoring, str) and not callable(scoring):
         raise ValueError(f"scoring: expected one scorer, got {scoring!r}")
+    default = "accuracy" if is_classifier(estimator) else "r2"  # what `score` gives
     try:
-        return check_scoring(estimator, scoring=scoring)
+        return check_scoring(estimator, scoring=default if scoring is None else scoring)
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"unknown scoring {scoring!r}: expected a name that "
@@ -213,7 +209,7 @@ def _scorer(estimator: Any, scoring: Any) -> Any:
         ) from error
 
 
-def _with_parameters(estimator: Any, parameters: Mapping[str, Any]) -> Any:
+def with_parameters(estimator: Any, parameters: Mapping[str, Any]) -> Any:
     """A clone of the estimator with a candidate's parameters set."""
     known = estimator.get_params()
     steps = dict(estimator.steps) if isinstance(estimator, Pipeline) else {}

@@ -1,19 +1,14 @@
-"""Results of a plan whose fits are stored: `GridSearchCV`'s, in its arithmetic, to the last digit.
+"""Results of a plan whose fits are stored, in the table that scikit-learn makes of its own fits."""
 
-Source: scikit-learn 1.9.1, ``BaseSearchCV`` in sklearn/model_selection/_search.py; a test
-holds every column against `GridSearchCV` itself.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.ma import MaskedArray
-from scipy.stats import rankdata
+from sklearn.model_selection import GridSearchCV
 
 from neural_classifiers.search.answers import FitAnswer, decode, score
-from neural_classifiers.search.plan import SearchPlan
+from neural_classifiers.search.plan import SearchPlan, with_parameters
 
 
 @dataclass(frozen=True)
@@ -23,21 +18,27 @@ class SearchResults:
     Attributes
     ----------
     cv_results_ : dict of str to sequence
-        `GridSearchCV`'s columns, then two of our own. ``shared_with``: the first candidate
+        `GridSearchCV`'s columns, then three of our own. ``shared_with``: the first candidate
         whose training this one's results come from, its own number if it shares none;
         ``mean_fit_time`` of such rows counts the same seconds again. Times are measured,
         without the transformers that a fold shares; in a training of several epoch counts,
         up to the epoch in question. ``error``: first error of the candidate's fits, or ``""``.
-    best_index_, best_params_, best_score_ : int, dict, float
-    errors : dict of (int, int) to str
-        Full text of what failed, by candidate and fold.
+        ``fitted_as``: the first candidate that cannot differ from this one; itself, mostly.
+    best_index_ : int
     """
 
     cv_results_: dict[str, Any]
     best_index_: int
-    best_params_: dict[str, Any]
-    best_score_: float
-    errors: dict[tuple[int, int], str]
+
+    @property
+    def best_params_(self) -> dict[str, Any]:
+        """Parameters of the best candidate, named as in the grid."""
+        return self.cv_results_["params"][self.best_index_]
+
+    @property
+    def best_score_(self) -> float:
+        """Its mean score over the folds."""
+        return float(self.cv_results_["mean_test_score"][self.best_index_])
 
 
 def collect(plan: SearchPlan, store: Mapping[str, bytes]) -> SearchResults:
@@ -50,6 +51,49 @@ def collect(plan: SearchPlan, store: Mapping[str, bytes]) -> SearchResults:
     ValueError
         If every fit failed.
     """
+    table = tabulate([plan], store)
+    return SearchResults(table, int(table["rank_test_score"].argmin()))
+
+
+def tabulate(
+    plans: Sequence[SearchPlan],
+    store: Mapping[str, bytes],
+    more: Mapping[str, Sequence[Any]] | None = None,
+) -> dict[str, Any]:
+    """Candidates of several plans over as many folds, ranked together: a ``cv_results_``.
+
+    Parameters
+    ----------
+    plans : sequence of SearchPlan
+    store : mapping of str to bytes
+        As for `collect`, which says what is raised.
+    more : mapping of str to sequence, optional
+        Columns to begin with.
+
+    Notes
+    -----
+    `GridSearchCV._format_results` is a private method of scikit-learn, which is held to one
+    minor release for `search.equivalence` already. Tests compare every column.
+    """
+    fits = [fit for plan in plans for fit in _scored_fits(plan, store)]
+    n_folds = len(plans[0].folds)
+    params = [candidate for plan in plans for candidate in plan.candidates]
+    table = GridSearchCV(plans[0].estimator, {})._format_results(params, n_folds, fits, more)
+    errors = np.array([fit["error"] for fit in fits], dtype=object).reshape(-1, n_folds)
+    starts = np.cumsum([0] + [len(plan.candidates) for plan in plans])
+    shared_with, fitted_as = [], []
+    for plan, start in zip(plans, starts, strict=False):
+        served_by = {c: min(group) for group in plan.trainings for c in group}
+        shared_with += [start + served_by[same] for same in plan.same_as]
+        fitted_as += [start + same for same in plan.same_as]
+    table["shared_with"] = np.array(shared_with)
+    table["error"] = [next(filter(None, row), "") for row in errors]
+    table["fitted_as"] = np.array(fitted_as)
+    return table
+
+
+def _scored_fits(plan: SearchPlan, store: Mapping[str, bytes]) -> Iterator[dict[str, Any]]:
+    """Each candidate on each fold, as scikit-learn writes a fit down."""
     n_folds = len(plan.folds)
     pairs = [(candidate, fold) for candidate in plan.distinct for fold in range(n_folds)]
     stored = {pair: decode(store.get(plan.key(*pair))) for pair in pairs}
@@ -64,44 +108,22 @@ def collect(plan: SearchPlan, store: Mapping[str, bytes]) -> SearchResults:
     if all(answer.error for answer in answers.values()):
         first = answers[pairs[0]].error
         raise ValueError(f"all {len(pairs)} fits failed, the first with {first}")
-    scored = {
-        (candidate, fold): score(answer, plan.scorer, plan.estimator, *plan.held_out(fold))
-        for (candidate, fold), answer in answers.items()
-    }
-
-    def table(values: Mapping[tuple[int, int], float]) -> np.ndarray:
-        """One row per candidate, one column per fold."""
-        rows = [[values[same, fold] for fold in range(n_folds)] for same in plan.same_as]
-        return np.array(rows, dtype=np.float64)
-
-    results: dict[str, Any] = {}
-    for name in ("fit", "score"):
-        seconds = {pair: getattr(answer, f"{name}_seconds") for pair, answer in answers.items()}
-        _add_mean_and_std(results, f"{name}_time", table(seconds))
-    results.update(parameter_columns(plan.candidates))
-    results["params"] = [dict(candidate) for candidate in plan.candidates]
-    add_scores(results, table({pair: value for pair, (value, _) in scored.items()}))
-    errors = {
-        (candidate, fold): scored[same, fold][1]
-        for candidate, same in enumerate(plan.same_as)
-        for fold in range(n_folds)
-        if scored[same, fold][1]
-    }
-    served_by = {c: min(group) for group in plan.trainings for c in group}
-    results["shared_with"] = np.array([served_by[same] for same in plan.same_as])
-    results["error"] = [
-        next((errors[c, fold] for fold in range(n_folds) if (c, fold) in errors), "")
-        for c in range(len(plan.candidates))
-    ]
-    best = int(results["rank_test_score"].argmin())
-    best_score = float(results["mean_test_score"][best])
-    return SearchResults(results, best, results["params"][best], best_score, errors)
+    scored = {}
+    for (candidate, fold), answer in answers.items():
+        value, error = score(answer, plan.scorer, plan.estimator, *plan.held_out(fold))
+        scored[candidate, fold] = {
+            "fit_time": answer.fit_seconds,
+            "score_time": answer.score_seconds,
+            "test_scores": value,
+            "error": error,
+        }
+    return (scored[same, fold] for same in plan.same_as for fold in range(n_folds))
 
 
 def refit(plan: SearchPlan, results: SearchResults, instead: tuple[Any, Any] | None = None) -> Any:
     """The best candidate's estimator, fitted on all rows; or on `instead`, an (X, y) of more."""
     X, y = instead or (plan.X, plan.y)
-    return plan.build(results.best_index_).fit(X, y)
+    return with_parameters(plan.estimator, results.best_params_).fit(X, y)
 
 
 def held_out_answers(
@@ -121,47 +143,3 @@ def held_out_answers(
             raise LookupError(f"expected the best candidate's fit on fold {fold}, got none")
         answers.append((rows, answer))
     return answers
-
-
-def add_scores(results: dict[str, Any], scores: np.ndarray) -> None:
-    """Add the columns of the scores, of shape (n_candidates, n_folds): each fold, mean, std, rank.
-
-    A candidate without a mean ranks with the worst; equal means share the better rank.
-    """
-    for fold in range(scores.shape[1]):
-        results[f"split{fold}_test_score"] = scores[:, fold]
-    _add_mean_and_std(results, "test_score", scores)
-    mean = results["mean_test_score"]
-    if np.isnan(mean).all():
-        results["rank_test_score"] = np.ones(len(mean), dtype=np.int32)
-        return
-    filled = np.where(np.isnan(mean), np.nanmin(mean) - 1, mean)
-    results["rank_test_score"] = rankdata(-filled, method="min").astype(np.int32)
-
-
-def _add_mean_and_std(results: dict[str, Any], name: str, values: np.ndarray) -> None:
-    mean = np.average(values, axis=1)
-    results[f"mean_{name}"] = mean
-    results[f"std_{name}"] = np.sqrt(np.average((values - mean[:, None]) ** 2, axis=1))
-
-
-def parameter_columns(candidates: Sequence[Mapping[str, Any]]) -> dict[str, MaskedArray]:
-    """One ``param_`` column per name, masked where a candidate has no such parameter."""
-    columns = {}
-    for name in dict.fromkeys(name for candidate in candidates for name in candidate):
-        present = [i for i, candidate in enumerate(candidates) if name in candidate]
-        values = [candidates[i][name] for i in present]
-        column = MaskedArray(np.empty(len(candidates), dtype=_column_type(values)), mask=True)
-        for i, value in zip(present, values, strict=True):
-            column[i] = value
-        columns[f"param_{name}"] = column
-    return columns
-
-
-def _column_type(values: list[Any]) -> np.dtype:
-    """Type that numpy gives the values; object for texts and for values that are sequences."""
-    try:
-        array = np.array(values)
-    except ValueError:  # sequences of different lengths
-        return np.dtype(object)
-    return array.dtype if array.ndim == 1 and array.dtype.kind != "U" else np.dtype(object)

@@ -114,11 +114,11 @@ def failure(error: Exception) -> bytes:
     return encode(FitAnswer(error=f"{type(error).__name__}: {error}"))
 
 
-def run_limited(training: Training, features: Features, threads: int) -> list[tuple[int, bytes]]:
-    """In a worker: run a training within so many threads; each candidate and its answer."""
+def run_limited(training: Training, features: Features) -> list[tuple[int, bytes]]:
+    """In a worker: run a training on one thread; each candidate and its answer."""
     if hasattr(training.final, "limit_threads"):  # TensorFlow takes no notice of threadpoolctl
-        training.final.limit_threads(threads)
-    threadpool_limits(threads)  # for good: the next training of this worker has the same limit
+        training.final.limit_threads(1)
+    threadpool_limits(1)  # for good: the next training of this worker has the same limit
     stored: list[tuple[int, bytes]] = []
     run_training(training, features, lambda *fit: stored.append(fit))
     return stored

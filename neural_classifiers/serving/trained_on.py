@@ -55,7 +55,7 @@ def drift_of(model: Classifier, profile: Profile) -> list[dict[str, Any]]:
         Each `Measure` by its fields, with ``limit`` (widened by what chance alone may do) and
         ``drifted``.
     """
-    trained_on = Profile.of_dict(json.loads(read_file(model.folder, model.manifest, PROFILE)))
+    trained_on = Profile.model_validate_json(read_file(model.folder, model.manifest, PROFILE))
     limits = asdict(Limits())
     drift = []
     for measure in compare_profiles(trained_on, profile):

@@ -227,9 +227,8 @@ def _compiled_comment_mlp(
     `balance` is of the training alone; scikeras hands every parameter to who builds the network.
     """
     model = build_comment_mlp(meta["n_features_in_"], meta["n_classes_"], hidden_sizes, dropout)
-    batch_size = params["batch_size"] or 32  # Keras' own default
-    steps = 1 if batch_size == -1 else math.ceil(meta["X_shape_"][0] / batch_size)
     # An epoch in one execution: half the time, the same bits.
+    steps = math.ceil(meta["X_shape_"][0] / params["batch_size"])
     model.compile(**compile_kwargs, steps_per_execution=steps)
     return model
 
@@ -268,38 +267,22 @@ def comment_classifier(
     )
 
 
-def balanced_classifier(
-    seed: int,
-    hidden_sizes: Sequence[int] = (64,),
-    dropout: float = 0.5,
-    balance: float = 0.0,
-) -> BalancedKerasClassifier:
+def balanced_classifier(seed: int) -> BalancedKerasClassifier:
     """A network made for few comments and unequal classes, as an unfitted classifier.
 
     One hidden layer, dropout on the features and on the layer, weights of classes and early
     stopping: docs/log.md has what was tried instead.
-
-    Parameters
-    ----------
-    seed : int
-        Decides the first weights, what is dropped, the order and the choice of rows.
-    hidden_sizes : sequence of int
-        Units of the hidden layers.
-    dropout : float
-        As for `networks.build_comment_mlp`.
-    balance : float
-        As for `balanced.class_weights`.
     """
     return BalancedKerasClassifier(
         model=_compiled_comment_mlp,
-        model__hidden_sizes=tuple(hidden_sizes),
-        model__dropout=dropout,
+        model__hidden_sizes=(64,),
+        model__dropout=0.5,
         loss="categorical_crossentropy",
         optimizer="adam",
         optimizer__learning_rate=2e-3,
         epochs=EPOCHS_MAX,
         batch_size=BATCH,
-        balance=balance,
+        balance=0.0,
         random_state=seed,
         verbose=0,
     )

@@ -24,7 +24,7 @@ def scikit_pipeline(seed: int) -> Pipeline:
     return Pipeline([("tfidf", TfidfVectorizer()), ("mlp", network)])
 
 
-def keras_pipeline(seed: int, max_features: int = 2100) -> Pipeline:
+def keras_pipeline(seed: int) -> Pipeline:
     """TF-IDF of the commonest words and the Keras network (notebook, Part 2).
 
     Imports TensorFlow. Two of these never train in one process at the same time.
@@ -37,7 +37,7 @@ def keras_pipeline(seed: int, max_features: int = 2100) -> Pipeline:
     """
     from neural_classifiers.comments.models.keras_classifier import comment_classifier
 
-    vectoriser = TfidfVectorizer(max_features=max_features)
+    vectoriser = TfidfVectorizer(max_features=2100)
     return Pipeline([("tfidf", vectoriser), ("keras", comment_classifier(seed))])
 
 
