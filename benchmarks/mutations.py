@@ -95,7 +95,9 @@ class Tracer:
 
     def who(self, frame: FrameType | None) -> str | None:
         """The import or the step on whose behalf a frame runs."""
+        of_prefect = False
         while frame is not None:
+            of_prefect = of_prefect or "/prefect/" in frame.f_code.co_filename
             if frame.f_code.co_filename.startswith(self.reader):
                 return None
             if frame.f_code.co_filename.startswith(self.folders):
@@ -104,8 +106,9 @@ class Tracer:
                 if step := self.step_of(frame.f_code):
                     return step
             frame = frame.f_back
-        # a thread that a step started; unknown when two steps run side by side
-        return self.active[0] if len(set(self.active)) == 1 else None
+        # a thread that a step started, and not Prefect for a task that is no step; unknown when
+        # two steps run side by side
+        return self.active[0] if len(set(self.active)) == 1 and not of_prefect else None
 
     def note(self, *fact: str) -> None:
         """Write a fact once."""
