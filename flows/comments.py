@@ -22,7 +22,6 @@ from tasks.explain import examine_training, explain_models
 from tasks.ingest import ingest_comments
 from tasks.promote import promote_best
 from tasks.report import finish, report_comments
-from tasks.sample import draw_sample
 from tasks.score import score_model
 from tasks.score_serving import find_serving, score_serving
 from tasks.search_models import (
@@ -35,6 +34,7 @@ from tasks.search_models import (
     search_scikit,
     search_scikit_improved,
 )
+from tasks.search_sample import draw_search_sample
 from tasks.sources import fetch_source
 from tasks.split import find_near_duplicates, split_comments
 from tasks.validate import find_last_profile, validate_comments
@@ -55,9 +55,9 @@ def classify_comments(
     cleaning: str | dict[str, bool | str] = "default",
     limits: dict[str, float] | None = None,
     stop_for_drift: bool = True,
-    train_fraction: float = 0.7,
+    train_fraction: float = 0.7,  # notebook
     seed: int = SEED,
-    folds: int = 5,
+    folds: int = 5,  # notebook
     search_sample: int | None = None,
     scikit_grid: Grid = SCIKIT_GRID,
     keras_grid: Grid = KERAS_GRID,
@@ -137,32 +137,34 @@ def classify_comments(
         folds=folds,
         by_time=time_column is not None,
     )
-    drawn = draw_sample(split, search_sample, seed, folds) if search_sample is not None else None
+    drawn = (
+        draw_search_sample(split, search_sample, seed, folds) if search_sample is not None else None
+    )
 
     branches = Branches()  # side by side; one failing never stops another
     near = branches.submit(find_near_duplicates, split, seed)
-    searched = {"split": drawn or split, "folds": folds, "seed": seed}
+    rows = {"split": drawn or split, "folds": folds, "seed": seed}
     scikit_fits, keras_fits = [], []  # the notebook's Parts 1 and 2, a task a fold
     for n in range(folds if search == "grid" else 0):  # halving fits within its search
-        fit = {**searched, "fold": n}
-        scikit_fits.append(branches.submit(fit_scikit, **fit, grid=scikit_grid))
-        keras_fits.append(branches.submit(fit_keras, **fit, grid=keras_grid))
+        fold = {**rows, "fold": n}
+        scikit_fits.append(branches.submit(fit_scikit, **fold, grid=scikit_grid))
+        keras_fits.append(branches.submit(fit_keras, **fold, grid=keras_grid))
 
-    how = {"folds": folds, "seed": seed, "search_sample": drawn}
-    choice = {**how, "scoring": scoring, "method": search}
-    linear = branches.submit(search_linear, "linear", split, **how, scoring=scoring)
+    common = {"folds": folds, "seed": seed, "search_sample": drawn}
+    chosen_by = {**common, "scoring": scoring, "method": search}
+    linear = branches.submit(search_linear, "linear", split, **common, scoring=scoring)
     models = {
-        "constant": branches.submit(fit_constant, split, **how),
+        "constant": branches.submit(fit_constant, split, **common),
         "linear": linear,
-        "scikit": branches.submit(search_scikit, split, scikit_grid, fits=scikit_fits, **choice),
-        "keras": branches.submit(search_keras, split, keras_grid, fits=keras_fits, **choice),
+        "scikit": branches.submit(search_scikit, split, scikit_grid, fits=scikit_fits, **chosen_by),
+        "keras": branches.submit(search_keras, split, keras_grid, fits=keras_fits, **chosen_by),
     }
     if improved_grids:  # what a linear model gains by the same means
         models["linear_improved"] = branches.submit(
-            search_linear, "linear_improved", split, **how, scoring="f1_macro"
+            search_linear, "linear_improved", split, **common, scoring="f1_macro"
         )
     for name, grid in improved_grids.items():
-        models[f"{name}_improved"] = branches.submit(SEARCH_IMPROVED[name], split, grid, **how)
+        models[f"{name}_improved"] = branches.submit(SEARCH_IMPROVED[name], split, grid, **common)
 
     scores = {
         name: branches.submit(score_model, name, model, split) for name, model in models.items()

@@ -1,1 +1,1 @@
-"""Steps: what each reads and writes. One file a step; each answers for its records."""
+"""Steps: what each reads and writes, by subject, and what several of them share."""

@@ -33,7 +33,7 @@ def ingest_comments(
     time_column: str | None,
     folder: Path,
 ) -> Ingested:
-    """Rows drawn from a source, before anything is known of them, as in the notebook.
+    """Draw rows from a source, before anything is known of them; other rows than the notebook's.
 
     Parameters
     ----------

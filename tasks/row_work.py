@@ -87,7 +87,7 @@ def deal_batch(
     n_pieces: Sequence[int],
     batch_rows: int,
 ) -> Result:
-    """Deal rows into one piece for each batch that comes out; name those dropped with the reason.
+    """Cut the rows into a piece for each output batch; list dropped rows with the reason.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def deal_batch(
 
 
 def gather_batch(dealt: Path, n_batches: int, piece: int) -> Result:
-    """Put the pieces that all batches have for one batch that comes out together, in order."""
+    """Join the pieces of one output batch, of which each input batch left one, and sort them."""
     pieces = [read_piece(dealt, n, "rows", piece) for n in range(n_batches)]
     rows = one_batch(pa.Table.from_batches(pieces)).sort_by("position")
     return Result(rows.num_rows, {"rows": [rows.drop_columns("position")]})

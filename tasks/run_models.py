@@ -84,7 +84,7 @@ def comment_models(run: history.Run) -> RunModels:
 
 
 def digit_models(run: history.Run) -> RunModels:
-    """Networks of digits, of several seeds that which read the validation images best."""
+    """Networks of digits; of each, the seed that read the validation images best."""
     trained: dict[str, TrainedDigits] = {}  # the best first
     results = [each for each, _ in history.results_of(run, TrainedDigits)]
     for each in sorted(results, key=lambda each: (-each.val_accuracy, each.name)):

@@ -11,7 +11,7 @@ from neural_classifiers.comments.models.grids import CONSTANT_GRID, Grid, Method
 from neural_classifiers.engine.step import step
 from tasks.model_files import save_keras_pipeline
 from tasks.references import Fits, Model, SearchSample, Split
-from tasks.searches import KERAS_LIBRARIES, Search, choose_model, fit_fold, search_at_once
+from tasks.search_work import KERAS_LIBRARIES, Search, choose_model, fit_fold, search_at_once
 
 
 @step(threads=1, attempts=3, task_run_name="fit_scikit-{fold}")

@@ -7,6 +7,7 @@
 - `rules`: what each row must be, as plain rules, for training and for prediction.
 - `expectations`: what we expect of each row and of the whole, as rules and Great Expectations' own.
 - `validator`: the gate; rows accepted or set aside, and a verdict on the whole.
+- `gx_adapter`: Great Expectations in memory, asked about tables.
 - `drift`: profiles of two runs, and how far they lie apart.
 - `text`: cleaned comments (`clean_comment`, `clean_column`), and every option of cleaning.
 - `splits`: training and test rows that share no text, and samples with the classes of all.

@@ -79,7 +79,7 @@ def draw_rows(
 ) -> NDArray[np.int64] | None:
     """Positions of the rows to read, drawn without replacement, rising; None for every row.
 
-    Rows are drawn before anything is known of them, as in the notebook; so a bad row can be
+    Rows are drawn before anything is known of them; so a bad row can be
     drawn, and is then counted rather than silently replaced by a good one.
 
     Parameters
@@ -173,7 +173,7 @@ def read_rows(
 
 @dataclass
 class Parsed:
-    """Names and kinds in the rows of all batches: is there anything to read in the files?
+    """Fields seen in all batches, to tell a file that holds no comments.
 
     Attributes
     ----------

@@ -237,6 +237,8 @@ def clean_column(comments: "pa.Array", cleaning: Cleaning = CLEANINGS["default"]
 
     Notes
     -----
+    What the notebook does otherwise: see `clean_comment`.
+
     From white space to white space no option looks further (those that do are applied to each
     comment first), so each distinct piece of text is cleaned once, and Arrow puts the comments
     together again. Arrow's white space is Python's: all 29 characters. Where punctuation separates

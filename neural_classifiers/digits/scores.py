@@ -21,7 +21,7 @@ SEED = 0  # of their draw and of every alteration
 
 
 class DigitsScores(NamedTuple):
-    """What a trained network makes of images that it never saw.
+    """Scores and probabilities of a network on the test images.
 
     `test_accuracy` is a fraction in [0, 1] and `test_loss` the mean cross-entropy, in nats.
     `probabilities`, float32 of shape (n_images, 10), are in the order of the images; `confusion`,

@@ -27,7 +27,7 @@ from neural_classifiers.digits.networks import (
     to_pixels,
 )
 
-Scores = dict[str, float]
+EpochScores = dict[str, float]
 
 GUESSING = math.log(N_CLASSES)  # loss of an answer that gives each digit the same probability
 N_EXPLODED = 10  # steps with a mean loss of ten times that of guessing: it diverges
@@ -43,7 +43,7 @@ class TrainedNetwork(NamedTuple):
     """
 
     weights: dict[str, np.ndarray]
-    epochs: list[Scores]
+    epochs: list[EpochScores]
 
 
 def learning_rates(preset: DigitsPreset, n_steps: int) -> np.ndarray:
@@ -68,7 +68,7 @@ def train(
     seed: int,
     threads: int,
     checkpoint: MutableMapping[str, bytes],
-    on_step: Callable[[int, int, Scores], None],
+    on_step: Callable[[int, int, EpochScores], None],
 ) -> TrainedNetwork:
     """Train the network of a preset; the same arguments give the same weights, to the bit.
 
@@ -125,7 +125,7 @@ def train(
         # From seed and epoch alone: nothing to remember when a training is continued.
         order = np.random.default_rng([seed, epoch]).permutation(len(images_train))
         n_seen, n_right, loss_sum = 0, 0, 0.0
-        scores: Scores = {}
+        scores: EpochScores = {}
         for step in range(n_steps):
             batch = order[step * preset.batch_size :][: preset.batch_size]
             done = epoch * n_steps + step
@@ -240,7 +240,7 @@ def _state(model: Any, optimizer: Any) -> dict[str, Any]:
     return {f"{part}/{i}": v for part, group in variables.items() for i, v in enumerate(group)}
 
 
-def _snapshot(model: Any, optimizer: Any, epochs: list[Scores]) -> bytes:
+def _snapshot(model: Any, optimizer: Any, epochs: list[EpochScores]) -> bytes:
     """Return the state of a training between two epochs, with its scores so far."""
     state = {name: variable.numpy() for name, variable in _state(model, optimizer).items()}
     scores = {f"epochs/{key}": np.array([epoch[key] for epoch in epochs]) for key in epochs[0]}
@@ -249,7 +249,7 @@ def _snapshot(model: Any, optimizer: Any, epochs: list[Scores]) -> bytes:
 
 def _restore(
     model: Any, optimizer: Any, checkpoint: Mapping[str, bytes], name: str
-) -> list[Scores]:
+) -> list[EpochScores]:
     """Bring a training to where its checkpoint stands and return the scores of its epochs."""
     if name not in checkpoint:
         return []

@@ -6,5 +6,5 @@
 `calibration`: `Calibrated`, temperatures and shifts of answers, `calibrate`.
 `held_out`: answers on rows that a fit did not see, calibrated by the other folds.
 `weaknesses`: slices, mistakes, words, occlusion, doubtful labels, `learning_curve`.
-`gates`: `judge_candidate`, whether a model may serve.
+`gates`: `judge_challenger`, whether a model may serve.
 """

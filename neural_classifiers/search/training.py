@@ -17,7 +17,7 @@ from neural_classifiers.search.answers import FitAnswer, answer_of, encode
 
 
 class Features(NamedTuple):
-    """Input of the last step of the estimators, of one fold."""
+    """What the last step of a pipeline is fitted on and asked, in one fold."""
 
     X_train: Any
     y_train: np.ndarray

@@ -11,7 +11,9 @@ from tasks.references import SearchSample, Split
 
 
 @step()
-def draw_sample(split: Split, rows: int, seed: int, folds: int, folder: Path) -> SearchSample:
+def draw_search_sample(
+    split: Split, rows: int, seed: int, folds: int, folder: Path
+) -> SearchSample:
     """Draw training comments at random, of each class its share; all, if there are not so many.
 
     Parameters

@@ -15,7 +15,6 @@ from neural_classifiers.operation import cli
 from tasks.explain import examine_training
 from tasks.model_files import load_pipeline
 from tasks.references import SearchSample, Split
-from tasks.sample import draw_sample
 from tasks.search_models import (
     fit_constant,
     fit_scikit,
@@ -24,6 +23,7 @@ from tasks.search_models import (
     search_scikit,
     search_scikit_improved,
 )
+from tasks.search_sample import draw_search_sample
 
 WORDS = {"games": "boss level quest loot", "sports": "goal match coach season"}
 GRID = {"solver": ["lbfgs"], "alpha": [1e-4, 1e-1], "activation": ["tanh", "relu"]}
@@ -71,7 +71,7 @@ def two_linear_models(monkeypatch):
 
 @pytest.fixture
 def sample(split, home) -> SearchSample:
-    return body_of(draw_sample)(split, N, SEED, FOLDS, made(home / "sample"))
+    return body_of(draw_search_sample)(split, N, SEED, FOLDS, made(home / "sample"))
 
 
 def made(folder):
@@ -133,7 +133,7 @@ def test_a_sample_holds_training_comments_by_class_in_their_order(split, sample)
 
 @pytest.mark.parametrize("rows", [120, 10_000])
 def test_as_many_as_there_are_or_more_means_all_of_them(split, home, rows):
-    drawn = body_of(draw_sample)(split, rows, SEED, FOLDS, made(home / "all"))
+    drawn = body_of(draw_search_sample)(split, rows, SEED, FOLDS, made(home / "all"))
 
     assert drawn.rows_train == 120
     assert drawn.train.sha256 == File.of(split.train.path).sha256
@@ -143,7 +143,7 @@ def test_as_many_as_there_are_or_more_means_all_of_them(split, home, rows):
 def test_too_few_for_the_folds_end_before_any_fit(split, home, rows):
     message = rf"search_sample of {rows} .* at least 3 training rows of every class.*'games'"
     with pytest.raises(ValueError, match=message):
-        body_of(draw_sample)(split, rows, SEED, 3, made(home / "few"))
+        body_of(draw_search_sample)(split, rows, SEED, 3, made(home / "few"))
 
 
 @pytest.mark.usefixtures("one_thread")
