@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from neural_classifiers.arrays.threads import set_tensorflow_threads
 from neural_classifiers.arrays.weights import weights_digest, weights_to_bytes
 from neural_classifiers.engine.records import File
 from tasks.references import Model
@@ -70,7 +71,10 @@ def load_pipeline(model: Model) -> "Pipeline":
     """The fitted pipeline: takes cleaned texts, predicts categories."""
     from neural_classifiers.serving.model import build_pipeline
 
-    weights = model.weights.path.read_bytes() if model.weights else None
+    weights = None
+    if model.weights:
+        set_tensorflow_threads(1)
+        weights = model.weights.path.read_bytes()
     recipe = json.loads(model.recipe.path.read_bytes())
     return build_pipeline(model.pipeline.path.read_bytes(), weights, recipe)
 

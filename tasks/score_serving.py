@@ -24,10 +24,11 @@ from tasks.score_files import keep_scores
 @task(task_run_name="find_serving", **UNRECORDED)
 def find_serving(split: Split) -> Serving | None:
     """The serving model, where one can be judged on a test set; else None."""
-    version = registry.serving_version(COMMENTS)
+    version = None
     try:
+        version = registry.serving_version(COMMENTS)
         why = _why_not(version, split) if version else "no model serves"
-    except NotPromotedError as error:  # it is told, and stops no training
+    except NotPromotedError as error:  # it is logged, and stops no training
         why = str(error)
     get_run_logger().info("%s", why or f"serving: {version}")
     if version is None or why:

@@ -154,7 +154,10 @@ def search_keras_improved(
     split, grid, folds, seed, search_sample, folder
         As for `search_scikit`.
     """
+    from neural_classifiers.arrays.threads import set_tensorflow_threads
     from neural_classifiers.comments.models.pipelines import improved_keras_pipeline
+
+    set_tensorflow_threads(1)
 
     search = Search(
         name="keras_improved",
@@ -243,7 +246,9 @@ def _scikit(
 def _keras(
     split: Split | SearchSample, grid: Grid, folds: int, seed: int, **options: Any
 ) -> Search:
+    from neural_classifiers.arrays.threads import set_tensorflow_threads
     from neural_classifiers.comments.models.pipelines import keras_pipeline
 
+    set_tensorflow_threads(1)
     options |= {"save": save_keras_pipeline, "libraries": KERAS_LIBRARIES}
     return Search("keras", keras_pipeline(seed), grid, split, folds, seed, **options)

@@ -3,6 +3,8 @@
 import re
 import warnings
 
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from test_report_pages import WHOLE, Page, page_of
 
 from neural_classifiers.comments.models.pipelines import (
@@ -91,3 +93,14 @@ def test_a_diagram_asks_for_nothing_and_does_not_break_the_page():
     assert len(ids) == len(set(ids))
     assert {given["for"] for given in page.all("label") if "for" in given} <= set(ids)
     assert text.count("<style>") == 2  # the page's and, once, scikit-learn's
+
+
+def a_function_of_a_long_name(texts):
+    return texts
+
+
+def test_a_function_among_the_parameters_leaves_no_address():
+    diagram = draw_diagram(make_pipeline(FunctionTransformer(a_function_of_a_long_name)), "m")
+
+    assert "function a_" in diagram
+    assert f"{id(a_function_of_a_long_name):x}" not in diagram

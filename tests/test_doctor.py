@@ -8,7 +8,7 @@ import made_models
 import pytest
 from test_history import KEY, record, run_folder
 
-from neural_classifiers.engine import paths
+from neural_classifiers.engine import locks, paths
 from neural_classifiers.operation import cli, doctor
 from neural_classifiers.serving import registry
 
@@ -97,3 +97,28 @@ def test_a_damaged_model_that_serves_is_ill(rows, home):
     assert row.state == doctor.ILL
     assert f"{version}: seen.npz: expected sha256" in row.found
     assert row.do.startswith("neural-classifiers rollback")
+
+
+def test_a_damaged_list_of_what_serves_is_ill_and_named(rows, home, capsys):
+    made_models.serve(home)
+    path = paths.models() / "serving.json"
+    path.write_bytes(path.read_bytes()[:-20])
+
+    assert rows()["model"].state == doctor.ILL
+    assert "serving.json: expected the versions that serve" in rows()["model"].found
+    assert cli.main(["predict", "a goal"]) == 1
+    assert "serving.json: expected the versions that serve" in capsys.readouterr().err
+
+
+def test_a_wrong_line_of_env_is_said_while_up_runs_too(home, monkeypatch, capsys):
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    (home / ".prefect").mkdir()
+    (home / ".prefect" / "up.json").write_text('{"api": "http://127.0.0.1:1/api", "pid": 1}')
+    (home / ".env").write_text("NEURAL_CLASSIFIERS_WEBHOK=http://127.0.0.1:1\n")
+    with locks.hold(home / ".prefect" / "up.lock"):
+        assert cli.main(["runs"]) == 1
+        assert "WEBHOK" in capsys.readouterr().err
+        monkeypatch.delenv("PREFECT_API_URL", raising=False)
+        monkeypatch.setattr(doctor, "examine", lambda: iter([doctor._settings()]))
+        assert cli.main(["doctor"]) == 1
+        assert "WEBHOK" in capsys.readouterr().out

@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -308,3 +309,27 @@ def test_features_are_made_once_a_fold_for_all_workers():
         fit(planned(vectoriser=CountingTfidf), {}, executor)
 
     assert sorted(CountingTfidf.rows_seen) == [26, 27, 27]
+
+
+class DiesAtTheThird(Executor):
+    """Two trainings end well; the third finds the workers dead."""
+
+    def __init__(self):
+        self.n_submitted = 0
+
+    def submit(self, function, /, *args):
+        self.n_submitted += 1
+        if self.n_submitted == 3:
+            raise BrokenProcessPool("a worker died")
+        future = Future()
+        future.set_result(function(*args))
+        return future
+
+
+def test_trainings_that_ended_before_the_workers_died_are_in_the_store(alone):
+    store = {}
+    with pytest.raises(WorkersLostError, match="The 2 fits that were finished are in the store"):
+        fit(planned(), store, DiesAtTheThird(), n_workers=4)
+
+    assert len(store) == 2
+    assert timeless(store).items() <= alone.items()

@@ -36,12 +36,19 @@ def set_tensorflow_threads(n: int) -> None:
         threading.set_intra_op_parallelism_threads(n)
         threading.set_inter_op_parallelism_threads(1)
     except RuntimeError as error:
-        set_here = threading.get_intra_op_parallelism_threads()
-        started_with = set_here or os.environ.get("TF_NUM_INTRAOP_THREADS", "every core")
-        if str(started_with) == str(n):
+        variables = "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"
+        set_here = (
+            threading.get_intra_op_parallelism_threads(),
+            threading.get_inter_op_parallelism_threads(),
+        )
+        started_with = [
+            str(here or os.environ.get(variable, "every core"))
+            for here, variable in zip(set_here, variables, strict=True)
+        ]
+        if started_with == [str(n), "1"]:
             return
         raise RuntimeError(
-            f"expected TensorFlow to run on {n} threads, but it has already started in this "
-            f"process with {started_with}: set the threads before its first operation, or use "
-            "a new process"
+            f"expected TensorFlow to run on {n} threads, one operation at a time, but it has "
+            f"already started in this process with {started_with[0]} (operations at a time: "
+            f"{started_with[1]}): set the threads before its first operation, or use a new process"
         ) from error

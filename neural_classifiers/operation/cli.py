@@ -6,13 +6,12 @@ a temporary one. The settings must stand before Prefect is imported, so flows ar
 """
 
 import argparse
-import os
 import pkgutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from neural_classifiers.engine import history, paths, run_files
+from neural_classifiers.engine import history, run_files
 from neural_classifiers.errors import RefusedError
 from neural_classifiers.operation import cli_models, cli_runs, cli_up, temporary_server
 from neural_classifiers.operation.output import answer, number, table
@@ -28,22 +27,14 @@ FLOWS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 when it did what was asked, 1 when it failed, 2 when it was misspelt."""
     parsed = parse(sys.argv[1:] if arguments is None else arguments)
-    if parsed.uses_prefect:
-        use_own_prefect()
-        cli_up.join_what_is_up()
     try:
+        if parsed.uses_prefect:
+            cli_up.use_own_prefect()
+            cli_up.join_what_is_up()
         return int(parsed.does(parsed))
     except RefusedError as refused:
         sys.stderr.write(f"{refused}\n")
         return refused.status
-
-
-def use_own_prefect() -> None:
-    """Point Prefect to the project's own folder and turn its telemetry off."""
-    os.environ["PREFECT_HOME"] = str(paths.root() / ".prefect")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -1,12 +1,14 @@
 """The commands that keep the pipeline running: ``up``, ``down``, ``doctor``."""
 
 import argparse
+import contextlib
 import json
 import os
 import sys
 from collections.abc import Callable
 
-from neural_classifiers.engine.settings import read_settings
+from neural_classifiers.engine import paths
+from neural_classifiers.engine.settings import SettingsError, read_settings
 from neural_classifiers.operation import supervisor
 from neural_classifiers.operation.output import answer
 
@@ -16,8 +18,16 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     up = add("up", _up, "server with UI, schedules and worker; stays")
     up.add_argument("--port", type=int, help="of the UI (default: 4200)")
     up.add_argument("--server", metavar="URL", help="only a worker, for a server elsewhere")
-    add("down", _down, "stop what up started")
-    add("doctor", _doctor, "is all well, and what to do where not")
+    add("down", _down, "stop what up started", uses_prefect=False)
+    add("doctor", _doctor, "is all well, and what to do where not", uses_prefect=False)
+
+
+def use_own_prefect() -> None:
+    """Point Prefect to the project's own folder and turn its telemetry off."""
+    os.environ["PREFECT_HOME"] = str(paths.root() / ".prefect")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 def join_what_is_up() -> None:
@@ -45,6 +55,10 @@ def _down(parsed: argparse.Namespace) -> int:
 
 def _doctor(parsed: argparse.Namespace) -> int:
     from neural_classifiers.operation.doctor import ILL, examine
+
+    use_own_prefect()
+    with contextlib.suppress(SettingsError):  # which a row of it says
+        join_what_is_up()
 
     rows = []
     for row in examine():

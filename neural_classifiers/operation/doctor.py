@@ -177,9 +177,12 @@ def _data() -> Row:
 
 def _model() -> Row:
     from neural_classifiers.serving import registry
-    from neural_classifiers.serving.model import KINDS
+    from neural_classifiers.serving.model import KINDS, NotPromotedError
 
-    serving = [version for kind in KINDS if (version := registry.serving_version(kind))]
+    try:
+        serving = [version for kind in KINDS if (version := registry.serving_version(kind))]
+    except NotPromotedError as error:
+        return Row("model", ILL, str(error), "put serving.json back from a backup")
     faults = [fault for version in serving if (fault := registry.fault_of(version))]
     if faults:
         do = "neural-classifiers rollback; or put its folder back from a backup"

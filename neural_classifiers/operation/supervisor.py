@@ -360,6 +360,8 @@ class _Watcher:
         deaf, looked, healthy = 0, time.monotonic(), time.monotonic()
         while not self._stopping.wait(LOOK_S):
             now = time.monotonic()
+            if not self._worker.is_running() and (orphans := stop_orphans()):
+                _log("up", f"stopped {orphans} processes of the dead worker's run")
             if self._server and not self._server.is_running():
                 if self._server.is_due():
                     deaf = 0
@@ -373,8 +375,6 @@ class _Watcher:
                     self._server.stop()
                     continue
             if not self._worker.is_running() and self._worker.is_due():
-                if orphans := stop_orphans():
-                    _log("up", f"stopped {orphans} processes of the dead worker's run")
                 self._run("deployments", "--only-missed")
                 self._start(self._worker)
             if now - looked > LOST_S:
@@ -412,7 +412,11 @@ class _Watcher:
                 check=False,
             )
         except subprocess.TimeoutExpired as late:
-            _log("up", str(late))
+            output = late.stdout or b""  # as bytes, whatever was asked for
+            text = output.decode(errors="replace") if isinstance(output, bytes) else output
+            for line in text.splitlines():
+                _log("up", line)
+            _log("up", f"{module}: expected an end within {START_S:g} s, got none")
             return False
         for line in done.stdout.splitlines():
             _log("up", line)

@@ -15,7 +15,8 @@ _DROPPED = [
         r'<span class="param-doc-description".*?</span>',
         r'\s(?:href|target|rel|style|hidden)(?:="[^"]*")?(?=[\s>])',
         r"</?body>",
-        r" at 0x[0-9a-f]+",  # functions, elsewhere in each process
+        # a function's address, another in each process; a long name is cut before it
+        r"(?: at |\.\.\.[a-z ]*)0?x?[0-9a-f]{6,}",
         r"/\*.*?\*/",
         r"[^{}]*\{[^{}]*url\([^{}]*\}",  # of the buttons
     )

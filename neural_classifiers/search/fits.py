@@ -256,15 +256,18 @@ def _fit_by(
                 waiting.remove(training)
                 begun.add(training.number)
                 if (features := ledger.features(training)) is not None:
-                    future = executor.submit(run_limited, training, features)
+                    try:
+                        future = executor.submit(run_limited, training, features)
+                    except RuntimeError as error:  # broken, or stopped
+                        raise BrokenExecutor(str(error)) from error
                     running[future] = training
             done = wait(running, return_when=FIRST_COMPLETED).done
             for future in sorted(done, key=_has_failed):  # what went well is stored first
-                training = running.pop(future)
-                for candidate, content in future.result():
-                    ledger.store(training.fold, candidate, content)
-                ledger.counts.trainings += 1
+                _store(ledger, running.pop(future), future)
     except (BrokenExecutor, CancelledError) as error:
+        for future, training in running.items():  # which had ended well before
+            if future.done() and not _has_failed(future):
+                _store(ledger, training, future)
         raise WorkersLostError(
             f"expected answers from the workers, got {type(error).__name__}: {error}. The "
             f"{ledger.counts.executed} fits that were finished are in the store: search again to "
@@ -273,6 +276,12 @@ def _fit_by(
     finally:
         for future in running:
             future.cancel()
+
+
+def _store(ledger: _Ledger, training: Training, future: Future[list[tuple[int, bytes]]]) -> None:
+    for candidate, content in future.result():
+        ledger.store(training.fold, candidate, content)
+    ledger.counts.trainings += 1
 
 
 def _next(ledger: _Ledger, waiting: Sequence[Training], begun: Collection[int]) -> Training:

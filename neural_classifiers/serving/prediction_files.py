@@ -86,7 +86,8 @@ def whole_file(out: Path, if_empty: bool = True) -> Iterator[Path]:
     """
     make_folder(out.parent.absolute())
     for left in out.parent.glob(f".{glob.escape(out.name)}{_MARK}*"):  # by a kill
-        if not psutil.pid_exists(int(left.name.rpartition(_MARK)[2])):
+        pid = left.name.rpartition(_MARK)[2]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
             left.unlink(missing_ok=True)
     path = out.with_name(f".{out.name}{_MARK}{os.getpid()}")
     try:
@@ -96,5 +97,6 @@ def whole_file(out: Path, if_empty: bool = True) -> Iterator[Path]:
             path.replace(out)
         else:
             out.unlink(missing_ok=True)
+        sync(out.parent.absolute())
     finally:
         path.unlink(missing_ok=True)

@@ -198,8 +198,13 @@ def rolled_back(kind: str) -> dict[str, str]:
 def _read_serving() -> dict[str, dict[str, list[dict[str, str]]]]:
     """For each kind the versions that were ``promoted`` and ``rolled_back``, each with ``at``."""
     path = paths.models() / SERVING_FILE
-    serving = json.loads(path.read_bytes()) if path.exists() else {}
-    return {kind: {"promoted": [], "rolled_back": []} | serving.get(kind, {}) for kind in KINDS}
+    try:
+        serving = json.loads(path.read_bytes()) if path.exists() else {}
+        return {kind: {"promoted": [], "rolled_back": []} | serving.get(kind, {}) for kind in KINDS}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise NotPromotedError(
+            f"{path}: expected the versions that serve, got {error!r}; put it back from a backup"
+        ) from None
 
 
 def _append(serving: Mapping[str, Any], kind: str, what: str, version: str) -> None:
