@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 from prefect import get_run_logger, task
 
+from neural_classifiers.arrays.threads import set_tensorflow_threads
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.step import UNRECORDED, step
 from neural_classifiers.judgement.names import SERVING
@@ -12,6 +13,7 @@ from neural_classifiers.serving import registry
 from neural_classifiers.serving.model import (
     COMMENTS,
     MANIFEST,
+    WEIGHTS,
     NotPromotedError,
     read_manifest,
 )
@@ -59,6 +61,8 @@ def score_serving(serving: Serving, split: Split, folder: Path) -> Scored:
     `predictions` has a column ``seen`` more: the rows that the model was trained on, which count in
     no score.
     """
+    if (serving.manifest.path.parent / WEIGHTS).exists():
+        set_tensorflow_threads(1)
     model = load(serving.manifest.path.parent)
     test = pd.read_parquet(split.test.path, columns=["txt", "cat"])
     texts = test["txt"].tolist()
