@@ -9,12 +9,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from neural_classifiers.operation import temporary_server
+from neural_classifiers.errors import RefusedError
+from neural_classifiers.operation import supervisor, temporary_server
 
 ASK = """
 import os, time, urllib.request
-from neural_classifiers.operation import temporary_server as server
+from neural_classifiers.operation import cli_up, temporary_server as server
 
+cli_up.use_own_prefect()
 server.start()()
 assert server.is_temporary()
 print(os.environ["PREFECT_API_URL"], flush=True)
@@ -28,8 +30,8 @@ def prefect_home(tmp_path_factory):
     return tmp_path_factory.mktemp("prefect")
 
 
-def command(home: Path, lives_s: float) -> subprocess.Popen[str]:
-    own = {"PREFECT_HOME": str(home), "DO_NOT_TRACK": "1", "LIVES_S": str(lives_s)}
+def command(home: Path, lives_s: float, **more: str) -> subprocess.Popen[str]:
+    own = {"NEURAL_CLASSIFIERS_HOME": str(home), "LIVES_S": str(lives_s), **more}
     env = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"} | own
     return subprocess.Popen(
         [sys.executable, "-c", ASK],
@@ -38,6 +40,12 @@ def command(home: Path, lives_s: float) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def test_two_first_commands_at_once_both_get_a_server_whatever_proxy_is_named(prefect_home):
+    both = [command(prefect_home, lives_s=0, http_proxy="http://127.0.0.1:9") for _ in range(2)]
+    ends = [asking.communicate(timeout=300) for asking in both]
+    assert [asking.returncode for asking in both] == [0, 0], ends
 
 
 def test_a_killed_command_takes_its_server_along(prefect_home):
@@ -64,20 +72,31 @@ def test_a_command_that_ends_leaves_no_server(prefect_home):
 
 
 def test_a_server_that_cannot_start_is_told_of(tmp_path):
-    in_the_way = tmp_path / "a-file"
-    in_the_way.write_text("where Prefect's folder should be")
+    (tmp_path / ".prefect").write_text("a file, where Prefect's folder should be")
 
-    asking = command(in_the_way, lives_s=0)
+    asking = command(tmp_path, lives_s=0)
     _, said = asking.communicate(timeout=300)
 
     assert asking.returncode == 1
     assert "ServerDiedError: expected Prefect's server to answer" in said
 
 
-def test_a_server_that_was_named_is_used(monkeypatch):
+def test_a_server_that_was_named_is_used_and_missed_in_a_line(monkeypatch):
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
 
-    temporary_server.start()()
+    ready = temporary_server.start()
 
     assert os.environ["PREFECT_API_URL"] == "http://127.0.0.1:1/api"
     assert not temporary_server.is_temporary()
+    with pytest.raises(RefusedError, match=r"^PREFECT_API_URL: expected a Prefect server at"):
+        ready()
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [("", "127.0.0.1,localhost"), ("a,b", "a,b,127.0.0.1,localhost"), ("*", "*")],
+)
+def test_loopback_joins_what_no_proxy_is_asked_for(monkeypatch, given, named):
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("NO_PROXY", given)
+    assert supervisor.past_proxies() == {"no_proxy": named, "NO_PROXY": named}

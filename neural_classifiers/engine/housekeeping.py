@@ -30,6 +30,8 @@ from neural_classifiers.engine.records import (
 )
 from neural_classifiers.errors import RefusedError
 
+LEFT_OUT = (locks.RUNNING, locks.LOCK)  # of a zip
+
 
 class InUseError(RefusedError):
     """A run is going on (or a check, an export): nothing may be removed."""
@@ -179,7 +181,7 @@ def export(run: Run, to: Path | None = None) -> dict[str, Any]:
     gone, packed = [], 0
     with (
         locks.hold(paths.cache() / locks.IN_USE, shared=True),  # nothing is removed meanwhile
-        locks.locked(to.parent),
+        locks.hold(paths.cache() / LOCKS / "export"),
         replacing(to) as unfinished,
         zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive,
     ):
@@ -196,7 +198,7 @@ def export(run: Run, to: Path | None = None) -> dict[str, Any]:
 
 def _pack(archive: zipfile.ZipFile, folder: Path) -> None:
     base = paths.runs().parent
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != locks.RUNNING):
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in LEFT_OUT):
         archive.write(path, path.relative_to(base))
 
 

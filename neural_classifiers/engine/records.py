@@ -404,10 +404,7 @@ def _aside_name(step: str, digest: str) -> str:
 @contextlib.contextmanager
 def _turn(cache: Path, key: Key) -> Iterator[None]:
     """One at a time for each key; what a kill left half-written is swept first."""
-    lock = cache / LOCKS / key.name
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    lock.touch()
-    with locked(lock):
+    with locked(cache / LOCKS / key.name):
         shutil.rmtree(cache / WRITING / key.name, ignore_errors=True)
         yield
 

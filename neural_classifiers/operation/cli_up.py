@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Callable
 
-from neural_classifiers.engine import paths
 from neural_classifiers.engine.settings import SettingsError, read_settings
 from neural_classifiers.operation import supervisor
 from neural_classifiers.operation.output import answer
@@ -23,11 +22,10 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def use_own_prefect() -> None:
-    """Point Prefect to the project's own folder and turn its telemetry off."""
-    os.environ["PREFECT_HOME"] = str(paths.root() / ".prefect")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    """Point Prefect to the project's own folder, past any proxy, and turn its telemetry off."""
+    os.environ |= {"PREFECT_HOME": str(supervisor.home()), **supervisor.past_proxies()}
+    for name, value in {**supervisor.SERVER, "TF_CPP_MIN_LOG_LEVEL": "2"}.items():
+        os.environ.setdefault(name, value)
 
 
 def join_what_is_up() -> None:

@@ -6,6 +6,7 @@ or ``ill`` (it does not work).
 
 import contextlib
 import importlib.metadata
+import os
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,8 +15,8 @@ from uuid import UUID
 
 from packaging.requirements import Requirement
 
-from neural_classifiers.engine import history, paths, run_files
-from neural_classifiers.engine.records import ASIDE, RECORD, record_folders
+from neural_classifiers.engine import history, locks, paths, run_files
+from neural_classifiers.engine.records import ASIDE, LOCKS, RECORD, record_folders
 from neural_classifiers.engine.settings import SettingsError, read_settings
 from neural_classifiers.operation import supervisor
 
@@ -42,7 +43,7 @@ def examine() -> Iterator[Row]:
     for what, check in (("worker", _worker), ("schedules", _schedules)):
         answers = server.state == WELL
         yield check() if answers else Row(what, LOOK, "no server to ask", "as for the server")
-    for check in (_last_run, _alerts, _data, _model, _cache, _disk):
+    for check in (_last_run, _alerts, _data, _model, _cache, _locks, _disk):
         yield check()
 
 
@@ -201,6 +202,21 @@ def _cache() -> Row:
         do = f"look at {aside[0].parent}, then remove it; neural-classifiers verify tells more"
         return Row("cache", LOOK, f"{found}; {len(aside)} set aside as damaged", do)
     return Row("cache", WELL, found)
+
+
+def _locks() -> Row:
+    """A lock that is really held where the records lie, and refused to a second one."""
+    path = paths.cache() / LOCKS / f"doctor-{os.getpid()}"
+    try:
+        with locks.hold(path):
+            works = locks.try_to_hold(path) is None and locks.is_held(path)
+        path.unlink()
+    except OSError as error:  # a disk that is full or only read, too
+        return Row("locks", ILL, str(error), "put the root on a file system with locks")
+    if not works:
+        found = f"{path}: a second process may hold what one holds"
+        return Row("locks", ILL, found, "put the root on a file system with locks")
+    return Row("locks", WELL, "held, and refused to a second one, where the records lie")
 
 
 def _disk() -> Row:

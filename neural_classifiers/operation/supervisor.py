@@ -45,6 +45,13 @@ LONGEST_WAIT_S = 60.0
 HEALTHY_S = 300.0  # a part that ran so long is a sound one: its next end waits a second only
 START_S = 300.0  # the first start makes the database: 16 s on an idle machine
 STOP_S = 30.0
+STARTING = "starting.lock"  # held by a server that makes its database, or brings it up to date
+SERVER = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "neural_classifiers.operation.leases",
+}
+"""Variables of every server here: that of `up`, and that of a command."""
 _PREFECTS_TIME = re.compile(r"^(\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d\.\d{3} \| ")
 
 
@@ -74,7 +81,7 @@ def environment(port: int, auth: str | None = None, server: str | None = None) -
     ``user:password``; `server` is the address of the API of one elsewhere, to be used instead.
     """
     api = server or f"http://{HOST}:{port}/api"
-    variables = {
+    variables = SERVER | {
         "PREFECT_HOME": str(home()),
         "PREFECT_API_URL": api,
         "PREFECT_UI_API_URL": api,  # else the UI asks the server at 4200, whatever the port
@@ -82,11 +89,9 @@ def environment(port: int, auth: str | None = None, server: str | None = None) -
         "PREFECT_SERVER_API_PORT": str(port),
         "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"http://{HOST}:{port},http://localhost:{port}",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         # the second UI sends what is clicked to a service, and nothing turns that off
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
         "PREFECT_CLIENT_MAX_RETRIES": "8",  # a run outlives two minutes without its server
         "PREFECT_LOGGING_COLORS": "false",
@@ -204,6 +209,14 @@ def is_answering(api: str) -> bool:
             return bool(answer.read() == b"true")
     except (OSError, ValueError):
         return False
+
+
+def past_proxies() -> dict[str, str]:
+    """Variables by which nobody here asks a proxy for this machine's loopback."""
+    named = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    if named != "*":  # for all
+        named = ",".join(dict.fromkeys([*filter(None, named.split(",")), HOST, "localhost"]))
+    return {"no_proxy": named, "NO_PROXY": named}
 
 
 def _expect_free(port: int) -> None:
@@ -329,8 +342,9 @@ class _Watcher:
         """Start everything, in order; False where that failed, or is to stop."""
         if self._server:
             _log("up", "starting the server")
-            if not self._start_server(self._server):
-                return False
+            with locks.hold(home() / STARTING):
+                if not self._start_server(self._server):
+                    return False
         if not self._run("deployments", *(() if self._server else ("--only-missed",))):
             return False
         if not self._stopping.is_set():

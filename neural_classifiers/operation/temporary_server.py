@@ -13,17 +13,24 @@ import socket
 import subprocess
 import sys
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Callable
+from typing import Any
+
+from neural_classifiers.engine import locks
+from neural_classifiers.errors import RefusedError
+from neural_classifiers.operation import supervisor
 
 STARTUP_S = 300  # the first start makes the database: 16 s on an idle machine
 SHUTDOWN_S = 5
+ANSWER_S = 10
 
 _temporary: list[str] = []
 
 
-class ServerDiedError(RuntimeError):
-    """The temporary server ended, or gave no answer in time."""
+class ServerDiedError(RefusedError):
+    """The server that was named is not there, or the temporary one gave no answer in time."""
 
 
 def is_temporary() -> bool:
@@ -42,8 +49,8 @@ def start() -> Callable[[], None]:
     ServerDiedError
         By what is returned.
     """
-    if os.environ.get("PREFECT_API_URL"):
-        return lambda: None
+    if named := os.environ.get("PREFECT_API_URL"):
+        return lambda: _expect(named)
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
         process = subprocess.Popen(
@@ -62,6 +69,18 @@ def start() -> Callable[[], None]:
     _temporary.append(url)
     atexit.register(_stop, process)  # before any of Prefect's, so it is called after them
     return lambda: _wait(url)
+
+
+def _expect(url: str) -> None:
+    try:
+        urllib.request.urlopen(f"{url}/health", timeout=ANSWER_S).close()
+    except urllib.error.HTTPError:
+        pass  # it answers, if only those it knows
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise ServerDiedError(
+            f"PREFECT_API_URL: expected a Prefect server at {url}, got {error}; start it, or "
+            "unset the variable: a command without it has a server of its own"
+        ) from None
 
 
 def _wait(url: str) -> None:
@@ -88,7 +107,12 @@ def serve(listening: int) -> None:
     """Serve Prefect's API on a socket, by its descriptor, until standard input ends."""
     import uvicorn
 
-    server = uvicorn.Server(
+    class Server(uvicorn.Server):
+        async def startup(self, *sockets: Any, **more: Any) -> None:
+            with locks.hold(supervisor.home() / supervisor.STARTING):
+                await super().startup(*sockets, **more)
+
+    server = Server(
         uvicorn.Config(
             "prefect.server.api.server:create_app",
             factory=True,
