@@ -4,7 +4,6 @@ from prefect import flow
 from prefect.states import State
 
 from neural_classifiers.comments.models.grids import (
-    IMPROVED_GRIDS,
     KERAS_GRID,
     SCIKIT_GRID,
     Grid,
@@ -61,7 +60,7 @@ def classify_comments(
     search_sample: int | None = None,
     scikit_grid: Grid = SCIKIT_GRID,
     keras_grid: Grid = KERAS_GRID,
-    improved_grids: dict[Improvable, Grid] = IMPROVED_GRIDS,
+    improved_grids: dict[Improvable, Grid] | None = None,
     scoring: Scoring = "accuracy",
     search: Method = "grid",
     promote: bool = False,
@@ -98,9 +97,9 @@ def classify_comments(
         fewer, all. The chosen models are fitted on all either way.
     scikit_grid, keras_grid : dict of str to list
         Values to try; the notebook's by default.
-    improved_grids : dict of str to dict of str to list
-        The same for the improved networks, "scikit" and "keras"; one without a grid is left out,
-        and with none of them the improved linear model too.
+    improved_grids : dict of str to dict of str to list, optional
+        The same for improved networks, "scikit" and "keras", and with them an improved linear
+        model; by default none. `comments.models.grids.IMPROVED_GRIDS` are those of ``--improved``.
     scoring : str
         scikit-learn's name of the score that chooses; another one trains no candidate again.
     search : {"grid", "halving"}
@@ -163,7 +162,7 @@ def classify_comments(
         models["linear_improved"] = branches.submit(
             search_linear, "linear_improved", split, **common, scoring="f1_macro"
         )
-    for name, grid in improved_grids.items():
+    for name, grid in (improved_grids or {}).items():
         models[f"{name}_improved"] = branches.submit(SEARCH_IMPROVED[name], split, grid, **common)
 
     scores = {

@@ -21,7 +21,6 @@ COMMAND = Path(sys.executable).with_name("neural-classifiers")
 SMALL: dict[str, Any] = {
     "scikit_grid": {"solver": ["lbfgs"], "alpha": [1e-4]},
     "keras_grid": {"epochs": [1], "batch_size": [50]},
-    "improved_grids": {},
     "folds": 2,
 }
 

@@ -15,6 +15,7 @@ from prefect import flow
 from prefect.settings import get_current_settings
 from test_history import KEY, Written, entry, record, run_folder, with_, write_number
 
+from neural_classifiers.comments.models.grids import IMPROVED_GRIDS
 from neural_classifiers.engine import history, paths
 from neural_classifiers.engine.runs import FLOW
 from neural_classifiers.engine.step import step
@@ -172,6 +173,7 @@ def test_each_command_speaks_to_people_and_to_programs(home, tmp_path, capsys):
         ("run all --sample all", {"sample": "all"}),
         ("run comments --sample all", {"sample": "all"}),
         ("run comments --sample 9", {"sample": 9}),
+        ("run comments --improved", {"improved_grids": IMPROVED_GRIDS}),
         ("run digits --sample all", {"sample": None}),
         ("run digits --seeds 0 1", {"seeds": [0, 1]}),
     ],

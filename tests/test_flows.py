@@ -27,7 +27,6 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 SMALL = {
     "scikit_grid": {"solver": ["lbfgs", "adam"], "learning_rate": ["constant", "adaptive"]},
     "keras_grid": {"epochs": [1, 3], "batch_size": [50]},
-    "improved_grids": {},
     "folds": 2,
 }
 IMPROVED = {"scikit": {"balance": [0.5, 1.0]}, "keras": {"epochs": [2]}}

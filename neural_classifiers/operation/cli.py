@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from neural_classifiers.comments.models.grids import IMPROVED_GRIDS
 from neural_classifiers.engine import history, run_files
 from neural_classifiers.errors import RefusedError
 from neural_classifiers.operation import cli_models, cli_runs, cli_up, temporary_server
@@ -93,6 +94,13 @@ def _add_flows(flows: Any, json_option: argparse.ArgumentParser) -> None:
     is_given: dict[str, Any] = {"action": "store_const", "default": argparse.SUPPRESS}
     comments.add_argument(
         "--despite-drift", **is_given, dest="stop_for_drift", const=False, help="go on all the same"
+    )
+    comments.add_argument(
+        "--improved",
+        **is_given,
+        dest="improved_grids",
+        const=IMPROVED_GRIDS,
+        help="three more models",
     )
     comments.add_argument("--promote", **is_given, const=True, help="let the best serve, if it may")
     for command in (both, comments, digits):

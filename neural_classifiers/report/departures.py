@@ -52,7 +52,7 @@ DEPARTURES = (
     ),
     Departure(
         NETWORKS,
-        "Baselines and improved networks are judged beside the notebook's networks",
+        "Baselines are judged beside the notebook's networks",
         "the notebook has no baseline, and hides that its Keras network is worse than always "
         "giving one answer: here a constant answer and the best linear model are, with paired "
         "tests.",

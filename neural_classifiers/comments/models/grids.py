@@ -30,7 +30,7 @@ SCIKIT_GRID: Grid = {
 }
 # notebook, Part 2: 9 candidates, 3 trainings a fold
 KERAS_GRID: Grid = {"epochs": [10, 25, 50], "batch_size": [10, 25, 50]}
-# what is tried with networks made for unequal classes, which the notebook lacks: docs/log.md
+# what is tried with networks made for unequal classes, where they are asked for: docs/log.md
 IMPROVED_GRIDS: dict[Improvable, Grid] = {
     "scikit": {"balance": [0.0, 0.5], "alpha": [0.03, 0.1]},
     "keras": {"balance": [0.0, 0.5]},
