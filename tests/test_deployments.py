@@ -1,11 +1,13 @@
 """What a server is told: only the newest of missed runs, and rules that are installed once."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
+from prefect.server.schemas.schedules import CronSchedule
 from prefect.states import Scheduled
 
 from neural_classifiers.operation import deployments
@@ -65,3 +67,16 @@ def test_the_rules_about_silent_runs_are_installed_once_and_brought_up_to_date(
     name = "A run that fell silent has crashed"
     assert there()[name]["id"] == first[name]["id"]
     assert there()[name]["trigger"]["within"] == pytest.approx(600)
+
+
+@pytest.mark.parametrize(
+    ("day", "expected"),
+    [
+        ("2027-03-27", ["27 02:30+01:00", "28 03:30+02:00", "29 02:30+02:00"]),  # 28: no 02:30
+        ("2026-10-24", ["24 02:30+02:00", "25 02:30+02:00", "26 02:30+01:00"]),  # 25: two of them
+    ],
+)
+def test_a_night_has_one_run_when_the_clocks_change_too(day, expected):
+    nightly = CronSchedule(cron="30 2 * * *", timezone="Europe/Berlin")
+    due = asyncio.run(nightly.get_dates(3, start=datetime.fromisoformat(f"{day}T00:00:00Z")))
+    assert [f"{at:%d} {at.timetz().isoformat('minutes')}" for at in due] == expected
