@@ -79,4 +79,4 @@ def test_the_rules_about_silent_runs_are_installed_once_and_brought_up_to_date(
 def test_a_night_has_one_run_when_the_clocks_change_too(day, expected):
     nightly = CronSchedule(cron="30 2 * * *", timezone="Europe/Berlin")
     due = asyncio.run(nightly.get_dates(3, start=datetime.fromisoformat(f"{day}T00:00:00Z")))
-    assert [f"{at:%d} {at.timetz().isoformat('minutes')}" for at in due] == expected
+    assert [str(at)[8:16] + str(at)[19:] for at in due] == expected
