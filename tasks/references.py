@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -15,6 +15,8 @@ from neural_classifiers.engine.rows.parquet import read_groups
 DATA_DOCS, QUARANTINE_FILE = "data_docs.html", "quarantine.parquet"
 PROFILE = "profile.json"  # in the run's folder; the next run is held against it
 
+Text = Literal["clean", "txt"]  # what a model takes: cleaned texts, or texts as they came
+
 
 class Source(Reference):
     """Data as it came: files, and what the catalogue says of them.
@@ -24,9 +26,9 @@ class Source(Reference):
     name : str
         Name in the catalogue, or the file's name.
     kind : str
-        ``comments`` or ``digits``.
+        ``comments``, ``digits`` or ``encoder``.
     format : str
-        ``rows`` (comments: the content tells), ``idx``, ``csv``, ``npz`` or ``png``.
+        ``rows`` (comments: the content tells), ``idx``, ``csv``, ``npz``, ``png`` or ``bert``.
     files : dict of str to File
         By file name.
     file_categories : dict of str to str
@@ -37,6 +39,8 @@ class Source(Reference):
         Columns of the text in a catalogued source of comments, whose files tell the category.
     quoted : bool
         False: a quotation mark in its tables is a character like any other.
+    languages : list of str
+        That an encoder was pretrained on, as far as is known; `pretrained_on` says what texts.
     licence, citation : str
     """
 
@@ -48,6 +52,8 @@ class Source(Reference):
     categories: list[str] | None = None
     text_columns: list[str] | None = None
     quoted: bool = True
+    languages: list[str] = Field(default_factory=list)
+    pretrained_on: str = ""
     licence: str = "not stated"
     citation: str = ""
 
@@ -153,17 +159,20 @@ class Split(Reference):
 
 
 class Comments(NamedTuple):
-    """Cleaned texts of shape (n_comments,) and their categories."""
+    """Texts of shape (n_comments,) and their categories."""
 
     X: list[str]
     y: list[str]
 
 
-def read_comments(file: File) -> Comments:
-    """One of the two sets; a row group is in memory beside what comes out."""
+def read_comments(file: File, text: Text = "clean") -> Comments:
+    """One of the two sets, its texts cleaned or (``txt``) as they came.
+
+    A row group is in memory beside what comes out.
+    """
     comments = Comments([], [])
-    for group in read_groups(file.path, ["clean", "cat"]):
-        comments.X.extend(group["clean"].to_pylist())
+    for group in read_groups(file.path, [text, "cat"]):
+        comments.X.extend(group[text].to_pylist())
         labels = group["cat"].dictionary_encode()  # a label once a group, not once a row
         names = labels.dictionary.to_pylist()
         comments.y.extend(names[code] for code in labels.indices.to_pylist())
@@ -198,6 +207,40 @@ class SearchSample(Reference):
     rows_train: int
 
 
+class PretrainedEncoder(Reference):
+    """The files of an encoder that can be built, and what is known of it; `sha256` is of all."""
+
+    words = "{0.name}: {0.parameters:,} parameters, vectors of {0.width} numbers"
+    name: str
+    sha256: str
+    config: File
+    weights: File
+    tokenizer: File
+    parameters: int
+    width: int
+    languages: tuple[str, ...]
+    pretrained_on: str
+    licence: str
+
+    def about(self) -> dict[str, Any]:
+        """What a reader should know of it, without its files."""
+        return self.model_dump(mode="json", exclude={"config", "weights", "tokenizer"})
+
+
+class Encoded(Reference):
+    """Vectors of the texts of a split, each text of the same word pieces once.
+
+    `vectors` is an ``.npy`` of float32, shape (rows, width); `keys` one of uint64, rising, which
+    stand for the texts (`comments.models.encoder.keys_of_tokens`). `load_encoder` looks them up.
+    """
+
+    words = "{0.rows:,} distinct texts encoded by {0.encoder.name}"
+    encoder: PretrainedEncoder
+    vectors: File
+    keys: File
+    rows: int
+
+
 class Model(Reference):
     """A fitted model by name, with its recipe.
 
@@ -228,6 +271,10 @@ class Model(Reference):
         What it said of each row searched on that it was not fitted on: ``actual``, ``p_<class>``.
     searched_rows : int
         Training comments that its parameters were chosen on; it was fitted on all.
+    text : str
+        ``clean`` or ``txt``: the column of the comments that it takes.
+    encoder : PretrainedEncoder or None
+        What comes before `pipeline`, if anything does.
     """
 
     name: str
@@ -242,6 +289,8 @@ class Model(Reference):
     temperature: float | None = None
     held_out: File | None = None
     searched_rows: int
+    text: Text = "clean"
+    encoder: PretrainedEncoder | None = None
 
     def in_words(self) -> str:
         """What was chosen, and how it did in cross-validation."""

@@ -29,7 +29,15 @@ from neural_classifiers.judgement.held_out import (
     calibrate_on_a_fold,
 )
 from tasks.model_files import save_pipeline, write_grid
-from tasks.references import Fits, Model, SearchSample, Split, read_comments
+from tasks.references import (
+    Fits,
+    Model,
+    PretrainedEncoder,
+    SearchSample,
+    Split,
+    Text,
+    read_comments,
+)
 
 if TYPE_CHECKING:
     from neural_classifiers.search.fits import FinishedFit, FitCounts
@@ -70,6 +78,12 @@ class Search:
         reaches TensorFlow and runs again with another version of it.
     libraries : tuple of str
         Those whose versions the model's recipe names.
+    text : str
+        The column of the comments that the model takes: ``clean``, or ``txt``, as they came.
+    features : callable
+        What the pipeline is fitted on, of texts; of what comes before it in the saved model.
+    encoder : PretrainedEncoder or None
+        That `features` uses.
     """
 
     name: str
@@ -83,18 +97,26 @@ class Search:
     search_sample: SearchSample | None = None
     save: Save = save_pipeline
     libraries: tuple[str, ...] = SCIKIT_LIBRARIES
+    text: Text = "clean"
+    features: Callable[[list[str]], Any] = list
+    encoder: PretrainedEncoder | None = None
+
+    def read(self, file: File) -> tuple[Any, list[str]]:
+        """What the pipeline is fitted on, and the categories, of one table of comments."""
+        comments = read_comments(file, self.text)
+        return self.features(comments.X), comments.y
 
     def plan(self, namespace: str = "") -> "SearchPlan":
         """The plan of the search; what is wrong with the grid is an error here."""
         from neural_classifiers.judgement.calibration import shifted_f1_macro
         from neural_classifiers.search.plan import plan_search
 
-        comments = read_comments(self.searched)
+        X, y = self.read(self.searched)
         return plan_search(
             self.pipeline,
             self.grid,
-            comments.X,
-            comments.y,
+            X,
+            y,
             namespace=namespace,
             cv=self.folds,
             scoring=shifted_f1_macro if self.is_shifted else self.scoring,
@@ -173,14 +195,27 @@ def choose_model(
     return _write_model(search, plan, results, folder)
 
 
-def search_at_once(search: Search, folder: Path) -> Model:
-    """Make the fits of all folds and choose, for searches of seconds."""
+def search_at_once(search: Search, folder: Path, step: Task[..., Any] | None = None) -> Model:
+    """Make the fits of all folds and choose, in one step.
+
+    Parameters
+    ----------
+    search : Search
+    folder : Path
+        For the model and the table of its grid.
+    step : Task, optional
+        Whose code the fits belong to: each is then durable at once. Searches of seconds go without.
+    """
     from neural_classifiers.search.fits import fit
     from neural_classifiers.search.results import collect, held_out_answers
 
-    plan = search.plan()
-    store: dict[str, bytes] = {}
-    fit(plan, store, on_fit=_report_progress)
+    store: MutableMapping[str, bytes] = {}
+    if step:
+        plan, store = _plan_and_store(step, search)
+        _fit(plan, store)
+    else:
+        plan = search.plan()
+        fit(plan, store, on_fit=_report_progress)
     results = collect(plan, store)
     if not search.is_calibrated:
         return _write_model(search, plan, results, folder)
@@ -188,8 +223,8 @@ def search_at_once(search: Search, folder: Path) -> Model:
     held_out = calibrate_held_out(plan.y, answers, search.is_shifted)
     if search.search_sample:
         _report_final(search, 0)
-        comments, best = read_comments(search.split.train), plan.build(results.best_index_)
-        of_all = calibrate_on_a_fold(best, *comments, search.folds, search.is_shifted)
+        every, best = search.read(search.split.train), plan.build(results.best_index_)
+        of_all = calibrate_on_a_fold(best, *every, search.folds, search.is_shifted)
         held_out = held_out._replace(temperature=of_all.temperature, offsets=of_all.offsets)
     return _write_model(search, plan, results, folder, held_out)
 
@@ -238,7 +273,7 @@ def _write_model(
     from neural_classifiers.comments.models.pipelines import in_names
     from neural_classifiers.search.results import refit
 
-    every = read_comments(search.split.train) if search.search_sample else None
+    every = search.read(search.split.train) if search.search_sample else None
     _report_final(search, 1 if held_out else 0)
     fitted = refit(plan, results, every)
     _report_final(search, 2 if held_out else 1)
@@ -264,6 +299,8 @@ def _write_model(
         "seed": search.seed,
         "training_file_sha256": search.split.train.sha256,
         "training_rows": search.split.rows_train,
+        "text": search.text,
+        "encoder": search.encoder and search.encoder.about(),
         "searched_rows": len(plan.y),
         "libraries": {name: importlib.metadata.version(name) for name in search.libraries},
         "python": platform.python_version(),
@@ -283,6 +320,8 @@ def _write_model(
         temperature=held_out and held_out.temperature,
         held_out=held_out_file,
         searched_rows=len(plan.y),
+        text=search.text,
+        encoder=search.encoder,
     )
 
 

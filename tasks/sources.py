@@ -49,6 +49,8 @@ class Entry(BaseModel):
     text_columns: list[str] | None = None
     quoted: bool = True
     files_of_categories: str | None = None  # a list beside the catalogue, by category
+    languages: list[str] = Field(default_factory=list)  # of an encoder, as the next
+    pretrained_on: str = ""
 
 
 def read_catalogue(path: Path) -> dict[str, Entry]:
@@ -61,6 +63,9 @@ def read_catalogue(path: Path) -> dict[str, Entry]:
             for category, files in yaml.safe_load(listed).items():
                 entry.files.update({file: {"category": category} for file in files})
     return entries
+
+
+ENCODER_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 
 
 def _may_pass(task: Task[..., Any], task_run: TaskRun, state: State) -> bool:
@@ -101,6 +106,32 @@ def fetch_source(source: str, kind: str) -> Source:
     return raw
 
 
+@task(task_run_name="fetch_encoder", **UNRECORDED)
+def fetch_encoder(encoder: str | None) -> Source | None:
+    """The files of a pretrained encoder: a name in the catalogue, or a folder with the three.
+
+    Returns
+    -------
+    Source or None
+        None where none was asked for, and where a catalogued one cannot be had, which a warning
+        says: a run goes on without it.
+
+    Raises
+    ------
+    SourceError
+        Unknown name, missing files, a digest that differs.
+    """
+    if encoder is None:
+        return None
+    try:
+        found = find_source(encoder, "encoder")
+    except DownloadError as error:
+        get_run_logger().warning("the pretrained model is left out, for want of files: %s", error)
+        return None
+    get_run_logger().info("%s", found.in_words())
+    return found
+
+
 def find_source(source: str, kind: str) -> Source:
     """As `fetch_source`, without Prefect."""
     entries = read_catalogue(paths.catalogue())
@@ -111,7 +142,7 @@ def find_source(source: str, kind: str) -> Source:
     path = Path(source).expanduser()
     if path.exists():
         path = path.resolve()
-        form, files = _files_of_digits(path) if kind == "digits" else ("rows", _files_below(path))
+        form, files = FORMS[kind](path)
     elif kind == "comments" and glob.has_magic(source):
         form, files = "rows", _files_of_pattern(str(path))
     else:
@@ -127,6 +158,20 @@ def find_source(source: str, kind: str) -> Source:
         files={name: File.of(file) for name, file in files.items()},
         categories=_labels_of(files) if form == "png" else None,
     )
+
+
+def _files_of_comments(path: Path) -> tuple[str, dict[str, Path]]:
+    return "rows", _files_below(path)
+
+
+def _files_of_encoder(path: Path) -> tuple[str, dict[str, Path]]:
+    files = {name: path / name for name in ENCODER_FILES}
+    if missing := [name for name, file in files.items() if not file.is_file()]:
+        raise SourceError(
+            f"{path}: expected a folder with the files {', '.join(files)} of an encoder, got no "
+            f"{', '.join(missing)}"
+        )
+    return "bert", files
 
 
 def _files_of_pattern(pattern: str) -> dict[str, Path]:
@@ -178,6 +223,13 @@ def _files_of_digits(path: Path) -> tuple[str, dict[str, Path]]:
             f"files, got no {', '.join(missing)}"
         )
     return "idx", files
+
+
+FORMS = {
+    "comments": _files_of_comments,
+    "digits": _files_of_digits,
+    "encoder": _files_of_encoder,
+}
 
 
 def _labels_of(pngs: Mapping[str, Path]) -> list[str]:

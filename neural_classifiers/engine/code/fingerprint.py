@@ -29,8 +29,9 @@ OWN = ("neural_classifiers", "tasks")
 # Who decides the results of whom, by import name: one with an empty tuple starts or watches work
 # only. numpy and scipy count where they do the arithmetic, pyarrow where it holds pandas' strings.
 _KERAS = ("keras", "tensorflow", "numpy")
+_ALONE = "cleanlab ftfy nltk numpy pyarrow pydantic safetensors tokenizers".split()
 _DECIDED_BY: dict[str, tuple[str, ...]] = {
-    **{name: (name,) for name in ("cleanlab", "ftfy", "nltk", "numpy", "pyarrow", "pydantic")},
+    **{name: (name,) for name in _ALONE},
     **dict.fromkeys(("distributed", "prefect", "psutil", "threadpoolctl"), ()),
     **dict.fromkeys(("keras", "tensorflow"), _KERAS),
     "PIL": ("pillow",),
