@@ -53,6 +53,8 @@ bench: install ## our search against its peer, and large files: POSTS=posts.json
 	$(BIN)/python benchmarks/search.py '$(POSTS)' --repetitions 3 $(foreach part,$(ONLY),--only $(part))
 	$(if $(ONLY),,$(BIN)/python benchmarks/large.py steps '$(POSTS)' --rows 100000 606000 --repetitions 3)
 	$(if $(ONLY),,$(BIN)/python benchmarks/large.py steps '$(POSTS)' --rows 10000000)
+	$(if $(ONLY),,$(BIN)/python benchmarks/large.py peers '$(POSTS)' --rows 606000 --repetitions 3)
+	$(if $(ONLY),,$(BIN)/python benchmarks/large.py stems '$(POSTS)' --rows 10000000)
 	$(if $(ONLY),,$(BIN)/python benchmarks/large.py kills '$(POSTS)' --rows 606000)
 
 check: install ## lint, format, types, imports

@@ -2,6 +2,8 @@
 
     make bench POSTS=posts.jsonl                                        # all of it, hours
     python benchmarks/large.py steps posts.jsonl --rows 100000 606000   # each step once
+    python benchmarks/large.py peers posts.jsonl --rows 606000          # pandas and NLTK clean
+    python benchmarks/large.py stems posts.jsonl --rows 10000000        # of every word, and NLTK's
     python benchmarks/large.py kills posts.jsonl --rows 606000          # kill -9, done again
 
 Posts are lines of ``{"cat": ..., "txt": ...}``, gzipped or not; files of more rows are made of them
@@ -12,9 +14,13 @@ its workers together, looked at five times a second.
 import argparse
 import json
 import random
+import re
 import shutil
+import statistics
+import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from subprocess import DEVNULL
 from typing import Any
@@ -24,6 +30,7 @@ import measure
 RESULTS = measure.ROOT / "artifacts" / "benchmarks" / "large.json"
 SEED = 34
 STEPS = ("ingest", "validate", "clean", "split", "near-duplicates")
+PEERS = ("clean by pandas and NLTK with a memory for stems", "clean by pandas and NLTK")
 SYLLABLES = [c + v for c in "bcdfghjklmnprstvwz" for v in "aeiou"]
 
 
@@ -72,6 +79,8 @@ def file_of(posts: Path, n: int) -> Path:
 
 def step(name: str, source: Path, folder: Path) -> dict[str, Any]:
     """One step, with what the step before left in `folder`; what it did, and its batches."""
+    if name in PEERS:
+        return clean_by_pandas(name == PEERS[0], folder)
     from neural_classifiers.engine import paths
     from neural_classifiers.engine.folder_store import unfinished
     from neural_classifiers.engine.step import body_of
@@ -108,6 +117,52 @@ def step(name: str, source: Path, folder: Path) -> dict[str, Any]:
     return {"words": result.in_words(), "batches": n_batches}
 
 
+def clean_by_pandas(has_memory: bool, folder: Path) -> dict[str, Any]:
+    """Clean as the default does, by pandas and NLTK, with a memory for stems or without."""
+    import functools
+    import unicodedata
+
+    import pandas as pd
+    from nltk.stem import PorterStemmer
+
+    from neural_classifiers.comments.text import english_stop_words
+
+    accepted = json.loads((folder / "validate.json").read_bytes())["table"]["path"]
+    stem, stop_words = PorterStemmer().stem, english_stop_words()
+    if has_memory:
+        stem = functools.cache(stem)
+    marks = [c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(c)[0] == "P"]
+    spaces = str.maketrans(dict.fromkeys(marks, " ") | {"'": "'", "\u2019": "'"})
+
+    def clean(text: str) -> str:
+        words = text.lower().translate(spaces).split()
+        words = [word for word in words if word.strip("'") not in stop_words]
+        words = [part for word in words for part in word.replace("'", " ").split()]
+        return " ".join([stem(word) for word in words if word not in stop_words])
+
+    table = pd.read_parquet(accepted)
+    table["clean"] = table["txt"].map(clean)
+    table.to_parquet(folder / "peer.parquet", index=False)
+    return {"words": f"{len(table):,} comments cleaned"}
+
+
+def stems(source: Path) -> dict[str, Any]:
+    """Hold the stem of every distinct word of a file against NLTK's; the number of words."""
+    from nltk.stem import PorterStemmer
+
+    from neural_classifiers.comments.text import porter_stemmer
+
+    words: set[str] = set()
+    with source.open(encoding="utf-8") as lines:
+        for line in lines:
+            text = json.loads(line)["txt"].lower()
+            words.update(text.split(), re.findall(r"\w+", text))  # with punctuation, and without
+    ours, theirs = porter_stemmer(), PorterStemmer().stem
+    if differ := [word for word in words if ours(word) != theirs(word)]:
+        raise RuntimeError(f"{source}: expected NLTK's stems, got others of {differ[:20]}")
+    return {"kind": "stems", "rows": int(source.stem), "words": len(words)}
+
+
 def batches_in(folder: Path) -> int:
     """Batches that are finished, of a step that may not be."""
     return sum(1 for _ in folder.glob("**/*-summary"))
@@ -125,6 +180,22 @@ def measure_step(name: str, source: Path, folder: Path) -> dict[str, Any]:
     """Seconds, CPU seconds and peak memory of one step, in a new process."""
     entry = {"kind": "step", "name": name, "rows": int(source.stem)}
     return entry | measure.measured(command(name, source, folder), memory="pss")
+
+
+def measure_peers(source: Path, folder: Path) -> None:
+    """Cleaning by the step and by each peer, one after the other; their rows have to be equal."""
+    import pyarrow.parquet as pq
+
+    for name in STEPS[:2]:
+        measure_step(name, source, folder)
+    ours = measure_step("clean", source, folder)
+    measure.append(RESULTS, ours)
+    clean = pq.read_table(folder / "clean" / "cleaned.parquet", columns=["clean"])
+    for name in PEERS:
+        theirs = measure_step(name, source, folder)
+        if not pq.read_table(folder / "peer.parquet", columns=["clean"]).equals(clean):
+            raise RuntimeError(f"{source}: expected the rows that {name} gives, got others")
+        measure.append(RESULTS, theirs | {"ratio": theirs["seconds"] / ours["seconds"]})
 
 
 def measure_kills(source: Path, folder: Path, n: int) -> None:
@@ -207,20 +278,33 @@ def tables() -> str:
     return "\n\n".join(
         [
             measure.table(head, rows),
+            *sentences(entries),
             measure.table(kill_head, [[entry[key] for key in keys] for entry in kills]),
         ]
     )
 
 
+def sentences(entries: list[dict[str, Any]]) -> Iterator[str]:
+    """What else was measured: cleaning against its peers, and the stems of all words."""
+    for name in PEERS:
+        if ratios := [entry["ratio"] for entry in entries if entry.get("name") == name]:
+            ratio = statistics.median(ratios)
+            yield f"**{name}** takes **{ratio:.1f}** times as long as clean; the rows are equal."
+    for entry in entries:
+        if entry["kind"] == "stems":
+            words, rows = entry["words"], entry["rows"]
+            yield f"All {words:,} distinct words of {rows:,} posts have NLTK's stem."
+
+
 def main() -> None:
     """Measure, and write the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", choices=["steps", "kills", "tables", "one"])
+    parser.add_argument("what", choices=["steps", "peers", "stems", "kills", "tables", "one"])
     parser.add_argument("posts", nargs="?", type=Path, help="JSON Lines of posts")
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000])
     parser.add_argument("--repetitions", type=int, default=1)
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
+    parser.add_argument("--step", choices=STEPS + PEERS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.what == "one":
@@ -228,13 +312,18 @@ def main() -> None:
         return
     for n in asked.rows if asked.what != "tables" else []:
         source = file_of(asked.posts, n)
+        if asked.what == "stems":
+            measure.append(RESULTS, stems(source))
+            continue
         for _ in range(asked.repetitions):
             with tempfile.TemporaryDirectory(prefix="large-") as folder:
                 if asked.what == "kills":
                     measure_kills(source, Path(folder), asked.kills)
-                    continue
-                for name in STEPS:
-                    measure.append(RESULTS, measure_step(name, source, Path(folder)))
+                elif asked.what == "peers":
+                    measure_peers(source, Path(folder))
+                else:
+                    for name in STEPS:
+                        measure.append(RESULTS, measure_step(name, source, Path(folder)))
     measure.write_tables("large.py", tables())
 
 

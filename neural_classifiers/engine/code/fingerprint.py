@@ -35,6 +35,7 @@ _DECIDED_BY: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("distributed", "prefect", "psutil", "threadpoolctl"), ()),
     **dict.fromkeys(("keras", "tensorflow"), _KERAS),
     "PIL": ("pillow",),
+    "Stemmer": ("pystemmer",),
     "great_expectations": ("great-expectations", "pandas", "numpy"),
     "jinja2": ("jinja2", "markupsafe"),
     "matplotlib": ("matplotlib", "numpy", "pillow"),
