@@ -1,19 +1,20 @@
 """Read digits, check them, and set validation images aside from the training images."""
 
 import json
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from neural_classifiers.arrays.weights import weights_to_bytes
-from neural_classifiers.digits.files import N_CLASSES, read_csv, read_idx, read_npz, read_png
+from neural_classifiers.digits.files import N_CLASSES, read_csv, read_idx, read_image, read_npz
+from neural_classifiers.digits.looks import turn_round
 from neural_classifiers.digits.splits import draw_images, validation_split
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.step import step
-from neural_classifiers.errors import SourceError
 from tasks.references import Digits, Source
 
 TEST_FRACTION = 0.2  # of a source that has no test images of its own
+FEW_WHITE = 0.01  # share of images with a white background that is not worth a word
 
 
 @step()
@@ -38,12 +39,12 @@ def ingest_digits(raw: Source, sample: int | None, seed: int, folder: Path) -> D
     from neural_classifiers.digits.expectations import check_digits
     from neural_classifiers.report.plots import plot_digits
 
-    (images, labels), test = _read(raw, seed)
+    (images, labels), test, oddities = _read(raw, seed)
     report = check_digits((images, labels), test, raw.name)
     if sample is not None:
         drawn = draw_images(labels, sample, seed, raw.name)
         images, labels = images[drawn], labels[drawn]
-    rows, validation_rows = validation_split(labels, seed=seed)
+    rows, validation_rows = validation_split(labels, seed=seed, name=raw.name)
     arrays = {
         "images_train": images[rows],
         "labels_train": labels[rows],
@@ -72,50 +73,76 @@ def ingest_digits(raw: Source, sample: int | None, seed: int, folder: Path) -> D
         rows_test=len(test[1]),
         blank=report["blank"],
         on_both_sides=report["on_both_sides"],
+        oddities=oddities,
     )
 
 
 Labelled = tuple[np.ndarray, np.ndarray]
 
 
-def _read(raw: Source, seed: int) -> tuple[Labelled, Labelled]:
-    """Training and test set; test images are drawn where the source has none of its own."""
-    if raw.format == "png":
-        parts = _read_pngs(raw)
+def _read(raw: Source, seed: int) -> tuple[Labelled, Labelled, list[str]]:
+    """Training and test set, drawn where the source has none of its own; what was odd."""
+    oddities = []
+    if raw.passed_over:
+        listed = ", ".join(raw.passed_over[:5])
+        oddities.append(f"{len(raw.passed_over):,} files were passed over, such as {listed}.")
+    parts = _read_files(raw)
+    if len(parts) == 2 and parts[1][1] is None:
+        oddities.append("The test set has no labels and is not used.")
+        del parts[1]
+    turned: list[Labelled] = []
+    for (images, labels), name in zip(parts, ("training", "test"), strict=False):
+        if labels is None or len(images) != len(labels):
+            n_labels = "no" if labels is None else len(labels)
+            raise ValueError(
+                f"{raw.name}: expected one label for each image, got {len(images)} {name} images "
+                f"and {n_labels} labels"
+            )
+        if images.dtype == np.uint8 and images.ndim == 3 and len(images):
+            images, sentences = _on_black(images, name)
+            oddities += sentences
+        turned.append((images, labels))
+    if len(turned) == 2:
+        return turned[0], turned[1], oddities
+    [(images, labels)] = turned
+    train, test = validation_split(labels, TEST_FRACTION, seed, raw.name)
+    return (images[train], labels[train]), (images[test], labels[test]), oddities
+
+
+def _on_black(images: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
+    """Images turned round where most have a white background, and sentences on that."""
+    _, is_white = turn_round(images)
+    are_white = f"{is_white.sum():,} of {len(images):,} {name} images have a white background"
+    if is_white.mean() > 0.5:
+        return 255 - images, [f"{are_white}: all were turned round."]
+    return images, [f"{are_white} and were left so."] * bool(is_white.mean() > FEW_WHITE)
+
+
+def _read_files(raw: Source) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    """Images and labels of the training set and, where there is one, of the test set."""
+    if raw.format == "images":
+        return _read_images(raw)
+    files = [(f.path.read_bytes(), str(f.path)) for f in raw.files.values()]
+    if raw.format == "csv":  # training and perhaps test
+        return [read_csv(data, name) for data, name in files]
+    if raw.format == "idx":  # four files, in the catalogue's order
+        arrays = [read_idx(data, name) for data, name in files]
     else:
-        files = [(f.path.read_bytes(), str(f.path)) for f in raw.files.values()]
-        if raw.format == "idx":  # four files, in the catalogue's order
-            arrays = [read_idx(data, name) for data, name in files]
-        else:
-            [(data, name)] = files
-            arrays = list({"npz": read_npz, "csv": read_csv}[raw.format](data, name))
-        parts = list(zip(arrays[::2], arrays[1::2], strict=True))
-    if len(parts) == 2:
-        return parts[0], parts[1]
-    [(images, labels)] = parts
-    if len(images) != len(labels):
-        raise ValueError(
-            f"{raw.name}: expected one label for each image, got {len(images)} images and "
-            f"{len(labels)} labels"
-        )
-    train, test = validation_split(labels, TEST_FRACTION, seed)
-    return (images[train], labels[train]), (images[test], labels[test])
+        [(data, name)] = files
+        arrays = list(read_npz(data, name))
+    return list(zip(arrays[::2], arrays[1::2], strict=True))
 
 
-def _read_pngs(raw: Source) -> list[Labelled]:
-    """``<label>/*.png``, or those below ``train`` and ``test``."""
-    labels = {name: i for i, name in enumerate(raw.categories or [])}
-    parts: dict[str, list[tuple[np.ndarray, int]]] = {}
+def _read_images(raw: Source) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    """Image files by ``<part>/<label>/<name>``."""
+    numbers = {name: i for i, name in enumerate(raw.categories or [])}
+    parts: dict[str, list[tuple[np.ndarray, int]]] = {"train": [], "test": []}
     for name, file in raw.files.items():
-        *above, label, _ = PurePosixPath(name).parts
-        image = read_png(file.path.read_bytes(), str(file.path))
-        parts.setdefault("/".join(above), []).append((image, labels[label]))
-    if set(parts) not in ({""}, {"train", "test"}):
-        raise SourceError(
-            f"{raw.name}: expected <label>/*.png, or train/<label>/*.png and test/<label>/*.png, "
-            f"got PNG files below {sorted(parts)}"
-        )
+        part, label, _ = name.split("/", 2)
+        image = read_image(file.path.read_bytes(), str(file.path))
+        parts[part].append((image, numbers[label]))
     return [
         (np.stack([image for image, _ in part]), np.array([label for _, label in part], np.uint8))
-        for part in (parts[name] for name in ("", "train", "test") if name in parts)
+        for part in parts.values()
+        if part
     ]

@@ -28,7 +28,7 @@ class Source(Reference):
     kind : str
         ``comments``, ``digits`` or ``encoder``.
     format : str
-        ``rows`` (comments: the content tells), ``idx``, ``csv``, ``npz``, ``png`` or ``bert``.
+        ``rows`` (comments: the content tells), ``idx``, ``csv``, ``npz``, ``images`` or ``bert``.
     files : dict of str to File
         By file name.
     file_categories : dict of str to str
@@ -41,6 +41,8 @@ class Source(Reference):
         False: a quotation mark in its tables is a character like any other.
     languages : list of str
         That an encoder was pretrained on, as far as is known; `pretrained_on` says what texts.
+    passed_over : list of str
+        Files below the folder of digits that are none.
     licence, citation : str
     """
 
@@ -54,6 +56,7 @@ class Source(Reference):
     quoted: bool = True
     languages: list[str] = Field(default_factory=list)
     pretrained_on: str = ""
+    passed_over: list[str] = Field(default_factory=list)
     licence: str = "not stated"
     citation: str = ""
 
@@ -377,13 +380,10 @@ class Digits(Reference):
 
     Images are uint8 of shape (n, 28, 28), pixels from 0 to 255. `examples` is a picture;
     `findings` is what was expected of the images and what came. `labels` names the ten digits,
-    which are articles of clothing in Fashion-MNIST.
+    which are articles of clothing in Fashion-MNIST. `oddities` are
+    sentences on what else is odd about the images.
     """
 
-    words = (
-        "{0.rows_train:,} training, {0.rows_validation:,} validation and {0.rows_test:,} test "
-        "images; {0.blank:,} blank, {0.on_both_sides:,} test images that also are training images"
-    )
     arrays: File
     examples: File
     findings: File
@@ -393,11 +393,21 @@ class Digits(Reference):
     rows_test: int
     blank: int
     on_both_sides: int
+    oddities: list[str]
 
     @property
     def rows(self) -> int:
         """Images in all."""
         return self.rows_train + self.rows_validation + self.rows_test
+
+    def in_words(self) -> str:
+        """Sizes of the three sets, and what is odd about the images."""
+        sizes = (
+            f"{self.rows_train:,} training, {self.rows_validation:,} validation and "
+            f"{self.rows_test:,} test images; {self.blank:,} blank, {self.on_both_sides:,} test "
+            "images that also are training images"
+        )
+        return " ".join([sizes, *(f"({sentence})" for sentence in self.oddities)])
 
 
 def read_digits(digits: Digits) -> dict[str, np.ndarray]:
@@ -409,10 +419,10 @@ class TrainedDigits(Reference):
     """A trained network, its scores and its pictures.
 
     `weights` is an ``.npz``; the network is rebuilt from our code with the numbers in `scores`.
-    `val_accuracy` and `val_loss` are what a choice between seeds may look at.
+    `val_accuracy` and `val_loss` are what a choice between seeds may look at. One that `guesses` is
+    not shown to be right more often than the commonest digit always is.
     """
 
-    words = "{0.name}, seed {0.seed}: test accuracy {0.test_accuracy:.2%}"
     name: str
     seed: int
     weights: File
@@ -426,6 +436,12 @@ class TrainedDigits(Reference):
     val_accuracy: float
     val_loss: float
     test_accuracy: float
+    guesses: bool
+
+    def in_words(self) -> str:
+        """How often it is right, and whether that shows anything."""
+        words = f"{self.name}, seed {self.seed}: test accuracy {self.test_accuracy:.2%}"
+        return f"{words}, not shown to be better than guessing" if self.guesses else words
 
 
 class Serving(Reference):

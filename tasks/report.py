@@ -227,6 +227,7 @@ def report_digits(
                 "test": digits.rows_test,
                 "blank": digits.blank,
                 "on_both_sides": digits.on_both_sides,
+                "oddities": digits.oddities,
             },
             "models": metrics,
             "figures": _copy(folder, "figures", "png", figures),

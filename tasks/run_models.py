@@ -34,7 +34,7 @@ from neural_classifiers.serving.model import (
     examples_to_bytes,
 )
 from neural_classifiers.serving.promotion import Challenger
-from neural_classifiers.serving.trained_on import profile_to_bytes, seen_to_bytes
+from neural_classifiers.serving.trained_on import looks_to_bytes, profile_to_bytes, seen_to_bytes
 from tasks.references import Cleaned, Digits, Model, Scored, Split, TrainedDigits, read_digits
 
 R = TypeVar("R", bound=Reference)
@@ -162,6 +162,7 @@ def _of_digits(run: history.Run, trained: TrainedDigits) -> Challenger:
             RECIPE: trained.scores.verified().read_bytes(),
             EXAMPLES: examples_to_bytes(actual, arrays["images_test"], probabilities),
             SEEN: seen_to_bytes(arrays["images_train"]),
+            PROFILE: looks_to_bytes(arrays["images_train"]),
         }
 
     return Challenger(

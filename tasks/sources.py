@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.states import State
 from pydantic import BaseModel, ConfigDict, Field
 
+from neural_classifiers.arrays.unpacking import gunzip
+from neural_classifiers.digits.layouts import find_layout
 from neural_classifiers.engine import paths
 from neural_classifiers.engine.files import write_durably
 from neural_classifiers.engine.records import File, digest_of
@@ -87,10 +88,10 @@ def fetch_source(source: str, kind: str) -> Source:
     ----------
     source : str
         Name in ``data/catalog.yaml``, or a path. Comments: a file, a folder or a glob of JSON
-        Lines, CSV, TSV or Parquet. Digits: a folder with the four IDX files of MNIST's names
-        (plain or .gz), a folder of PNGs in ten folders named for their labels (perhaps below
-        ``train`` and ``test``), or an ``.npz`` with ``x_train``, ``y_train`` and perhaps ``x_test``
-        and ``y_test``.
+        Lines, CSV, TSV or Parquet. Digits: MNIST's four IDX files (plain or .gz), tables
+        (``train.csv`` and perhaps ``test.csv``), images in ten folders named for their labels
+        (perhaps below ``train`` and ``test``), each in a folder or in folders below it; or an
+        ``.npz`` with ``x_train``, ``y_train`` and perhaps ``x_test`` and ``y_test``.
     kind : str
         ``comments`` or ``digits``.
 
@@ -103,6 +104,9 @@ def fetch_source(source: str, kind: str) -> Source:
     """
     raw = find_source(source, kind)
     get_run_logger().info("%s", raw.in_words())
+    if raw.passed_over:
+        listed = ", ".join(raw.passed_over[:5])
+        get_run_logger().warning("passed over %d files: %s", len(raw.passed_over), listed)
     return raw
 
 
@@ -140,9 +144,10 @@ def find_source(source: str, kind: str) -> Source:
             raise SourceError(f"{source}: expected a source of {kind}, got {entries[source].kind}")
         return _from_catalogue(source, entries[source], paths.raw_data() / source)
     path = Path(source).expanduser()
+    passed_over: list[str] = []
     if path.exists():
         path = path.resolve()
-        form, files = FORMS[kind](path)
+        form, files, passed_over = FORMS[kind](path)
     elif kind == "comments" and glob.has_magic(source):
         form, files = "rows", _files_of_pattern(str(path))
     else:
@@ -153,25 +158,26 @@ def find_source(source: str, kind: str) -> Source:
         )
     return Source(
         name=path.stem if form == "npz" else path.name,
+        passed_over=passed_over,
         kind=kind,
         format=form,
         files={name: File.of(file) for name, file in files.items()},
-        categories=_labels_of(files) if form == "png" else None,
+        categories=sorted({name.split("/")[1] for name in files}) if form == "images" else None,
     )
 
 
-def _files_of_comments(path: Path) -> tuple[str, dict[str, Path]]:
-    return "rows", _files_below(path)
+def _files_of_comments(path: Path) -> tuple[str, dict[str, Path], list[str]]:
+    return "rows", _files_below(path), []
 
 
-def _files_of_encoder(path: Path) -> tuple[str, dict[str, Path]]:
+def _files_of_encoder(path: Path) -> tuple[str, dict[str, Path], list[str]]:
     files = {name: path / name for name in ENCODER_FILES}
     if missing := [name for name, file in files.items() if not file.is_file()]:
         raise SourceError(
             f"{path}: expected a folder with the files {', '.join(files)} of an encoder, got no "
             f"{', '.join(missing)}"
         )
-    return "bert", files
+    return "bert", files, []
 
 
 def _files_of_pattern(pattern: str) -> dict[str, Path]:
@@ -194,35 +200,40 @@ def _files_below(path: Path) -> dict[str, Path]:
         if not any(part.startswith((".", "_")) for part in name.parts)
     }
     if not files:
-        raise SourceError(f"{path}: expected files of comments, got a folder without any")
+        raise SourceError(f"{path}: expected files, got a folder without any")
     return files
 
 
-def _files_of_digits(path: Path) -> tuple[str, dict[str, Path]]:
-    """Format and files: an ``.npz``, four IDX files, or PNGs in a folder for each of ten labels."""
+def _files_of_digits(path: Path) -> tuple[str, dict[str, Path], list[str]]:
+    """Format and files of digits, by what they are for, and what is passed over."""
+    inside = _files_below(path)
     if path.is_file():
-        if path.suffix != ".npz":
-            raise SourceError(f"{path}: expected a folder or an .npz file, got {path.name}")
-        return "npz", {path.name: path}
-    if pngs := {png.relative_to(path).as_posix(): png for png in sorted(path.rglob("*.png"))}:
-        if len(labels := _labels_of(pngs)) != 10:
+        form = next((form for form in ("npz", "csv") if f".{form}" in path.name.lower()), None)
+        if form is None:
             raise SourceError(
-                f"{path}: expected PNG files in ten folders, one a label, got the folders {labels}"
+                f"{path}: expected an .npz file, a table (.csv) or the folder of the other files, "
+                f"got {path.name}"
             )
-        return "png", pngs
-    names = read_catalogue(paths.catalogue())["mnist"].files
+        return form, inside, []
+    layout = find_layout(list(inside), str(path))
     files = {
-        name: file
-        for name in names
-        for file in (path / f"{name}.gz", path / name)  # the plain one counts
-        if file.is_file()
+        role: _one_of([inside[name] for name in names]) for role, names in layout.files.items()
     }
-    if missing := [name for name in names if name not in files]:
-        raise SourceError(
-            f"{path}: expected the files {', '.join(names)} (plain or .gz) or folders of PNG "
-            f"files, got no {', '.join(missing)}"
-        )
-    return "idx", files
+    return layout.format, files, layout.passed_over
+
+
+def _one_of(copies: list[Path]) -> Path:
+    """The first of files that unpack to the same bytes, as downloads and archivers leave them."""
+    if len(copies) > 1:
+        contents = [path.read_bytes() for path in copies]
+        contents = [
+            gunzip(data, str(path)) if path.suffix.lower() == ".gz" else data
+            for path, data in zip(copies, contents, strict=True)
+        ]
+        if len(set(contents)) > 1:
+            names = ", ".join(map(str, copies[:5]))
+            raise SourceError(f"expected one file of digits, got several that differ: {names}")
+    return copies[0]
 
 
 FORMS = {
@@ -230,10 +241,6 @@ FORMS = {
     "digits": _files_of_digits,
     "encoder": _files_of_encoder,
 }
-
-
-def _labels_of(pngs: Mapping[str, Path]) -> list[str]:
-    return sorted({png.parent.name for png in pngs.values()})
 
 
 def _from_catalogue(name: str, entry: Entry, folder: Path) -> Source:

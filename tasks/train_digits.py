@@ -10,6 +10,7 @@ import numpy as np
 from neural_classifiers.arrays.weights import weights_to_bytes
 from neural_classifiers.digits.networks import DigitsPreset, layers_of, rebuild
 from neural_classifiers.digits.scores import (
+    is_guessing,
     score_altered,
     score_each_digit,
     score_network,
@@ -72,6 +73,7 @@ def train_digits(
         "parameters": sum(layer["parameters"] for layer in layers),
         "test_accuracy": test.test_accuracy,
         "test_loss": test.test_loss,
+        "guesses": is_guessing(test.confusion),
         "epochs": trained.epochs,
         "labels": digits.labels,
         "confusion_matrix": test.confusion.tolist(),
@@ -101,6 +103,7 @@ def train_digits(
         val_accuracy=trained.epochs[-1]["val_accuracy"],
         val_loss=trained.epochs[-1]["val_loss"],
         test_accuracy=test.test_accuracy,
+        guesses=scores["guesses"],
         **files,
     )
 

@@ -141,12 +141,30 @@ def test_mnist_keeps_whole_batches_of_the_notebook_after_the_split():
     assert (len(train_rows), len(validation_rows)) == (55_000, 5_000)
 
 
+@pytest.mark.parametrize("n", [20, 21, 100, 119, 120, 121, 240])
+def test_few_images_keep_one_of_each_digit_for_validation(n):
+    train_rows, validation_rows = validation_split(np.arange(n) % 10)
+
+    # a twelfth, but ten at least
+    assert len(validation_rows) == max(10, round(n / 12))
+    assert sorted([*train_rows, *validation_rows]) == list(range(n))
+
+
+def test_a_digit_with_a_single_image_is_named_with_what_to_do():
+    labels = np.r_[np.arange(30) % 9, 9]
+
+    with pytest.raises(ValueError, match=r"mnist: expected at least 2 .* got 1 of \[9\] among 31"):
+        validation_split(labels, name="mnist")
+
+
 def test_images_are_drawn_with_the_same_share_of_each_digit():
     labels = np.repeat(np.arange(10), [10, 20, 30, 40, 50, 50, 50, 50, 100, 100])
 
     assert np.bincount(labels[draw_images(labels, 50, seed=1)]).tolist() == [
         1, 2, 3, 4, 5, 5, 5, 5, 10, 10
     ]  # fmt: skip
+    for n in (10, 490, 491, 499, 500):
+        assert len(set(draw_images(labels, n, seed=1).tolist())) == n
     assert draw_images(labels, 500, seed=1).tolist() == list(range(500))
     with pytest.raises(ValueError, match="mnist: expected at least 501 training images, got 500"):
         draw_images(labels, 501, seed=1, name="mnist")

@@ -9,6 +9,7 @@ from neural_classifiers.digits.scores import (
     ALTERATIONS,
     add_noise,
     best_seed,
+    is_guessing,
     rotate,
     score_altered,
     score_each_digit,
@@ -44,6 +45,16 @@ def test_each_digit_has_its_accuracy_interval_and_rival():
     # Wilson for 3 of 3: low is n / (n + z^2) = 3 / (3 + 3.8415)
     assert five["low"] == pytest.approx(3 / (3 + 1.959964**2), rel=1e-5)
     assert (five["high"], five["mistaken_for"]) == (1, None)
+
+
+# Of 100 images, ten a digit; Wilson's lower bound is 0.093 for 15 and 0.101 for 16 right answers.
+@pytest.mark.parametrize(("n_right", "guesses"), [(0, True), (15, True), (16, False), (100, False)])
+def test_a_network_that_is_not_shown_to_beat_the_commonest_digit_guesses(n_right, guesses):
+    confusion = np.zeros((10, 10), int)
+    for i in range(100):
+        confusion[i % 10, (i + (i >= n_right)) % 10] += 1
+
+    assert is_guessing(confusion) == guesses
 
 
 def test_the_surest_mistakes_come_first_and_right_answers_never():

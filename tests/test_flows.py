@@ -387,7 +387,7 @@ def test_digits_are_judged_once_on_the_test_images(home, capsys):
     # the notebook's mistake 8: validation images are training images set aside
     assert section["rows"] == {
         **{"train": 220, "validation": 20, "test": 60},
-        **{"blank": 0, "on_both_sides": 0},
+        **{"blank": 0, "on_both_sides": 0, "oddities": []},
     }
     matrix = np.array(told["confusion_matrix"])
     assert matrix.sum() == 60
@@ -426,11 +426,16 @@ def test_digits_are_judged_once_on_the_test_images(home, capsys):
     reader = neural_classifiers.load("digits")
     assert reader.version == decision.version == registry.serving_version("digits")
     images = source / "t10k-images-idx3-ubyte"
-    Image.fromarray(read_images(images.read_bytes(), "images")[7]).save(home / "seven.png")
+    seven = read_images(images.read_bytes(), "images")[7]
+    Image.fromarray(seven).save(home / "seven.png")
+    Image.fromarray(255 - seven).save(home / "white.BMP")
     capsys.readouterr()
-    assert cli.main(["predict", str(home / "seven.png"), str(images), "--json"]) == 0
-    [png, *idx] = json.loads(capsys.readouterr().out)["predictions"]
+    files = [str(home / name) for name in ("seven.png", "white.BMP")]
+    assert cli.main(["predict", *files, str(images), "--json"]) == 0
+    [png, white, *idx] = json.loads(capsys.readouterr().out)["predictions"]
     assert (png["file"], idx[7]["image"]) == ("seven.png", 7)
+    assert (png["warning"], white["warning"]) == (None, "white background, turned round")
+    assert white["probabilities"] == png["probabilities"]
     assert list(png["probabilities"].values()) == pytest.approx(
         list(idx[7]["probabilities"].values()), abs=1e-6
     )

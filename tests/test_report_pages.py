@@ -202,12 +202,13 @@ def digits(**changed):
         "source": {"name": "mnist", "kind": "digits", "digest": "ef" * 32, "rows": 70_000}
         | {"licence": "CC BY-SA", "citation": "L"},
         "rows": {"train": 54_000, "validation": 6_000, "test": 10_000}
-        | {"blank": 0, "on_both_sides": 0},
+        | {"blank": 0, "on_both_sides": 0, "oddities": []},
         "models": {
             "notebook": {
                 "parameters": 1_182_730,
                 "test_accuracy": 0.9730,
                 "test_loss": 0.0870,
+                "guesses": False,
                 "epochs": [
                     {"accuracy": 0.8183, "loss": 0.59, "val_accuracy": 0.9515, "val_loss": 0.16}
                 ],
@@ -374,6 +375,16 @@ def test_text_that_cannot_be_printed_stops_neither_page_nor_markdown():
         assert text.encode("utf-8")
         assert not set(text) & set("\x00\x07\u202e")
         assert "nul\N{REPLACEMENT CHARACTER}" in text
+
+
+def test_a_digits_network_that_guesses_and_what_is_odd_of_its_images_are_said():
+    section = digits()
+    section["models"]["notebook"]["guesses"] = True
+    section["rows"] |= {"blank": 3, "oddities": ["All are upside down."]}
+    sections = Sections.model_validate({"digits": section})
+
+    assert "notebook network is not shown to be better than guessing" in sections.verdict[-1]
+    assert sections.digits.oddities == "Among them are 3 blank. All are upside down."
 
 
 def test_failures_come_first_then_the_verdict_then_the_figures():

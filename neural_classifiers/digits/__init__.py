@@ -1,6 +1,8 @@
 """Handwritten digits: their files, checks, networks, training and scores; no paths, no Prefect.
 
-- `files`: images and labels out of IDX, ``.npz``, CSV and PNG files (`read_idx`, ...).
+- `layouts`: which files of a folder are digits, as their sources and archivers leave them.
+- `files`: images and labels out of IDX, ``.npz``, CSV and image files (`read_idx`, ...).
+- `looks`: white backgrounds, blank images and noise: what is unlike the training images.
 - `expectations`: `check_digits`, the gate of images and labels.
 - `splits`: images to train with, and those set aside to validate with.
 - `networks`: `DigitsPreset`, `NOTEBOOK` and `FAST`; networks built, rebuilt and asked.

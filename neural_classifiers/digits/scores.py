@@ -78,6 +78,19 @@ def score_each_digit(confusion: ArrayLike) -> list[dict[str, Any]]:
     return rows
 
 
+def is_guessing(confusion: ArrayLike) -> bool:
+    """Whether a network is not shown to be right more often than the commonest digit always is.
+
+    Parameters
+    ----------
+    confusion : array-like of int, shape (10, 10)
+        Rows actual, columns predicted.
+    """
+    counts = np.asarray(confusion)
+    low, _ = wilson_interval(int(np.trace(counts)), int(counts.sum()))
+    return bool(low <= counts.sum(axis=1).max() / counts.sum())
+
+
 def _accuracy(right: int, n: int) -> dict[str, Any]:
     low, high = wilson_interval(right, n)
     return {"images": n, "accuracy": right / n, "low": low, "high": high}

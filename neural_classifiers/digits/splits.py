@@ -8,7 +8,10 @@ VALIDATION_FRACTION = 1 / 12
 
 
 def validation_split(
-    labels: np.ndarray, fraction: float = VALIDATION_FRACTION, seed: int = 34
+    labels: np.ndarray,
+    fraction: float = VALIDATION_FRACTION,
+    seed: int = 34,
+    name: str = "digits",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the images to train with and of those to validate with, each ascending.
 
@@ -17,14 +20,17 @@ def validation_split(
     labels : ndarray of shape (n_images,)
         Labels of the training set, never of the test set.
     fraction : float
-        Share of the images set aside, the same of every digit but for rounding.
+        Share of the images set aside, the same of every digit but for rounding; as many images
+        as there are digits at least.
     seed : int
         Decides which.
+    name : str
+        What the data is called in error messages.
 
     Raises
     ------
     ValueError
-        If a digit has too few images to stand on both sides.
+        If a digit has a single image, which cannot stand on both sides.
 
     Notes
     -----
@@ -32,9 +38,15 @@ def validation_split(
     """
     from sklearn.model_selection import train_test_split
 
+    digits, counts = np.unique(labels, return_counts=True)
+    if (counts < 2).any():
+        raise ValueError(
+            f"{name}: expected at least 2 images of every label, one to learn from and one to set "
+            f"aside, got 1 of {digits[counts < 2][:5].tolist()} among {len(labels):,}: draw more"
+        )
     train_rows, validation_rows = train_test_split(
         np.arange(len(labels)),
-        test_size=round(len(labels) * fraction),
+        test_size=max(round(len(labels) * fraction), len(digits)),
         stratify=labels,
         random_state=seed,
     )
@@ -61,6 +73,6 @@ def draw_images(labels: np.ndarray, n: int, seed: int, name: str = "digits") -> 
     """
     if n > len(labels):
         raise ValueError(f"{name}: expected at least {n:,} training images, got {len(labels):,}")
-    if n == len(labels):
-        return np.arange(n)
-    return validation_split(labels, n / len(labels), seed)[1]
+    if n > len(labels) - len(np.unique(labels)):  # too few are left out to have a share of each
+        return np.sort(np.random.default_rng(seed).permutation(len(labels))[:n])
+    return validation_split(labels, n / len(labels), seed, name)[1]

@@ -1,7 +1,8 @@
 """The command line, and what keeps schedules running: all that knows flows and steps.
 
 - `cli`: ``run``, ``rerun`` and the way to the other commands; `cli_runs`: past runs and records;
-  `cli_models`: promoted models; `cli_up`: server and worker; `output`: tables and JSON.
+  `cli_models`: promoted models; `cli_up`: server and worker; `arguments`: texts and paths;
+  `output`: tables and JSON.
 - `supervisor`: server and worker kept running by one process; `temporary_server`: a server for the
   length of a command.
 - `deployments`: what the server is to run; `resume`: a flow run executed again; `doctor`: checks.

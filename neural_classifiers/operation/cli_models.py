@@ -12,6 +12,7 @@ from typing import Any
 
 from neural_classifiers.engine import history
 from neural_classifiers.errors import RefusedError
+from neural_classifiers.operation.arguments import files_among
 from neural_classifiers.operation.output import answer, table
 
 KINDS = ("comments", "digits")
@@ -30,7 +31,8 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     rollback.add_argument("kind", nargs="?", choices=KINDS, default="comments")
     about = "texts, a file of comments, images of digits"
     predict = add("predict", _predict, about, uses_prefect=False)
-    predict.add_argument("what", metavar="WHAT", nargs="+", help="a text, or files")
+    predict.add_argument("what", metavar="WHAT", nargs="+", help="texts, or files")
+    predict.add_argument("--text", action="store_true", help="texts, though they look like paths")
     predict.add_argument(
         "--out", type=Path, metavar="FILE", help=".jsonl, .csv or .parquet; needed for comments"
     )
@@ -86,15 +88,17 @@ def _rollback(parsed: argparse.Namespace) -> int:
 
 def _predict(parsed: argparse.Namespace) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    missing = [what for what in parsed.what if not os.path.isfile(what)]  # noqa: PTH113 (never raises)
-    files = [Path(what) for what in parsed.what if what not in missing]
+    if parsed.text and parsed.out:
+        raise RefusedError(f"expected files for --out {parsed.out}, got --text")
     try:
-        if not files and not parsed.out:
+        files = [] if parsed.text else files_among(parsed.what, is_any_path=bool(parsed.out))
+        if not files:
             return _predict_texts(parsed)
-        if missing:
-            raise RefusedError(f"expected files, or texts without --out, got no file {missing[0]}")
-        if all(map(_are_images, files)):
+        others = [file for file in files if not _are_images(file)]
+        if not others:
             return _predict_images(parsed, files)
+        if len(others) < len(files):
+            raise RefusedError(f"{others[0]}: expected images, as the others are, got none")
         return _predict_comments(parsed, files)
     except OSError as error:
         raise RefusedError(str(error)) from error
@@ -102,9 +106,10 @@ def _predict(parsed: argparse.Namespace) -> int:
 
 def _are_images(path: Path) -> bool:
     from neural_classifiers.digits.files import are_images
+    from neural_classifiers.digits.layouts import IMAGE_SUFFIXES
 
     with path.open("rb") as file:
-        return are_images(file)
+        return are_images(file) or path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def _predict_texts(parsed: argparse.Namespace) -> int:
@@ -121,7 +126,8 @@ def _prediction_in_words(row: Mapping[str, Any], where: str = "") -> str:
         return f"{where}rejected: {'; '.join(row['rejected'])}  ({row['version']})"
     best = sorted(row["probabilities"].items(), key=lambda share: -share[1])[:5]
     shares = ", ".join(f"{label} {share:.3f}" for label, share in best)
-    return f"{where}{row['label']}  {shares}  ({row['version']})"
+    warning = f"  {row['warning']}" if row.get("warning") else ""
+    return f"{where}{row['label']}  {shares}  ({row['version']}){warning}"
 
 
 def _predict_images(parsed: argparse.Namespace, files: list[Path]) -> int:
@@ -133,8 +139,11 @@ def _predict_images(parsed: argparse.Namespace, files: list[Path]) -> int:
         lines = [_prediction_in_words(row, f"{row['file']} {row['image']}: ") for row in rows]
         answer(parsed, {"predictions": rows}, "\n".join(lines))
         return 0
+    odd = sum(row["warning"] is not None for row in rows)
     result = {"out": str(parsed.out), "version": reader.version, "predicted": len(rows)}
-    answer(parsed, result, f"{parsed.out}  {len(rows):,} images by {reader.version}")
+    words = f"{parsed.out}  {len(rows):,} images by {reader.version}"
+    words += f", {odd:,} of them with a warning" if odd else ""
+    answer(parsed, result | {"warnings": odd}, words)
     return 0
 
 

@@ -205,13 +205,17 @@ class CommentsSection(Printable):
 
 
 class DigitRows(Values):
-    """Numbers of images; `blank` and `on_both_sides` (test images too) were let through."""
+    """Numbers of images; `blank` and `on_both_sides` (test images too) were let through.
+
+    `oddities` are sentences on what else is odd about them.
+    """
 
     train: int
     validation: int
     test: int
     blank: int
     on_both_sides: int
+    oddities: list[str]
 
 
 class JudgedNetwork(Values):
@@ -227,6 +231,7 @@ class JudgedNetwork(Values):
     parameters: int
     test_accuracy: float
     test_loss: float
+    guesses: bool
     epochs: list[dict[str, float]]
     labels: list[str]
     per_digit: Rows
@@ -258,13 +263,13 @@ class DigitsSection(Printable):
 
     @property
     def oddities(self) -> str:
-        """A sentence on what is odd about the images; "" where nothing is."""
+        """Sentences on what is odd about the images; "" where nothing is."""
         odd = {
             "blank": self.rows.blank,
             "test images that also are training images": self.rows.on_both_sides,
         }
         listed = " and ".join(f"{n:,} {what}" for what, n in odd.items() if n)
-        return f"Among them are {listed}." if listed else ""
+        return " ".join([*([f"Among them are {listed}."] if listed else []), *self.rows.oddities])
 
     def each(self, scores: str) -> list[tuple[Any, ...]]:
         """Rows of all networks side by side, of ``per_digit`` or of ``robustness``."""
@@ -305,6 +310,11 @@ class Sections(Printable):
         if digits and digits.models:
             shares = {name: model.test_accuracy for name, model in digits.models.items()}
             sentences.append(digits_sentence(shares, digits.rows.test))
+            sentences += [
+                f"The {name} network is not shown to be better than guessing the commonest digit."
+                for name, model in digits.models.items()
+                if model.guesses
+            ]
         return sentences or ["Nothing could be judged in this run."]
 
 

@@ -24,6 +24,7 @@ from neural_classifiers.comments.rules import EMPTIED, faults, row_rules
 from neural_classifiers.comments.text import english_stop_words
 from neural_classifiers.digits.files import read_images
 from neural_classifiers.engine import workers
+from neural_classifiers.engine.files import whole_file
 from neural_classifiers.engine.rows.batches import BATCH_ROWS, useful_workers
 from neural_classifiers.serving.model import Classifier, PromotedModel, read_model
 from neural_classifiers.serving.prediction_files import (
@@ -31,11 +32,12 @@ from neural_classifiers.serving.prediction_files import (
     json_line,
     prediction_rows,
     prediction_writer,
-    whole_file,
+    refuse_sources,
 )
-from neural_classifiers.serving.trained_on import drift_of
+from neural_classifiers.serving.trained_on import compare_looks, drift_of
 
 _LINES = {"line": pa.int64(), "txt": pa.string()}
+_IMAGES = {"file": pa.string(), "image": pa.int64(), "warning": pa.string()}
 _COLUMNS = ["line", "byte_offset", "raw", "line_type", "txt", "txt_type"]
 _RULES = row_rules()
 
@@ -139,9 +141,8 @@ def predict_file(
     PredictionError, CommentFileError, OSError
         If the file cannot be read as comments, or nothing can be written; no file is left behind.
     """
-    if out.exists() and out.samefile(source):
-        raise PredictionError(f"{out}: expected another file than the one that is read")
     rejected_out = out.with_name(f"{out.name}.rejected.jsonl")
+    refuse_sources([out, rejected_out], [source])
     labels: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     n_rejected = 0
@@ -185,16 +186,19 @@ def predict_file(
 def predict_images(
     files: Sequence[Path], reader: PromotedModel, out: Path | None = None
 ) -> list[dict[str, Any]]:
-    """For each image of PNG and IDX files ``file``, ``image`` (from 0), ``label``, probabilities.
+    """For each image of image and IDX files ``file``, ``image`` (from 0), ``label``, probabilities.
 
-    They are also written to `out`, as JSON Lines, CSV or Parquet, whole or not at all.
+    Images on white are turned round where the model was trained on black; ``warning`` says so, or
+    in what an image is unlike the training images. The rows are also written to `out`, as JSON
+    Lines, CSV or Parquet, whole or not at all.
 
     Raises
     ------
     PredictionError
         If a file is neither, or its images are not of 28 x 28 grey bytes, or the ending of `out` is
-        none of these.
+        none of these, or it is one of the files.
     """
+    refuse_sources([out] if out else [], files)
     rows: list[dict[str, Any]] = []
     for path in files:
         try:
@@ -202,11 +206,12 @@ def predict_images(
         except ValueError as error:
             raise PredictionError(str(error)) from None
         for start in range(0, len(images), BATCH_ROWS):
-            probabilities = reader.predict_proba(images[start : start + BATCH_ROWS])
-            for image, row in enumerate(prediction_rows(reader, probabilities), start):
-                rows.append({"file": path.name, "image": image} | row)
+            batch, warnings = compare_looks(reader, images[start : start + BATCH_ROWS])
+            answers = prediction_rows(reader, reader.predict_proba(batch))
+            for image, (row, warning) in enumerate(zip(answers, warnings, strict=True), start):
+                rows.append({"file": path.name, "image": image, "warning": warning} | row)
     if out:
-        with prediction_writer(out, reader, {"file": pa.string(), "image": pa.int64()}) as write:
+        with prediction_writer(out, reader, _IMAGES) as write:
             write(rows)
     return rows
 

@@ -2,24 +2,21 @@
 
 import contextlib
 import csv
-import glob
+import itertools
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pyarrow as pa
 
-from neural_classifiers.engine.files import make_folder, sync
+from neural_classifiers.engine.files import whole_file
 from neural_classifiers.engine.rows.parquet import TableWriter
 from neural_classifiers.errors import RefusedError
 from neural_classifiers.serving.model import PromotedModel
 
 FORMATS = (".jsonl", ".csv", ".parquet")
-_MARK = ".writing-"
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -60,6 +57,18 @@ def prediction_writer(
             yield lambda rows: file.writelines(map(json_line, rows))
 
 
+def refuse_sources(outs: Iterable[Path], sources: Iterable[Path]) -> None:
+    """Refuse to write what is read.
+
+    Raises
+    ------
+    PredictionError
+    """
+    for out, source in itertools.product(outs, sources):
+        if out.exists() and out.samefile(source):
+            raise PredictionError(f"{out}: expected another file than the one that is read")
+
+
 def prediction_rows(model: PromotedModel, probabilities: np.ndarray) -> Iterator[dict[str, Any]]:
     """``label``, ``probabilities`` by class, and ``version`` of each row of probabilities."""
     classes = model.classes_.astype(str).tolist()
@@ -76,27 +85,3 @@ def json_line(row: Mapping[str, Any]) -> str:
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, **{f"p_{name}": share for name, share in row["probabilities"].items()}}
-
-
-@contextlib.contextmanager
-def whole_file(out: Path, if_empty: bool = True) -> Iterator[Path]:
-    """A hidden path to write; in the end it is flushed and takes the name `out`, or is gone.
-
-    An empty file takes no name unless `if_empty`; one of that name from before goes.
-    """
-    make_folder(out.parent.absolute())
-    for left in out.parent.glob(f".{glob.escape(out.name)}{_MARK}*"):  # by a kill
-        pid = left.name.rpartition(_MARK)[2]
-        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
-            left.unlink(missing_ok=True)
-    path = out.with_name(f".{out.name}{_MARK}{os.getpid()}")
-    try:
-        yield path
-        sync(path)
-        if if_empty or path.stat().st_size:
-            path.replace(out)
-        else:
-            out.unlink(missing_ok=True)
-        sync(out.parent.absolute())
-    finally:
-        path.unlink(missing_ok=True)

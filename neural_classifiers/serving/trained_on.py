@@ -1,8 +1,8 @@
 """Training data of a promoted model: which texts would be no test of it, and what is unlike them.
 
 A version keeps 64 bits of each text or image that it was trained on (of the text as that model's
-own cleaning leaves it, since its training set holds each such text once), and of comments a
-profile (`comments.drift`).
+own cleaning leaves it, since its training set holds each such text once), and a profile: of
+comments what `comments.drift` measures, of images the usual looks (`digits.looks`).
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from neural_classifiers.arrays.weights import weights_from_bytes, weights_to_byt
 from neural_classifiers.comments.drift import Profile, Profiler, compare_profiles
 from neural_classifiers.comments.expectations import Limits
 from neural_classifiers.comments.text import english_stop_words
+from neural_classifiers.digits.looks import turn_unusual, usual_looks
 from neural_classifiers.serving.model import PROFILE, SEEN, Classifier, PromotedModel, read_file
 
 
@@ -44,6 +45,20 @@ def profile_to_bytes(texts: Sequence[str], categories: Sequence[str]) -> bytes:
     profiler = Profiler(english_stop_words(), len(texts))
     profiler.add(texts, categories)
     return (json.dumps(profiler.profile().as_dict()) + "\n").encode()
+
+
+def looks_to_bytes(images: np.ndarray) -> bytes:
+    """The usual looks of training images, which later ones are held against."""
+    return (json.dumps(usual_looks(images)) + "\n").encode()
+
+
+def compare_looks(
+    model: PromotedModel, images: np.ndarray
+) -> tuple[np.ndarray, Sequence[str | None]]:
+    """Images as a network is to read them, white backgrounds made black; what is odd of each."""
+    if PROFILE not in model.manifest["files"]:  # promoted before looks were recorded
+        return images, [None] * len(images)
+    return turn_unusual(images, json.loads(read_file(model.folder, model.manifest, PROFILE)))
 
 
 def drift_of(model: Classifier, profile: Profile) -> list[dict[str, Any]]:
