@@ -5,10 +5,12 @@ from prefect.states import State
 
 from flows.comments import SEED, classify_comments
 from flows.digits import classify_digits
+from neural_classifiers.comments.expectations import Categories
 from neural_classifiers.comments.rows import SampleSize
 from neural_classifiers.engine.branches import Branches
 from neural_classifiers.engine.form import with_form
 from neural_classifiers.engine.runs import FLOW
+from neural_classifiers.values import Seed
 from tasks.report import finish
 
 
@@ -18,8 +20,8 @@ def train_classifiers(
     comments: str = "short-texts",
     digits: str = "mnist",
     sample: SampleSize | None = None,
-    categories: list[str] | None = None,
-    seed: int = SEED,
+    categories: Categories | None = None,
+    seed: Seed = SEED,
     refresh: list[str] | None = None,
 ) -> State:
     """Train the notebook's three networks and report on them together.

@@ -3,6 +3,7 @@
 from prefect import flow
 from prefect.states import State
 
+from neural_classifiers.comments.expectations import Categories, LimitChanges
 from neural_classifiers.comments.models.grids import (
     KERAS_GRID,
     SCIKIT_GRID,
@@ -12,11 +13,14 @@ from neural_classifiers.comments.models.grids import (
     Scoring,
 )
 from neural_classifiers.comments.rows import SampleSize
+from neural_classifiers.comments.text import CleaningChoice
 from neural_classifiers.engine.branches import Branches
 from neural_classifiers.engine.form import with_form
 from neural_classifiers.engine.runs import FLOW
+from neural_classifiers.values import Count, Folds, Fraction, Seed
 from tasks.clean import clean_comments
 from tasks.compare import compare_models
+from tasks.draw import draw_model
 from tasks.explain import examine_training, explain_models
 from tasks.ingest import ingest_comments
 from tasks.promote import promote_best
@@ -33,7 +37,7 @@ from tasks.search_models import (
     search_scikit,
     search_scikit_improved,
 )
-from tasks.search_sample import draw_search_sample
+from tasks.search_sample import check_halving, draw_search_sample
 from tasks.sources import fetch_source
 from tasks.split import find_near_duplicates, split_comments
 from tasks.validate import find_last_profile, validate_comments
@@ -47,17 +51,17 @@ SEED = 34  # notebook, "Load and Clean Comment Data"
 def classify_comments(
     source: str = "short-texts",
     sample: SampleSize | None = None,
-    categories: list[str] | None = None,
+    categories: Categories | None = None,
     text_column: str = "txt",
     label_column: str = "cat",
     time_column: str | None = None,
-    cleaning: str | dict[str, bool | str] = "default",
-    limits: dict[str, float] | None = None,
+    cleaning: CleaningChoice = "default",
+    limits: LimitChanges | None = None,
     stop_for_drift: bool = True,
-    train_fraction: float = 0.7,  # notebook
-    seed: int = SEED,
-    folds: int = 5,  # notebook
-    search_sample: int | None = None,
+    train_fraction: Fraction = 0.7,  # notebook
+    seed: Seed = SEED,
+    folds: Folds = 5,  # notebook
+    search_sample: Count | None = None,
     scikit_grid: Grid = SCIKIT_GRID,
     keras_grid: Grid = KERAS_GRID,
     improved_grids: dict[Improvable, Grid] | None = None,
@@ -139,6 +143,8 @@ def classify_comments(
     drawn = (
         draw_search_sample(split, search_sample, seed, folds) if search_sample is not None else None
     )
+    if search == "halving":
+        check_halving(split, drawn or split, folds)  # a gate
 
     branches = Branches()  # side by side; one failing never stops another
     near = branches.submit(find_near_duplicates, split, seed)
@@ -174,9 +180,14 @@ def classify_comments(
     branches.wait()
 
     trained, scored = branches.succeeded(models), branches.succeeded(scores)
-    compared = compare_models(list(scored.values()), seed)
+    pictures = {
+        name: branches.submit(draw_model, name, trained.get(name), scored.get(name))
+        for name in trained | scored
+    }
+    compared = branches.submit(compare_models, list(scored.values()), seed)
     explained = branches.submit(explain_models, split, trained, scored)
-    report_comments(
+    branches.submit(
+        report_comments,
         raw=raw,
         ingested=ingested,
         accepted=accepted,
@@ -184,12 +195,14 @@ def classify_comments(
         split=split,
         models=trained,
         scored=scored,
-        compared=compared,
+        drawn=branches.succeeded(pictures),
+        compared=branches.result(compared),
         near=branches.result(near),
         examined=branches.result(examined),
         explained=branches.result(explained),
         failed=branches.failures(),
     )
-    if promote:
+    branches.wait()
+    if promote and scored:
         branches.submit(promote_best, compared)  # a refusal is no failure
     return finish(branches)  # Failed, naming what failed; else Completed

@@ -3,10 +3,12 @@
 from prefect import flow
 from prefect.states import State
 
-from neural_classifiers.digits.networks import PRESETS, DigitsPreset
+from neural_classifiers.digits.networks import PRESETS, Presets
 from neural_classifiers.engine.branches import Branches
 from neural_classifiers.engine.form import with_form
 from neural_classifiers.engine.runs import FLOW
+from neural_classifiers.values import Count, Seed
+from tasks.draw import draw_digits
 from tasks.ingest_digits import ingest_digits
 from tasks.report import finish, report_digits
 from tasks.sources import fetch_source
@@ -19,10 +21,10 @@ SEED = 34  # the notebook seeds nothing here; the same number as for the comment
 @with_form
 def classify_digits(
     source: str = "mnist",
-    sample: int | None = None,
-    presets: dict[str, DigitsPreset] = PRESETS,
-    seed: int = SEED,
-    seeds: list[int] | None = None,
+    sample: Count | None = None,
+    presets: Presets = PRESETS,
+    seed: Seed = SEED,
+    seeds: list[Seed] | None = None,
     refresh: list[str] | None = None,
 ) -> State:
     """Read handwritten digits with the notebook's network and with a faster one.
@@ -46,15 +48,19 @@ def classify_digits(
     raw = fetch_source(source, "digits")
     digits = ingest_digits(raw, sample, seed)
     branches = Branches()  # one failing never stops another
-    trained = {
+    training = {
         f"{name}-{each}": branches.submit(train_digits, digits, name=name, preset=preset, seed=each)
         for each in dict.fromkeys(seeds or [seed])
         for name, preset in presets.items()
     }
-    report_digits(
+    trained = branches.succeeded(training)
+    drawn = {name: branches.submit(draw_digits, digits, each) for name, each in trained.items()}
+    branches.submit(
+        report_digits,
         raw=raw,
         digits=digits,
-        trained=list(branches.succeeded(trained).values()),
+        trained=trained,
+        drawn=branches.succeeded(drawn),
         failed=branches.failures(),
     )
     return finish(branches)  # Failed, naming what failed; else Completed

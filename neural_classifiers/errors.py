@@ -1,22 +1,29 @@
-"""Errors that say what was expected, what came and where."""
+"""Errors that say what was expected, what came, where, and what to do."""
 
 from typing import Any
+
+MESSAGE_LENGTH = 2000  # characters
 
 
 class RefusedError(Exception):
     """A request that cannot be met as it stands; the message says what to change.
 
-    Commands print the message alone, without a traceback, and end with `status`.
+    Commands print the message alone, without a traceback, and end with `status`. Whatever data it
+    quotes, it never fills the screen: of a longer one, beginning and end are shown.
     """
 
     status = 1
 
+    def __str__(self) -> str:
+        message, half = super().__str__(), MESSAGE_LENGTH // 2
+        return f"{message[:half]} … {message[-half:]}" if len(message) > MESSAGE_LENGTH else message
 
-class SourceError(ValueError):
+
+class SourceError(RefusedError, ValueError):
     """The data that was asked for cannot be had."""
 
 
-class ValidationError(ValueError):
+class ValidationError(RefusedError, ValueError):
     """Data that the gate stopped.
 
     `report` is plain JSON, and `result` Great Expectations' form of it where that judged: what was
@@ -29,3 +36,9 @@ class ValidationError(ValueError):
         super().__init__(message)
         self.report = report or {}
         self.result = result
+
+
+def shown(value: object, most: int = 200) -> str:
+    """The beginning of what a value looks like, for a message."""
+    text = str(value)
+    return text if len(text) <= most else f"{text[: most - 1]}…"

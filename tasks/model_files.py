@@ -79,18 +79,13 @@ def load_pipeline(model: Model) -> "Pipeline":
     return build_pipeline(model.pipeline.path.read_bytes(), weights, recipe)
 
 
-def write_grid(folder: Path, results: "SearchResults") -> tuple[File, dict[str, File]]:
-    """Write every candidate of a search as a table, its measured times apart, and its figures."""
-    from neural_classifiers.report.plots import plot_grid, plot_grid_effects
-
-    columns = _columns(results.cv_results_)
-    table = pd.DataFrame(columns)
+def write_grid(folder: Path, results: "SearchResults") -> File:
+    """Write every candidate of a search as a table, and its measured times apart."""
+    table = pd.DataFrame(_columns(results.cv_results_))
     is_time = table.columns.str.endswith("_time")
     table.loc[:, ~is_time].to_parquet(folder / "grid.parquet", index=False)
     table.loc[:, is_time].to_parquet(folder / "timing.grid.parquet", index=False)
-    plots = {"grid": plot_grid, "effects": plot_grid_effects} if len(table) > 1 else {}
-    figures = {name: _write(folder / f"{name}.png", plot(columns)) for name, plot in plots.items()}
-    return File.of(folder / "grid.parquet"), figures
+    return File.of(folder / "grid.parquet")
 
 
 def _columns(cv_results: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ DECISIONS = "promotion.json"  # in the run's folder
 
 
 @task(task_run_name="promote_best", **UNRECORDED)
-def promote_best(compared: Compared) -> str | None:
+def promote_best(compared: Compared | None) -> str | None:
     """Let the best comment model of this run serve, if it may; a refusal is no failure.
 
     Returns

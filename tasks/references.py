@@ -60,6 +60,13 @@ class Source(Reference):
     licence: str = "not stated"
     citation: str = ""
 
+    @property
+    def origin(self) -> str:
+        """The path of the file, folder or pattern, the same however many files it has today."""
+        name, file = next(iter(self.files.items()))
+        folder = Path(*file.path.parts[: len(file.path.parts) - len(Path(name).parts)])
+        return str(folder if folder.name == self.name else folder / self.name)
+
     def in_words(self) -> str:
         """Files and bytes."""
         size = sum(file.size for file in self.files.values())
@@ -261,7 +268,6 @@ class Model(Reference):
         file, and for Keras the network's numbers.
     grid : File
         Every candidate as a Parquet table with the columns of ``cv_results_``.
-    figures : dict of str to File
     best_params : dict
         Without prefixes.
     best_cv_score : float or None
@@ -285,7 +291,6 @@ class Model(Reference):
     weights: File | None
     recipe: File
     grid: File
-    figures: dict[str, File]
     best_params: dict[str, Any]
     best_cv_score: float | None
     scoring: str = "accuracy"
@@ -325,18 +330,26 @@ class Scored(Reference):
     """How a model did on the test set.
 
     `scores` is what ``metrics.json`` says of it; `predictions` has ``actual``, ``predicted`` and
-    a probability for each category, in the order of the test set. `figures` are pictures of the
-    answers and, of a model of the run, of its pipeline; `diagram` is that pipeline as HTML.
+    a probability for each category, in the order of the test set.
     """
 
     words = "{0.name}: test accuracy {0.accuracy:.4f}, macro-F1 {0.f1_macro:.4f}"
     name: str
     scores: File
     predictions: File
-    figures: dict[str, File]
-    diagram: File | None = None
     accuracy: float
     f1_macro: float
+
+
+class Drawn(Reference):
+    """Pictures of a model by name, and its pipeline as HTML where it has one."""
+
+    figures: dict[str, File]
+    diagram: File | None = None
+
+    def in_words(self) -> str:
+        """Which pictures."""
+        return f"drawn: {', '.join(self.figures)}"
 
 
 class Compared(Reference):
@@ -416,7 +429,7 @@ def read_digits(digits: Digits) -> dict[str, np.ndarray]:
 
 
 class TrainedDigits(Reference):
-    """A trained network, its scores and its pictures.
+    """A trained network and its scores.
 
     `weights` is an ``.npz``; the network is rebuilt from our code with the numbers in `scores`.
     `val_accuracy` and `val_loss` are what a choice between seeds may look at. One that `guesses` is
@@ -428,11 +441,6 @@ class TrainedDigits(Reference):
     weights: File
     scores: File
     predictions: File
-    curves: File
-    confusion: File
-    layers: File
-    mistakes: File
-    calibration: File
     val_accuracy: float
     val_loss: float
     test_accuracy: float

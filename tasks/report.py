@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from prefect import runtime, task
+from prefect import get_run_logger, runtime, task
 from prefect.artifacts import create_table_artifact
 from prefect.states import State
 
@@ -34,6 +34,7 @@ from tasks.references import (
     Cleaned,
     Compared,
     Digits,
+    Drawn,
     Examined,
     Explained,
     Ingested,
@@ -54,10 +55,13 @@ TABLE_ROWS = 300  # of a table artifact: the UI pages it, the server stores it w
 def finish(branches: Branches) -> State:
     """End a run: the page names what failed since it was written, the UI gets a summary."""
     state, folder = branches.finish(), runs.run_folder()
-    if state.is_failed():
-        show_page(folder)
-    if runtime.flow_run.id == run_files.read(folder)["run_id"]:  # not one half of two
-        show_summary(folder, str(state.name), str(state.message))
+    try:
+        if state.is_failed():
+            show_page(folder)
+        if runtime.flow_run.id == run_files.read(folder)["run_id"]:  # not one half of two
+            show_summary(folder, str(state.name), str(state.message))
+    except Exception:  # whatever it is, it costs neither the results nor the state that tells them
+        get_run_logger().exception("what was found could not be shown; it lies in %s", folder)
     return state
 
 
@@ -70,7 +74,8 @@ def report_comments(
     split: Split,
     models: dict[str, Model],
     scored: dict[str, Scored],
-    compared: Compared,
+    drawn: dict[str, Drawn],
+    compared: Compared | None,
     near: NearDuplicates | None,
     examined: Examined | None,
     explained: Explained | None,
@@ -82,10 +87,9 @@ def report_comments(
     ----------
     raw, ingested, accepted, cleaned, split
         What the steps that every model starts from returned.
-    models, scored : dict of str to Model and to Scored
+    models, scored, drawn : dict of str to Model, to Scored and to Drawn
         By the model's name; those whose branch failed are absent.
-    compared : Compared
-    near, examined, explained
+    compared, near, examined, explained
         None where the step failed.
     failed : dict of str to str
         Error of each step that failed, by its name.
@@ -93,7 +97,8 @@ def report_comments(
     folder = runs.run_folder()
     metrics = {name: _json(s.scores) for name, s in scored.items()}
     add_half(folder / run_files.METRICS, "comments", metrics)
-    grids = {name: _write_grid(folder, model) for name, model in models.items()}
+    tables = {name: _write_grid(folder, model) for name, model in models.items()}
+    grids = {name: _summary_of(name, table) for name, table in tables.items()}
     for name, file in ((DATA_DOCS, accepted.docs), (PROFILE, accepted.profile)):
         write_durably(folder / name, file.verified().read_bytes())
     findings = _json(accepted.findings)
@@ -101,8 +106,7 @@ def report_comments(
         "head": cleaned.head,
         "drift": accepted.drift,
         "sizes": examined.figure if examined else None,
-        **{f"{f}-{name}": file for name, s in scored.items() for f, file in s.figures.items()},
-        **{f"{f}-{name}": file for name, m in models.items() for f, file in m.figures.items()},
+        **{f"{f}-{name}": file for name, d in drawn.items() for f, file in d.figures.items()},
     }
     # pipelines last: the Markdown has room for so many
     figures = dict(sorted(figures.items(), key=lambda figure: figure[0].startswith("pipeline")))
@@ -149,12 +153,12 @@ def report_comments(
             and examined.model_dump(include={"n_suspected", "rows"})
             | {"curve": _json(examined.curve), "suspected": _first_rows(examined.suspected)},
             "models": metrics,
-            "comparisons": _json(compared.comparisons),
+            "comparisons": _json(compared.comparisons) if compared else [],
             "grids": grids,
             "data_docs": DATA_DOCS,
             "figures": _copy(folder, "figures", "png", figures),
             "diagrams": _copy(
-                folder, "pipelines", "html", {name: s.diagram for name, s in scored.items()}
+                folder, "pipelines", "html", {name: d.diagram for name, d in drawn.items()}
             ),
             "files": _where(files),
             "failed": list(failed),
@@ -165,13 +169,19 @@ def report_comments(
     for name, model in models.items():
         if grids[name].candidates > 1:
             create_table_artifact(
-                _rows(model), key=f"grid-{name.replace('_', '-')}", description=model.in_words()
+                _rows(tables[name]),
+                key=f"grid-{name.replace('_', '-')}",
+                description=model.in_words(),
             )
 
 
 @task(task_run_name="report_digits", **UNRECORDED)
 def report_digits(
-    raw: Source, digits: Digits, trained: list[TrainedDigits], failed: dict[str, str]
+    raw: Source,
+    digits: Digits,
+    trained: dict[str, TrainedDigits],
+    drawn: dict[str, Drawn],
+    failed: dict[str, str],
 ) -> None:
     """The section on digits: metrics, figures, page and artifacts.
 
@@ -182,14 +192,14 @@ def report_digits(
     ----------
     raw, digits
         What the steps that every network starts from returned.
-    trained : list of TrainedDigits
-        One of each network and seed; those that failed are absent.
+    trained, drawn : dict of str to TrainedDigits and to Drawn
+        One of each network and seed, by both; those that failed are absent.
     failed : dict of str to str
         Error of each step that failed, by its name.
     """
     folder = runs.run_folder()
     by_name: dict[str, dict[int, TrainedDigits]] = {}
-    for each in trained:
+    for each in trained.values():
         by_name.setdefault(each.name, {})[each.seed] = each
     chosen = {
         name: seeds[best_seed({s: t.model_dump() for s, t in seeds.items()})]
@@ -203,15 +213,10 @@ def report_digits(
         metrics[name] = _json(t.scores) | {
             "seeds": {**spread, "test_accuracy": accuracies, "chosen": t.seed}
         }
-        figures |= {
-            f"curves-{name}": t.curves,
-            f"confusion-digits-{name}": t.confusion,
-            f"mistakes-{name}": t.mistakes,
-            f"calibration-{name}": t.calibration,
-            f"summary-{name}": t.layers,
-        }
+        if pictures := drawn.get(f"{name}-{t.seed}"):
+            figures |= {f"{f}-{name}": file for f, file in pictures.figures.items()}
     add_half(folder / run_files.METRICS, "digits", metrics)
-    others = [t for t in trained if t is not chosen[t.name]]
+    others = [t for t in trained.values() if t is not chosen[t.name]]
     files = {
         "digits": digits.arrays,
         "findings on digits": digits.findings,
@@ -268,7 +273,7 @@ def _first_rows(file: File) -> list[dict[str, Any]]:
 
 def _source(raw: Source) -> dict[str, Any]:
     known = raw.model_dump(include={"name", "kind", "licence", "citation"})
-    return known | {"digest": digest_of_files(raw.files)}
+    return known | {"origin": raw.origin, "digest": digest_of_files(raw.files)}
 
 
 def _where(files: Mapping[str, File | None]) -> dict[str, dict[str, str]]:
@@ -290,18 +295,25 @@ def _copy(folder: Path, part: str, ending: str, files: Mapping[str, File | None]
     return paths
 
 
-def _write_grid(folder: Path, model: Model) -> GridSummary:
-    """The whole table as CSV, which any program opens, and the ten best candidates."""
-    table, csv = read_grid(model), f"grids/{model.name}.csv"
+def _write_grid(folder: Path, model: Model) -> pd.DataFrame:
+    """The whole table, written as CSV, which any program opens."""
+    table = read_grid(model)
     (folder / "grids").mkdir(exist_ok=True)
-    write_durably(folder / csv, table.to_csv(index=False).encode())
+    write_durably(folder / "grids" / f"{model.name}.csv", table.to_csv(index=False).encode())
+    return table
+
+
+def _summary_of(name: str, table: pd.DataFrame) -> GridSummary:
+    """The ten best candidates of a grid, and why others have no score."""
     best = [c for c in _ranked(table, limit=10) if math.isfinite(c.mean)]
+    failed = table[table["error"] != ""].groupby("error", sort=False)["params"]
     return GridSummary(
-        csv=csv,
+        csv=f"grids/{name}.csv",
         candidates=len(table),
         distinct=int(table["fitted_as"].nunique()),
         parameters=list(dict.fromkeys(name for c in best for name in c.params)),
         top=best,
+        errors={f"{next(iter(params))}: {error}": len(params) for error, params in failed},
     )
 
 
@@ -317,9 +329,8 @@ def _write_cards(folder: Path, section: CommentsSection, models: Mapping[str, Mo
         write_durably(folder / "models" / f"{name}.md", card.encode())
 
 
-def _rows(model: Model) -> list[dict[str, Any]]:
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The grid for the UI: best first, a few columns, numbers short."""
-    table = read_grid(model)
     candidates = _ranked(table, limit=TABLE_ROWS)
     parameters = dict.fromkeys(name for c in candidates for name in c.params)
     return [

@@ -8,6 +8,7 @@ complete, its fits go together into the record of the step.
 import functools
 import importlib.metadata
 import json
+import math
 import platform
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -192,6 +193,7 @@ def choose_model(
     else:
         plan = search.plan()
         results = collect(plan, _read_fits(plan, fits))
+    _refuse_without_score(search, results)
     return _write_model(search, plan, results, folder)
 
 
@@ -217,6 +219,7 @@ def search_at_once(search: Search, folder: Path, step: Task[..., Any] | None = N
         plan = search.plan()
         fit(plan, store, on_fit=_report_progress)
     results = collect(plan, store)
+    _refuse_without_score(search, results)
     if not search.is_calibrated:
         return _write_model(search, plan, results, folder)
     answers = held_out_answers(plan, results, store)
@@ -227,6 +230,16 @@ def search_at_once(search: Search, folder: Path, step: Task[..., Any] | None = N
         of_all = calibrate_on_a_fold(best, *every, search.folds, search.is_shifted)
         held_out = held_out._replace(temperature=of_all.temperature, offsets=of_all.offsets)
     return _write_model(search, plan, results, folder, held_out)
+
+
+def _refuse_without_score(search: Search, results: "SearchResults") -> None:
+    """Raise where no candidate has a score on every fold, of which scikit-learn only warns."""
+    if not math.isfinite(results.best_score_):
+        errors = results.cv_results_["error"]
+        raise ValueError(
+            f"{search.name}: expected a candidate with a score on every fold, got none of "
+            f"{len(errors)}; the first error: {next(filter(None, errors), 'none')}"
+        )
 
 
 def _plan_and_store(step: Task[..., Any], search: Search) -> "tuple[SearchPlan, FolderStore]":
@@ -305,15 +318,13 @@ def _write_model(
         "libraries": {name: importlib.metadata.version(name) for name in search.libraries},
         "python": platform.python_version(),
     }
-    grid, figures = write_grid(folder, results)
     pipeline, weights, recipe_file = search.save(folder, fitted, recipe)
     return Model(
         name=search.name,
         pipeline=pipeline,
         weights=weights,
         recipe=recipe_file,
-        grid=grid,
-        figures=figures,
+        grid=write_grid(folder, results),
         best_params=best,
         best_cv_score=score,
         scoring=search.scoring,

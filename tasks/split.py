@@ -11,7 +11,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from neural_classifiers.comments.schemas import CLEANED, DROPPED
-from neural_classifiers.comments.splits import Assignment, check_folds, split_keys
+from neural_classifiers.comments.splits import (
+    Assignment,
+    check_folds,
+    check_test_rows,
+    check_words,
+    split_keys,
+)
 from neural_classifiers.engine.folder_store import unfinished
 from neural_classifiers.engine.progress import reporter_for_rows
 from neural_classifiers.engine.records import File
@@ -51,8 +57,9 @@ def split_comments(
 
     Raises
     ------
-    ValueError
-        If a category has fewer training rows than `folds`.
+    ValidationError
+        If a category has fewer training rows than `folds`, no comment is left for the test set,
+        or a fold might see no word.
     """
     rows, n_rows = cleaned.table.path, cleaned.rows
     workers: Any = {
@@ -64,9 +71,10 @@ def split_comments(
     to_key = ((rows, *s, by_time) for s in of_rows)
     batches = work_batches(key_batch, to_key, keyed, **workers)
     split = _sides(batches, n_rows, train_fraction, seed)
-    check_folds({label: n["train"] for label, n in split.counts.items()}, folds)
-
     n_side = [sum(n[name] for n in split.counts.values()) for name in ("train", "test")]
+    of_training = {label: n["train"] for label, n in split.counts.items()}
+    check_test_rows(n_side[0], n_side[1], by_time)
+    check_folds(of_training, folds)
     n_pieces = [len(slices(n, BATCH_ROWS)) for n in n_side]
     to_deal = (
         (rows, *s, split.side[slice(*s)], split.position[slice(*s)], n_pieces, BATCH_ROWS)
@@ -84,6 +92,8 @@ def split_comments(
             for batch in islice(batches, n_batches):
                 table.write(batch.read("rows"))
         check_rows(path.name, table.rows, n)
+    groups = read_groups(paths[0], ["clean"])
+    check_words((t for group in groups for t in group["clean"].to_pylist()), of_training, folds)
     train, test, dropped_rows = map(File.of, paths)
     return Split(
         train=train,

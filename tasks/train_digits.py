@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from neural_classifiers.arrays.weights import weights_to_bytes
 from neural_classifiers.digits.networks import DigitsPreset, layers_of, rebuild
 from neural_classifiers.digits.scores import (
@@ -91,7 +89,6 @@ def train_digits(
         "weights.npz": weights_to_bytes(trained.weights),
         "scores.json": (json.dumps(scores, indent=2) + "\n").encode(),
         "predictions.npz": weights_to_bytes({"probabilities": test.probabilities}),
-        **_figures(scores, images_test),
     }
     files = {}
     for file, content in contents.items():
@@ -106,18 +103,3 @@ def train_digits(
         guesses=scores["guesses"],
         **files,
     )
-
-
-def _figures(scores: Mapping[str, Any], images_test: np.ndarray) -> dict[str, bytes]:
-    """Pictures of a trained network, by the names of their files."""
-    from neural_classifiers.report import plots
-
-    shown = images_test[[mistake["image"] for mistake in scores["mistakes"]]]
-    labels = scores["labels"]
-    return {
-        "curves.png": plots.plot_learning_curves(scores["epochs"]),
-        "confusion.png": plots.plot_confusion(scores["confusion_matrix"], labels),
-        "layers.png": plots.plot_model_summary(scores["layers"], scores["parameters"]),
-        "mistakes.png": plots.plot_mistakes(shown, scores["mistakes"], labels),
-        "calibration.png": plots.plot_calibration(scores["calibration"]),
-    }

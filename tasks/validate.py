@@ -21,7 +21,7 @@ from tasks.row_work import examine_batch
 
 @task(task_run_name="find_last_profile", **UNRECORDED)
 def find_last_profile(raw: Source, ingested: Ingested) -> File | None:
-    """The profile of the last completed run of the same source on other rows, if there is one."""
+    """The profile of the last completed run of the same path on other rows, if there is one."""
     profile = last_profile(raw, ingested)
     get_run_logger().info("%s", profile.path if profile else "no run to compare with")
     return profile
@@ -38,7 +38,7 @@ def last_profile(raw: Source, ingested: Ingested) -> File | None:
         try:
             section = run_files.read_sections(folder)["comments"]
             is_completed = run_files.read(folder)["status"] == "completed"
-            same_source = section["source"]["name"] == raw.name
+            same_source = section["source"]["origin"] == raw.origin
             other_rows = section["rows"]["digest"] != ingested.table.sha256
             if is_completed and same_source and other_rows and profile.is_file():
                 Profile.model_validate_json(profile.read_bytes())
@@ -100,6 +100,7 @@ def validate_comments(
         limits=Limits.of(limits),
         n_rows=ingested.rows,
         last=before,
+        last_run=last.path.parent.name if last else "",
         stop_for_drift=stop_for_drift,
         name=name,
     )

@@ -218,7 +218,7 @@ def test_a_table_without_one_of_its_columns_stops_the_run():
 
 @pytest.mark.parametrize(
     ("limits", "message"),
-    [({"fautly": 0.1}, "expected some of .*'faulty'.*got 'fautly'"), ({"faulty": 2}, "got 2")],
+    [({"fautly": 0.1}, "limits among .*'faulty'.*got 'fautly'"), ({"faulty": 2}, "got 2")],
 )
 def test_a_limit_that_is_none_is_refused(limits, message):
     with pytest.raises(ValueError, match=message):
@@ -357,8 +357,10 @@ DRIFTED = {
 @pytest.mark.parametrize("measure", DRIFTED)
 def test_comments_that_are_no_longer_what_they_were_stop_the_run(measure):
     rows, last = table_of(*DRIFTED[measure]), profile_of(BEFORE)
-    with pytest.raises(ValidationError, match=r"expected a drift of .* from the last run") as told:
-        check(rows, last=last, name="posts.jsonl")
+    with pytest.raises(
+        ValidationError, match=r"expected a drift of .* from run-7 .*--despite-drift"
+    ) as told:
+        check(rows, last=last, last_run="run-7", name="posts.jsonl")
 
     limits = {m["name"]: m["limit"] for m in told.value.report["drift"]}
     distances = {m["name"]: m["distance"] for m in told.value.report["drift"]}

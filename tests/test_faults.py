@@ -74,8 +74,8 @@ def test_a_flow_that_was_killed_ends_as_if_it_had_not_been(api_url, tmp_path):
 STEPS = (
     "ingest_comments validate_comments clean_comments split_comments find_near_duplicates "
     "fit_scikit fit_keras fit_constant search_linear search_scikit search_keras "
-    "search_scikit_improved search_keras_improved score_model compare_models examine_training "
-    "explain_models"
+    "search_scikit_improved search_keras_improved score_model draw_model compare_models "
+    "examine_training explain_models"
 ).split()
 
 

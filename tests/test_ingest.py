@@ -216,6 +216,14 @@ def test_a_folder_or_glob_without_files_is_refused(home):
         find_source(str(home / "empty" / "*.csv"), "comments")
 
 
+@pytest.mark.parametrize("source", ["days", "days/mon.jsonl", "days/*.jsonl"])
+def test_a_source_has_one_origin_however_many_files_it_has_today(home, source):
+    (home / "days").mkdir()
+    for day in ("mon", "tue"):
+        (home / "days" / f"{day}.jsonl").write_bytes(b"\n".join(good(9)))
+        assert find_source(str(home / source), "comments").origin == str(home / source)
+
+
 def test_a_drifted_file_is_held_against_the_last_profile(home):
     def run(lines, name, last=None):
         path = home / "posts.jsonl"
@@ -240,10 +248,10 @@ def test_the_last_profile_is_that_of_the_last_completed_run_on_other_rows(home):
     raw = find_source(str(source), "comments")
     profile = validated(ingested["old"], home / "ok").profile.path.read_bytes()
 
-    def run(name, status="completed", of="old", source="posts.jsonl", told=profile):
+    def run(name, status="completed", of="old", origin=raw.origin, told=profile):
         folder = home / "artifacts" / "runs" / name
         folder.mkdir(parents=True)
-        section = {"source": {"name": source}, "rows": {"digest": ingested[of].table.sha256}}
+        section = {"source": {"origin": origin}, "rows": {"digest": ingested[of].table.sha256}}
         (folder / "run.json").write_text(json.dumps({"status": status}))
         (folder / "report.json").write_text(json.dumps({"comments": section}))
         (folder / "profile.json").write_bytes(told)
@@ -254,7 +262,7 @@ def test_the_last_profile_is_that_of_the_last_completed_run_on_other_rows(home):
     expected = run("20260102T000000Z-b")
     run("20260103T000000Z-c", status="failed")
     run("20260104T000000Z-d", of="now")  # the very same rows
-    run("20260105T000000Z-e", source="others.jsonl")
+    run("20260105T000000Z-e", origin="/of/another/posts.jsonl")  # the same name
     run("20260106T000000Z-f", told=b"not JSON")
     (home / "artifacts" / "runs" / "20260107T000000Z-g").mkdir()
 

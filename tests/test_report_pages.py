@@ -81,6 +81,7 @@ def comments(
     return {
         "source": {
             "name": "comments.jsonl",
+            "origin": "/data/comments.jsonl",
             "kind": "comments",
             "digest": "ab" * 32,
             "rows": 5000,
@@ -134,6 +135,7 @@ def comments(
                 "distinct": 1,
                 "parameters": ["solver", "learning_rate"],
                 "top": [candidate(1, 1, "constant"), candidate(2, 1, "adaptive")],
+                "errors": {},
             }
         },
         "files": {
@@ -199,7 +201,13 @@ def candidate(number, fitted_as, learning_rate):
 
 def digits(**changed):
     return {
-        "source": {"name": "mnist", "kind": "digits", "digest": "ef" * 32, "rows": 70_000}
+        "source": {
+            "name": "mnist",
+            "origin": "/mnist",
+            "kind": "digits",
+            "digest": "ef" * 32,
+            "rows": 70_000,
+        }
         | {"licence": "CC BY-SA", "citation": "L"},
         "rows": {"train": 54_000, "validation": 6_000, "test": 10_000}
         | {"blank": 0, "on_both_sides": 0, "oddities": []},
@@ -628,6 +636,19 @@ def test_what_is_odd_about_a_run_is_warned_of():
     assert warned(said_a=(10, 25)) == []  # the network is recommended: 95 right, the linear 80
     assert "Too good to be true? The linear model" in warned(said_a=(30, 24))[0]
     assert "The scikit-learn network never answers “sports”." in warned(said_a=(25, 0))
+
+
+def test_a_candidate_that_failed_and_a_class_that_nothing_judges_are_warned_of():
+    section = comments()
+    section["grids"]["scikit"]["errors"] = {'{"solver": "adma"}: ValueError: got adma': 1}
+    section["counts"]["sports"]["test"] = 0
+    found = warned(grids=section["grids"], counts=section["counts"])
+
+    assert (
+        "1 of 2 candidates of the scikit-learn network failed and have no score: "
+        '{"solver": "adma"}: ValueError: got adma' in found
+    )
+    assert any("No test comment is “sports”" in warning for warning in found)
 
 
 def test_a_simpler_model_that_is_as_good_is_named_and_what_the_test_set_could_show():

@@ -9,9 +9,13 @@ from hypothesis import strategies as st
 from neural_classifiers.comments.splits import (
     Side,
     check_folds,
+    check_halving,
+    check_test_rows,
+    check_words,
     keys_of,
     split_keys,
 )
+from neural_classifiers.errors import ValidationError
 
 CLASSES = ["games", "science", "sports"]
 
@@ -178,6 +182,25 @@ def test_a_class_with_fewer_training_rows_than_folds_is_named():
     check_folds({"games": 5, "sports": 5}, folds=5)
     with pytest.raises(ValueError, match=r"at least 5 .* got \{'games': 4, 'science': 0\}"):
         check_folds({"games": 4, "sports": 5, "science": 0}, folds=5)
+
+
+WORDED = ["goal", "\N{SOCCER BALL} a", "tor", "x y", ""]  # two of them have a word
+
+
+@pytest.mark.parametrize(
+    ("check", "enough", "too_few", "message"),
+    [
+        (check_test_rows, (9, 1, True), (9, 0, True), "9 and none; the latest share one time"),
+        (check_test_rows, (9, 1, False), (9, 0, False), "none; more rows .--sample., or a smaller"),
+        # of 2 and 2 in two folds each holds out one of each: a third must have a word
+        (check_words, (["tor"] * 3, {"a": 2, "b": 2}, 2), (WORDED, {"a": 2, "b": 2}, 2), "3 of 4"),
+        (check_halving, (40, 4, 5), (39, 4, 5), "at least 40 .* got 39"),
+    ],
+)
+def test_what_later_steps_need_is_asked_for_before_them(check, enough, too_few, message):
+    check(*enough)
+    with pytest.raises(ValidationError, match=message):
+        check(*too_few)
 
 
 def test_by_time_the_earliest_are_the_training_set_and_ties_stay_together():

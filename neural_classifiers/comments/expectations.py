@@ -9,10 +9,11 @@ only for an expectation of a user's own.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 from neural_classifiers.comments.drift import DRIFTS
 from neural_classifiers.comments.rules import Rule, row_rules
+from neural_classifiers.values import checked
 
 if TYPE_CHECKING:
     from great_expectations.expectations import Expectation
@@ -56,10 +57,20 @@ class Limits:
         known = [f.name for f in fields(cls)]
         for name, limit in (changes or {}).items():
             if name not in known:
-                raise ValueError(f"limits: expected some of {known}, got {name!r}")
+                raise ValueError(f"expected limits among {known}, got {name!r}")
             if not isinstance(limit, int | float) or not 0 <= limit <= 1:
-                raise ValueError(f"limits: expected {name} in [0, 1], got {limit!r}")
+                raise ValueError(f"expected {name} in [0, 1], got {limit!r}")
         return cls(**(changes or {}))
+
+
+def check_categories(categories: Collection[str]) -> None:
+    """Raise ValueError unless there are two labels to tell apart, none of them blank."""
+    if len(set(categories)) < 2 or not all(each.strip() for each in categories):
+        raise ValueError(f"expected at least 2 categories, none blank, got {categories}")
+
+
+Categories = Annotated[list[str], checked(check_categories)]
+LimitChanges = Annotated[dict[str, float], checked(Limits.of)]
 
 
 def row_expectations(categories: Collection[str]) -> "list[Rule | Expectation]":

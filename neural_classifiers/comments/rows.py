@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from itertools import compress
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -31,8 +31,9 @@ from neural_classifiers.comments.formats import (
 )
 from neural_classifiers.comments.schemas import SCHEMA
 from neural_classifiers.comments.strict_json import OBJECT, Fields, type_of
+from neural_classifiers.values import within
 
-SampleSize = int | Literal["all"]
+SampleSize = Annotated[int | Literal["all"], within(1)]
 
 SAMPLE = 3000  # notebook, "Load and Clean Comment Data"
 ROWS_IN_MEMORY = 8192  # of a file that one process reads and uses as it goes

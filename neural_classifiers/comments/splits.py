@@ -9,10 +9,12 @@ the same with a probability of n^2 / 2^65: 3 in a million for ten million texts.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from fractions import Fraction
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.util import hash_array
 
+from neural_classifiers.errors import ValidationError, shown
+
+WORD = re.compile(r"\w\w")  # what a vectoriser takes for a word has at least two signs
 Rows = NDArray[np.int64]  # shape (n,): positions in the input
 
 
@@ -156,13 +161,73 @@ def check_folds(counts: Mapping[str, int], folds: int) -> None:
 
     Raises
     ------
-    ValueError
-        If a class has fewer rows than `folds`; names each such class with its rows.
+    ValidationError
+        If a class has fewer rows than `folds`; names such classes with their rows.
     """
     if short := {label: n for label, n in sorted(counts.items()) if n < folds}:
-        raise ValueError(
-            f"expected at least {folds} training rows of every class, one for each fold, "
-            f"got {short}"
+        raise ValidationError(
+            f"expected at least {folds} training rows of every class, one for each fold, got "
+            f"{shown(short)}; fewer `folds`, more rows (--sample) or --categories without these"
+        )
+
+
+def check_test_rows(n_train: int, n_test: int, by_time: bool) -> None:
+    """Raise unless a comment is left to judge by.
+
+    Raises
+    ------
+    ValidationError
+        If there is none; says why, and what to change.
+    """
+    if n_test:
+        return
+    why = "more rows (--sample), or a smaller `train_fraction`"
+    if by_time:
+        why = f"the latest share one time: no --time-column, {why}"
+    raise ValidationError(
+        f"expected training comments and test comments, got {n_train:,} and none; {why}"
+    )
+
+
+def check_words(texts: Iterable[str], counts: Mapping[str, int], folds: int) -> None:
+    """Raise unless more of the training comments have a word than one fold holds out.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        Cleaned training comments; read until there are enough.
+    counts : mapping of str to int
+        How many each class has.
+    folds : int
+        What they are cut into, class by class.
+
+    Raises
+    ------
+    ValidationError
+        If the vocabulary of a fold could be empty.
+    """
+    n_rows = sum(counts.values())
+    needed = min(sum(math.ceil(n / folds) for n in counts.values()) + 1, n_rows)
+    worded = islice((text for text in texts if WORD.search(text)), needed)
+    if (n_worded := sum(1 for _ in worded)) < needed:
+        raise ValidationError(
+            f"expected a word of two letters or more in {needed:,} of {n_rows:,} cleaned training "
+            f"comments, got one in {n_worded:,}; another --cleaning may leave more of them"
+        )
+
+
+def check_halving(n_rows: int, n_classes: int, folds: int) -> None:
+    """Raise unless successive halving has the rows to begin with (`search.halving.halve`).
+
+    Raises
+    ------
+    ValidationError
+        If there are too few.
+    """
+    if n_rows < (least := 2 * folds * n_classes):
+        raise ValidationError(
+            f"expected at least {least:,} training comments to search by halving, two a fold and "
+            f'class, got {n_rows:,}; search="grid", fewer `folds`, or more rows (--sample)'
         )
 
 

@@ -15,7 +15,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+
+from neural_classifiers.values import checked
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -170,11 +172,14 @@ def cleaning_of(cleaning: str | Mapping[str, Any]) -> Cleaning:
     options = {"preset": cleaning} if isinstance(cleaning, str) else dict(cleaning)
     preset = options.pop("preset", "default")
     if preset not in CLEANINGS:
-        raise ValueError(f"cleaning: expected one of {list(CLEANINGS)}, got {preset!r}")
+        raise ValueError(f"expected one of {list(CLEANINGS)}, got {preset!r}")
     known = Cleaning.choices()
     if unknown := sorted(options.keys() - known.keys()):
-        raise ValueError(f"cleaning: expected options among {list(known)}, got {unknown}")
+        raise ValueError(f"expected options among {list(known)}, got {unknown}")
     return replace(CLEANINGS[preset], **options)
+
+
+CleaningChoice = Annotated[str | dict[str, bool | str], checked(cleaning_of)]
 
 
 def clean_comment(

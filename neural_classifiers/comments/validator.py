@@ -26,7 +26,7 @@ from neural_classifiers.comments.rules import REMOVED, Rule
 from neural_classifiers.comments.schemas import ACCEPTED, QUARANTINE
 from neural_classifiers.comments.splits import keys_of
 from neural_classifiers.comments.text import english_stop_words
-from neural_classifiers.errors import ValidationError
+from neural_classifiers.errors import ValidationError, shown
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuiteValidationResult
@@ -34,6 +34,16 @@ if TYPE_CHECKING:
 MIN_CATEGORY_SHARE = 0.01  # a label rarer than this is taken for a slip, unless it was named
 TEXTS_COMPARED = 1_000_000  # about so many texts are held against each other for duplicates
 LINES_NAMED = 3  # lines at fault that the message names for each reason
+ADVICE = {
+    "faulty": "see the quarantine; limits={'faulty': 0.1} lets more through",
+    "at least 2 categories": "labels of less than 1 % of the rows are taken for slips unless "
+    "--categories names them",
+    "rows of every category": "fewer `folds`, more rows (--sample), or --categories without it",
+    "no category above": "limits={'category': 1.0} lets it through",
+    "duplicates": "limits={'duplicates': 0.9} lets them through",
+    "drift": "--despite-drift accepts the change, and the next run is held against it",
+}
+"""What to do about a fault that has these words."""
 
 
 class GateResult(NamedTuple):
@@ -74,6 +84,8 @@ class Validator:
         About how many rows will come; of many, some measures are taken of a fixed part.
     last : Profile, optional
         Of the last run; without it nothing is said about drift.
+    last_run : str
+        What that run is called.
     stop_for_drift : bool
         False: a drift is reported and stops nothing.
     name : str
@@ -95,11 +107,12 @@ class Validator:
         limits: Limits | None = None,
         n_rows: int = 0,
         last: Profile | None = None,
+        last_run: str = "",
         stop_for_drift: bool = True,
         name: str = "comments",
     ) -> None:
         self._categories, self._folds = sorted(set(categories)), folds
-        self._limits, self._last = limits or Limits(), last
+        self._limits, self._last, self._last_run = limits or Limits(), last, last_run
         self._stop_for_drift, self._name = stop_for_drift, name
         self._n_expected = n_rows
         self._expected = row_expectations(self._categories)
@@ -262,7 +275,7 @@ class Validator:
 
     def _message(self, faults: Sequence[str], report: Mapping[str, Any]) -> str:
         rarest = sorted(report["shares"], key=itemgetter("rows"))[:10]
-        came = ", ".join(f"{each['cat']!r} {each['rows']:,}" for each in rarest)
+        came = shown(", ".join(f"{each['cat']!r} {each['rows']:,}" for each in rarest))
         got = [
             f"{report['faulty']:,} faulty of {report['rows']:,} ({report['faulty_share']:.1%}) and "
             f"{report['accepted']:,} accepted in {len(self._categories)} categories, "
@@ -274,16 +287,18 @@ class Validator:
             for reason, n in report["reasons"].items()
         ]
         if report["unknown_categories"]:
-            got.append(f"unknown categories {report['unknown_categories']}")
+            got.append(f"unknown categories {shown(report['unknown_categories'])}")
         if any("duplicates" in fault for fault in faults):
             got.append(f"{report['duplicate_share']:.1%} duplicates")
         if any("drift" in fault for fault in faults):
             got += [
-                f"{m['title']} {m['distance']:.3f} from the last run ({m['now']}; "
+                f"{m['title']} {m['distance']:.3f} from {self._last_run or 'the last run'} "
+                f"of this source ({m['now']}; "
                 f"before {m['before']})"
                 for m in report["drift"]
             ]
-        return f"{self._name}: {'; '.join(faults)}; got {'; '.join(got)}"
+        to_do = [advice for word, advice in ADVICE.items() if any(word in f for f in faults)]
+        return "; ".join([f"{self._name}: {'; '.join(faults)}; got {'; '.join(got)}", *to_do])
 
 
 def usual_categories(counts: Mapping[str, int]) -> list[str]:

@@ -8,16 +8,16 @@ Whatever builds a network starts TensorFlow, on every core unless
 `arrays.threads.set_tensorflow_threads` was called before.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from neural_classifiers.arrays.weights import Weights
 from neural_classifiers.digits.files import IMAGE_SHAPE, N_CLASSES
-from neural_classifiers.values import Values
+from neural_classifiers.values import Values, checked
 
 _PREDICTION_BATCH = 500  # the notebook's first layer then fills 74 MB
 _SMALLEST_PROBABILITY = np.finfo(np.float32).tiny  # keeps the loss finite
@@ -81,7 +81,16 @@ FAST = DigitsPreset(
     batch_size=256,
     epochs=2,
 )
-PRESETS = {"notebook": NOTEBOOK, "fast": FAST}
+
+
+def check_presets(presets: Mapping[str, DigitsPreset]) -> None:
+    """Raise ValueError unless there is a network to train."""
+    if not presets:
+        raise ValueError("expected at least one preset, got none")
+
+
+Presets = Annotated[dict[str, DigitsPreset], checked(check_presets)]
+PRESETS: Presets = {"notebook": NOTEBOOK, "fast": FAST}
 
 
 def build_network(preset: DigitsPreset, seed: int = 0) -> Any:

@@ -21,8 +21,9 @@ class OutputError(RefusedError):
 
 
 def as_json(value: Any) -> bytes:
-    """JSON for people: indented, one newline at its end."""
-    return (json.dumps(value, indent=2, allow_nan=False, default=str) + "\n").encode()
+    """JSON for people: indented, one newline at its end; null for NaN and infinities."""
+    finite = json.loads(json.dumps(value, default=str), parse_constant=lambda name: None)
+    return (json.dumps(finite, indent=2) + "\n").encode()
 
 
 def write_durably(path: Path, content: bytes) -> None:

@@ -52,9 +52,13 @@ class Printable(Values):
 
 
 class SourceOfRows(Values):
-    """Where rows came from: `digest` is one for all files, `rows` counts what they hold."""
+    """Where rows came from: `digest` is one for all files, `rows` counts what they hold.
+
+    `origin` is the path.
+    """
 
     name: str
+    origin: str
     kind: str
     digest: str
     rows: int
@@ -99,13 +103,17 @@ class TrainingExamined(Values):
 
 
 class GridSummary(Values):
-    """The best candidates of a grid; `csv` is the file, in the run's folder, that has all."""
+    """The best candidates of a grid; `csv` is the file, in the run's folder, that has all.
+
+    `errors` counts the candidates without a score by the first one's parameters and its error.
+    """
 
     csv: str
     candidates: int
     distinct: int
     parameters: list[str]
     top: list[RankedCandidate]
+    errors: dict[str, int]
 
 
 class CommentsSection(Printable):

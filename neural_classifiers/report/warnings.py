@@ -8,6 +8,7 @@ from neural_classifiers.report.sections import CommentsSection
 TOO_GOOD = 0.99  # no model sorts people's comments so well without a leak
 NEAR_DUPLICATES = 0.05  # of the test comments, beyond which they make a score look better
 SUSPECTED = 0.05  # of the training comments
+ERRORS_SHOWN, ERROR_LENGTH = 3, 300  # of a grid; characters
 UNSURE = 0.1  # calibration error beyond which probabilities mislead
 
 
@@ -33,6 +34,15 @@ def warnings_of(section: CommentsSection) -> list[str]:
         if never := [c for c, n in zip(model.labels, answers, strict=True) if not n]:
             listed = " and ".join(f"“{label}”" for label in never)
             warnings.append(f"The {titles[name]} never answers {listed}.")
+    for name, grid in section.grids.items():
+        warnings += [
+            f"{n:,} of {grid.candidates:,} candidates of the {titles.get(name, name)} failed and "
+            f"have no score: {error[:ERROR_LENGTH]}"
+            for error, n in list(grid.errors.items())[:ERRORS_SHOWN]
+        ]
+    if unjudged := [c for c, n in section.counts.items() if not n["test"]]:
+        listed = " or ".join(f"“{label}”" for label in unjudged)
+        warnings.append(f"No test comment is {listed}: how well that is found, nothing here says.")
     warnings += _on_best_network(section)
     if section.recommended in trained:
         ece = trained[section.recommended].calibration.ece

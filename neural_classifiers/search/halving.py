@@ -87,7 +87,8 @@ def halve(
     rounds = np.repeat(range(len(plans)), sizes).tolist()
     table = tabulate(plans, store, {"iter": rounds, "n_resources": rows})
     last = sum(sizes[:-1])
-    return SearchResults(table, last + int(np.nanargmax(table["mean_test_score"][last:])))
+    means = np.nan_to_num(table["mean_test_score"][last:], nan=-np.inf)
+    return SearchResults(table, last + int(means.argmax()))
 
 
 def _drawn(fold: tuple[np.ndarray, np.ndarray], fraction: float, seed: int) -> tuple[Any, Any]:

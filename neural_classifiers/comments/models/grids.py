@@ -4,9 +4,23 @@ A name means a parameter of the last step of the pipeline that is searched
 (`comments.models.pipelines`). Light to import, since flows show these as their defaults.
 """
 
-from typing import Any, Literal
+import json
+from typing import Annotated, Any, Literal
 
-Grid = dict[str, list[Any]]
+from neural_classifiers.values import checked
+
+
+def check_grid(grid: dict[str, list[Any]]) -> None:
+    """Raise ValueError unless every parameter has values, and these can be written down."""
+    if not grid or not all(grid.values()):
+        raise ValueError(f"expected parameters with at least one value each, got {grid}")
+    try:
+        json.dumps(grid, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"expected values that JSON can hold, got {grid} ({error})") from None
+
+
+Grid = Annotated[dict[str, list[Any]], checked(check_grid)]
 Scoring = Literal[
     "accuracy",  # the notebook's, by scikit-learn's default for classifiers
     "balanced_accuracy",
