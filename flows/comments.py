@@ -184,7 +184,7 @@ def classify_comments(
         name: branches.submit(draw_model, name, trained.get(name), scored.get(name))
         for name in trained | scored
     }
-    compared = branches.submit(compare_models, list(scored.values()), seed)
+    compared = branches.submit(compare_models, list(scored.values()), trained, seed)
     explained = branches.submit(explain_models, split, trained, scored)
     branches.submit(
         report_comments,

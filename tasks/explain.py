@@ -103,8 +103,6 @@ def examine_training(
 
 def _suspected(train: pd.DataFrame, linear: Model) -> pd.DataFrame:
     """The comments whose label is in doubt, with its probability and the likelier class."""
-    if linear.held_out is None:
-        raise ValueError("expected a linear model that was searched with answers held out")
     probabilities, classes = _probabilities(pd.read_parquet(linear.held_out.path))
     rows = weaknesses.suspected_labels(train["cat"].tolist(), probabilities, classes)
     columns = np.searchsorted(classes, train["cat"].iloc[rows].to_numpy(str))

@@ -6,7 +6,9 @@ before anything is read; no file decides what code runs.
 """
 
 import json
-from collections.abc import Mapping
+import statistics
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +18,15 @@ import pandas as pd
 from neural_classifiers.arrays.threads import set_tensorflow_threads
 from neural_classifiers.arrays.weights import weights_digest, weights_to_bytes
 from neural_classifiers.engine.records import File
-from tasks.references import Model
+from neural_classifiers.judgement.choice import Price
+from tasks.references import Model, Scored
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
     from neural_classifiers.search.results import SearchResults
+
+PRICE, N_TIMED = "timing.price.json", 20  # texts
 
 
 def save_pipeline(
@@ -77,6 +82,41 @@ def load_pipeline(model: Model) -> "Pipeline":
         weights = model.weights.path.read_bytes()
     recipe = json.loads(model.recipe.path.read_bytes())
     return build_pipeline(model.pipeline.path.read_bytes(), weights, recipe)
+
+
+def add_seconds(folder: Path, files: Iterable[File]) -> None:
+    """Let the price of the model of a folder count the steps that made these files of records."""
+    seconds = sum(_seconds(file.path.parent, "timing.json") for file in files)
+    (folder / "timing.before.json").write_text(json.dumps({"seconds": seconds}))
+
+
+def _seconds(folder: Path, name: str) -> float:
+    path = folder / name
+    return float(json.loads(path.read_bytes())["seconds"]) if path.is_file() else 0.0
+
+
+def write_price(folder: Path, pipeline: "Pipeline", texts: Sequence[str]) -> None:
+    """Time a fitted pipeline on some of the texts, one at a time; the median, for `read_price`."""
+    seconds = []
+    for text in texts[: N_TIMED + 1]:
+        began = time.perf_counter()
+        pipeline.predict_proba([text])
+        seconds.append(time.perf_counter() - began)
+    price = {"ms_per_text": 1000 * statistics.median(seconds[1:] or seconds)}  # the first warms up
+    (folder / PRICE).write_text(json.dumps(price))
+
+
+def read_price(model: Model, scored: Scored) -> Price | None:
+    """The measured cost of a model that was scored; None where its time was not kept."""
+    timed, folder = scored.predictions.path.with_name(PRICE), model.recipe.path.parent
+    if not timed.is_file():
+        return None
+    files = [file for file in (model.pipeline, model.weights) if file]
+    return Price(
+        **json.loads(timed.read_bytes()),
+        megabytes=sum(file.size for file in files) / 1e6,
+        training_s=_seconds(folder, "timing.json") + _seconds(folder, "timing.before.json"),
+    )
 
 
 def write_grid(folder: Path, results: "SearchResults") -> File:

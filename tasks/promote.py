@@ -48,9 +48,9 @@ def promote(
     ----------
     run : Run
     name : str, optional
-        Of the model. By default the one that did best on the training rows (comments: in
-        cross-validation; digits: on the validation images) and, where that is refused, the best
-        linear one.
+        Of the model. By default the one that the training rows choose (comments: the cheapest not
+        shown worse than the best in cross-validation; digits: the best on the validation images)
+        and, where that is refused, the best linear one.
     kind : str, optional
         "comments" or "digits"; by default whichever the run has.
     again : bool

@@ -276,8 +276,9 @@ class Model(Reference):
         scikit-learn's name of the score by which the model was chosen.
     temperature : float or None
         By which its probabilities are calibrated; None where they are as the library gives them.
-    held_out : File or None
-        What it said of each row searched on that it was not fitted on: ``actual``, ``p_<class>``.
+    held_out : File
+        Its answers on the rows searched on, of fits that held the row out: ``actual``,
+        ``predicted`` and, if it is calibrated, ``p_<class>``.
     searched_rows : int
         Training comments that its parameters were chosen on; it was fitted on all.
     text : str
@@ -295,7 +296,7 @@ class Model(Reference):
     best_cv_score: float | None
     scoring: str = "accuracy"
     temperature: float | None = None
-    held_out: File | None = None
+    held_out: File
     searched_rows: int
     text: Text = "clean"
     encoder: PretrainedEncoder | None = None
@@ -353,10 +354,15 @@ class Drawn(Reference):
 
 
 class Compared(Reference):
-    """Each model against each rival: by how much, with an interval and a paired test."""
+    """Each model against each rival: by how much, with an interval and a paired test.
+
+    `comparisons` are those on the test comments, `held_out` the same and each model's scores on
+    training comments held out.
+    """
 
     words = "{0.pairs} pairs of models compared"
     comparisons: File
+    held_out: File
     pairs: int
 
 

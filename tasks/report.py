@@ -26,7 +26,7 @@ from neural_classifiers.engine.step import UNRECORDED
 from neural_classifiers.report.pages import render_card
 from neural_classifiers.report.sections import CommentsSection, DigitsSection, GridSummary
 from neural_classifiers.search.candidates import RankedCandidate, rank_candidates
-from tasks.model_files import read_grid
+from tasks.model_files import read_grid, read_price
 from tasks.references import (
     DATA_DOCS,
     PROFILE,
@@ -154,6 +154,10 @@ def report_comments(
             | {"curve": _json(examined.curve), "suspected": _first_rows(examined.suspected)},
             "models": metrics,
             "comparisons": _json(compared.comparisons) if compared else [],
+            "held_out": compared and _json(compared.held_out),
+            "prices": {
+                n: p for n, m in models.items() if n in scored and (p := read_price(m, scored[n]))
+            },
             "grids": grids,
             "data_docs": DATA_DOCS,
             "figures": _copy(folder, "figures", "png", figures),

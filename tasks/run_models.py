@@ -18,6 +18,7 @@ from neural_classifiers.comments.text import cleaning_of
 from neural_classifiers.engine import history
 from neural_classifiers.engine.records import File, Reference
 from neural_classifiers.errors import RefusedError
+from neural_classifiers.judgement.choice import HeldOutScores, best_and_cheapest
 from neural_classifiers.judgement.gates import Rival
 from neural_classifiers.judgement.names import CONSTANT, SIMPLE
 from neural_classifiers.judgement.weaknesses import slices_of
@@ -35,7 +36,17 @@ from neural_classifiers.serving.model import (
 )
 from neural_classifiers.serving.promotion import Challenger
 from neural_classifiers.serving.trained_on import looks_to_bytes, profile_to_bytes, seen_to_bytes
-from tasks.references import Cleaned, Digits, Model, Scored, Split, TrainedDigits, read_digits
+from tasks.model_files import read_price
+from tasks.references import (
+    Cleaned,
+    Compared,
+    Digits,
+    Model,
+    Scored,
+    Split,
+    TrainedDigits,
+    read_digits,
+)
 
 R = TypeVar("R", bound=Reference)
 
@@ -63,22 +74,27 @@ class RunModels(NamedTuple):
 
 
 def comment_models(run: history.Run) -> RunModels:
-    """Models of comments that were judged; the best in cross-validation, then the best linear."""
+    """Models of comments that were judged; what the training rows chose, then the best linear."""
     scored = {each.name: each for each, _ in history.results_of(run, Scored)}
     models = {each.name: each for each, _ in history.results_of(run, Model) if each.name in scored}
     names = sorted(models.keys() - {CONSTANT}) if CONSTANT in scored else []
 
-    def cv_score(name: str) -> float:
-        return models[name].best_cv_score or 0.0
-
-    scoring = run.json["parameters"].get("scoring", "accuracy")
-    alike = [name for name in names if models[name].scoring == scoring] or names
-    linear = sorted((name for name in SIMPLE if name in names), key=cv_score, reverse=True)[:1]
-    best = list(dict.fromkeys([*sorted(alike, key=cv_score, reverse=True)[:1], *linear]))
+    linear: list[str] = []
+    best: list[str] = []
+    if names:
+        compared, _ = _last(run, Compared)
+        held_out = HeldOutScores.model_validate_json(compared.held_out.verified().read_bytes())
+        prices = {n: price for n in names if (price := read_price(models[n], scored[n]))}
+        simple = [name for name in names if name in SIMPLE]
+        linear = sorted(simple, key=held_out.accuracy.__getitem__, reverse=True)[:1]
+        chosen = best_and_cheapest(held_out, prices)
+        best = list(dict.fromkeys([*(chosen[1:] if chosen else ()), *linear]))
 
     def challenger(name: str) -> Challenger:
-        rivals = [scored[rival] for rival in (CONSTANT, *linear) if rival != name]
-        return _of_comments(run, models[name], scored[name], rivals)
+        rivals = [rival for rival in (CONSTANT, *linear) if rival != name]
+        others = [each for each in names if each not in (name, *rivals)]
+        of_names = [[scored[each] for each in group] for group in (rivals, others)]
+        return _of_comments(run, models[name], scored[name], *of_names)
 
     return RunModels(names, best, challenger)
 
@@ -96,7 +112,11 @@ def digit_models(run: history.Run) -> RunModels:
 
 
 def _of_comments(
-    run: history.Run, model: Model, scored: Scored, rivals: Sequence[Scored]
+    run: history.Run,
+    model: Model,
+    scored: Scored,
+    rivals: Sequence[Scored],
+    others: Sequence[Scored],
 ) -> Challenger:
     """A model of comments against others of its run."""
     split, _ = _last(run, Split)
@@ -132,6 +152,7 @@ def _of_comments(
         actual=actual,
         answers=table["predicted"].to_numpy(str),
         rivals=[Rival(each.name, _answers_of(each)) for each in rivals],
+        others=[Rival(each.name, _answers_of(each)) for each in others],
         files=files,
         seed=int(run.json["parameters"].get("seed") or 0),
         slices=slices_of(texts, test["file"].tolist()),

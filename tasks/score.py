@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from neural_classifiers.engine.step import step
-from tasks.model_files import load_pipeline
+from tasks.model_files import load_pipeline, write_price
 from tasks.references import Model, Scored, Split, read_comments
 from tasks.score_files import keep_scores
 
@@ -34,4 +34,5 @@ def score_model(name: str, model: Model, split: Split, folder: Path) -> Scored:
     for label, column in zip(pipeline.classes_, probabilities.T, strict=True):
         table[f"p_{label}"] = column
     about = model.model_dump(include={"temperature", "best_params", "best_cv_score", "scoring"})
+    write_price(folder, pipeline, comments.X)
     return keep_scores(name, table, about, split.labels, folder)

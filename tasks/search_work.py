@@ -11,7 +11,7 @@ import json
 import math
 import platform
 from collections.abc import Callable, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +28,9 @@ from neural_classifiers.judgement.held_out import (
     HeldOut,
     calibrate_held_out,
     calibrate_on_a_fold,
+    hold_out,
 )
-from tasks.model_files import save_pipeline, write_grid
+from tasks.model_files import add_seconds, save_pipeline, write_grid
 from tasks.references import (
     Fits,
     Model,
@@ -185,16 +186,24 @@ def choose_model(
         For the model and the table of its grid.
     """
     from neural_classifiers.search.halving import halve
-    from neural_classifiers.search.results import collect
+    from neural_classifiers.search.results import collect, held_out_answers
 
     if method == "halving":
-        plan, store = _plan_and_store(step, search)
-        results = halve(plan, store, seed=search.seed, fit=_fit)
+        plan, durable = _plan_and_store(step, search)
+        results = halve(plan, durable, seed=search.seed, fit=_fit)
+        # its last fits may leave rows unanswered: the winner answers them all, as in the grid
+        alone = {name: [value] for name, value in results.best_params_.items()}
+        winner = replace(search, grid=alone).plan(plan.namespace)
+        _fit(winner, durable)
+        answers = held_out_answers(winner, 0, durable)
     else:
         plan = search.plan()
-        results = collect(plan, _read_fits(plan, fits))
+        store = _read_fits(plan, fits)
+        results = collect(plan, store)
+        answers = held_out_answers(plan, results.best_index_, store)
     _refuse_without_score(search, results)
-    return _write_model(search, plan, results, folder)
+    add_seconds(folder, [each.fits for each in fits])
+    return _write_model(search, plan, results, folder, hold_out(plan.y, answers))
 
 
 def search_at_once(search: Search, folder: Path, step: Task[..., Any] | None = None) -> Model:
@@ -220,9 +229,9 @@ def search_at_once(search: Search, folder: Path, step: Task[..., Any] | None = N
         fit(plan, store, on_fit=_report_progress)
     results = collect(plan, store)
     _refuse_without_score(search, results)
+    answers = held_out_answers(plan, results.best_index_, store)
     if not search.is_calibrated:
-        return _write_model(search, plan, results, folder)
-    answers = held_out_answers(plan, results, store)
+        return _write_model(search, plan, results, folder, hold_out(plan.y, answers))
     held_out = calibrate_held_out(plan.y, answers, search.is_shifted)
     if search.search_sample:
         _report_final(search, 0)
@@ -280,25 +289,24 @@ def _write_model(
     plan: "SearchPlan",
     results: "SearchResults",
     folder: Path,
-    held_out: HeldOut | None = None,
+    held_out: HeldOut,
 ) -> Model:
     """Fit the chosen candidate on the training set; write it with its recipe and its grid."""
     from neural_classifiers.comments.models.pipelines import in_names
     from neural_classifiers.search.results import refit
 
     every = search.read(search.split.train) if search.search_sample else None
-    _report_final(search, 1 if held_out else 0)
+    n_fits = 0 if held_out.temperature is None else 1  # on all comments, until now
+    _report_final(search, n_fits)
     fitted = refit(plan, results, every)
-    _report_final(search, 2 if held_out else 1)
-    score, held_out_file = results.best_score_, None
-    if held_out:
+    _report_final(search, n_fits + 1)
+    score = results.best_score_
+    if held_out.temperature is not None:
         from neural_classifiers.judgement.calibration import Calibrated
 
         name, classifier = fitted.steps[-1]
         calibrated = Calibrated(classifier, held_out.temperature, held_out.offsets)
         fitted.steps[-1] = (name, calibrated)
-        held_out.table.to_parquet(folder / "held_out.parquet", index=False)
-        held_out_file = File.of(folder / "held_out.parquet")
         score = score if held_out.f1_macro is None else held_out.f1_macro
     best = {name.split("__")[-1]: in_names(v) for name, v in results.best_params_.items()}
     recipe = {
@@ -306,8 +314,8 @@ def _write_model(
         "best_params": best,
         "best_cv_score": score,
         "scoring": search.scoring,
-        "temperature": held_out and held_out.temperature,
-        "offsets": held_out and held_out.offsets,
+        "temperature": held_out.temperature,
+        "offsets": held_out.offsets,
         "folds": search.folds,
         "seed": search.seed,
         "training_file_sha256": search.split.train.sha256,
@@ -318,6 +326,7 @@ def _write_model(
         "libraries": {name: importlib.metadata.version(name) for name in search.libraries},
         "python": platform.python_version(),
     }
+    held_out.table.to_parquet(folder / "held_out.parquet", index=False)
     pipeline, weights, recipe_file = search.save(folder, fitted, recipe)
     return Model(
         name=search.name,
@@ -328,8 +337,8 @@ def _write_model(
         best_params=best,
         best_cv_score=score,
         scoring=search.scoring,
-        temperature=held_out and held_out.temperature,
-        held_out=held_out_file,
+        temperature=held_out.temperature,
+        held_out=File.of(folder / "held_out.parquet"),
         searched_rows=len(plan.y),
         text=search.text,
         encoder=search.encoder,

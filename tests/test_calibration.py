@@ -54,7 +54,7 @@ def test_what_a_search_kept_for_the_rows_held_out_calibrates_the_winner():
     store: dict[str, bytes] = {}
     fit(plan, store)
     results = collect(plan, store)
-    answers = held_out_answers(plan, results, store)
+    answers = held_out_answers(plan, results.best_index_, store)
 
     logits = held_out_logits(answers, np.unique(Y), len(Y))
     assert not np.isnan(logits).any()
@@ -67,7 +67,7 @@ def test_what_a_search_kept_for_the_rows_held_out_calibrates_the_winner():
     assert losses[0] == min(losses)
     del store[plan.key(int(results.best_index_), 3)]
     with pytest.raises(LookupError, match="on fold 3"):  # a fit that is missing is no answer
-        held_out_answers(plan, results, store)
+        held_out_answers(plan, results.best_index_, store)
 
 
 def test_a_shift_finds_the_rare_class_that_the_likeliest_answer_forgets():

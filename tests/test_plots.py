@@ -54,7 +54,14 @@ PROFILES = [
     for n in (10, 30)
 ]
 CURVE = [
-    CurvePoint(rows=n, accuracy=f, accuracy_error=0.01, f1_macro=f, f1_macro_error=0.02)
+    CurvePoint(
+        rows=n,
+        accuracy=f,
+        accuracy_error=0.01,
+        f1_macro=f,
+        f1_macro_error=0.02,
+        f1_macro_of_folds=[f],
+    )
     for n, f in ((60, 0.4), (240, 0.6))
 ]
 HOSTILE = "$\\frac{1}{0}$ $x _ ^ & \\ # % {\x00} \ud83d 游戏 🎮 <script>alert(1)</script>\n\ttab"

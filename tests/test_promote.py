@@ -96,6 +96,18 @@ def test_a_slice_that_falls_behind_speaks_against_a_model_that_is_better_in_all(
 
 
 @pytest.mark.parametrize(
+    ("share", "passed", "words"), [(0.8, True, "0 of 2"), (0.95, False, "1 of 2")]
+)
+def test_a_model_that_another_one_of_the_run_is_shown_to_beat_does_not_serve(share, passed, words):
+    others = [rival("keras", share), rival("scikit", 0.5)]
+    better, gate = judge_challenger(ACTUAL, right_about(0.8), [CONSTANT], others)
+
+    assert better.passed
+    assert (gate.name, gate.passed) == ("no other model of the run shown better", passed)
+    assert gate.found.startswith(words)
+
+
+@pytest.mark.parametrize(
     ("n_rare", "passed", "words"),
     [
         (MIN_SLICE_ROWS, False, "class rare: 0.0"),

@@ -6,23 +6,21 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
+from neural_classifiers.judgement.choice import HeldOutScores, Price, best_and_cheapest
 from neural_classifiers.judgement.names import percent
 from neural_classifiers.judgement.scores import (
     Comparison,
     ModelComparison,
     Scores,
     compare_predictions,
+    correct_by_holm,
     f1_macro_interval,
     score_predictions,
     wilson_interval,
 )
-from neural_classifiers.judgement.verdict import (
-    comparison_in_words,
-    digits_sentence,
-    recommend_model,
-    verdict_sentences,
-)
+from neural_classifiers.judgement.verdict import Judgement, comparison_in_words, digits_sentence
 from neural_classifiers.search.candidates import rank_candidates
 
 CLASSES = ["science_and_technology", "sports", "video_games"]
@@ -47,18 +45,28 @@ def compared(actual, answered):
         for rival, model in combinations(answered, 2)
         for found in [compare_predictions(actual, answered[model], answered[rival], seed=34)]
     ]
-    return models, comparisons
+    return models, correct_by_holm(comparisons)
 
 
-def judged(**matrices):
-    """The same of models with these confusion matrices."""
-    return compared(
-        answers(CONSTANT)[0], {name: answers(matrix)[1] for name, matrix in matrices.items()}
+def held_out(models, comparisons):
+    """The same as scores on training rows."""
+    return HeldOutScores(
+        n_rows=2100,
+        accuracy={name: each.accuracy for name, each in models.items() if name != "serving"},
+        f1_macro={name: each.f1_macro for name, each in models.items() if name != "serving"},
+        comparisons=comparisons,
     )
 
 
-def sentences(**matrices):
-    return verdict_sentences(*judged(**matrices))
+def judged(training=None, prices=None, **matrices):
+    """Models with these confusion matrices on the test rows, and on the training rows the same."""
+
+    def of(matrices):
+        each = {name: answers(matrix)[1] for name, matrix in matrices.items()}
+        return compared(answers(CONSTANT)[0], each)
+
+    trained = of(training) if training else of(matrices)
+    return Judgement(*of(matrices), held_out(*trained), prices or {})
 
 
 def comparison(
@@ -70,6 +78,7 @@ def comparison(
         accuracy_interval=(-0.1, 0.1),
         f1_macro_difference=sum(f1_macro_interval) / 2,
         f1_macro_interval=f1_macro_interval,
+        f1_macro_p_value=0.01 if math.prod(f1_macro_interval) > 0 else 1.0,
         kappa_interval=kappa,
         rival_kappa_interval=rival,
         won=won,
@@ -275,7 +284,8 @@ def test_a_coin_is_neither_recommended_nor_called_better_than_the_constant_answe
             models["scikit"] = score_predictions(actual, coin, CLASSES)
             found = compare_predictions(actual, coin, constant, seed=0, n_resamples=400)
             named = ModelComparison(model="scikit", rival="constant", **found.model_dump())
-            recommended.append(recommend_model(models, [named]) == "scikit")
+            judgement = Judgement(models, [named], held_out(models, [named]))
+            recommended.append(judgement.recommended == "scikit")
             called_better.append("better" in comparison_in_words(found).replace("no better", ""))
 
     # Of 300 coins, each mistaken once in 40 times by a test, 12 or fewer are in 95 % of cases;
@@ -291,9 +301,10 @@ def test_a_coin_beats_no_model_that_hardly_knows_more():
     linear = np.where(rng.random(900) < 0.1, actual, rng.choice(CLASSES[1:], 900))
     answered = {"constant": constant, "linear": linear, "scikit": coins["uniform"]}
     models, comparisons = compared(actual, answered)
+    judgement = Judgement(models, comparisons, held_out(models, comparisons))
 
-    assert recommend_model(models, comparisons) == "linear"
-    told = verdict_sentences(models, comparisons)
+    assert judgement.recommended == "linear"
+    told = judgement.sentences()
     assert any(
         sentence.startswith("The scikit-learn network (")
         and "is not shown to be better than guessing" in sentence
@@ -315,8 +326,8 @@ BEST = [[24, 4, 8], [4, 170, 38], [4, 18, 630]]  # 824
             "linear",
             [
                 "Use the linear model: it is right for 69.6",
-                "It is as often right as always answering “video_games” (72.4",
-                "but better at the rarer classes",
+                "It is not told apart from always answering “video_games” (72.4",
+                "by right answers, but better at the rarer classes",
             ],
         ),
         (  # where it is clearly less often right it is said for whom it is
@@ -342,7 +353,7 @@ BEST = [[24, 4, 8], [4, 170, 38], [4, 18, 630]]  # 824
             "linear",
             [
                 "It is better than always answering “video_games” (72.4\N{NO-BREAK SPACE}%); "
-                "as good as the scikit-learn network (",
+                "not told apart from the scikit-learn network (",
                 "and the Keras network (",
             ],
         ),
@@ -383,7 +394,7 @@ BEST = [[24, 4, 8], [4, 170, 38], [4, 18, 630]]  # 824
         (
             {"linear": GOOD, "serving": GOOD},
             "linear",
-            ["It is as good as the one that serves now (87.4"],
+            ["It is not told apart from the one that serves now (87.4"],
         ),
         (
             {"linear": GOOD, "serving": BEST},
@@ -419,32 +430,111 @@ BEST = [[24, 4, 8], [4, 170, 38], [4, 18, 630]]  # 824
     ],
 )
 def test_the_sentences_say_what_to_use_and_how_it_stands(matrices, recommended, phrases):
-    models, comparisons = judged(constant=CONSTANT, **matrices)
-    told = " ".join(verdict_sentences(models, comparisons))
+    judgement = judged(constant=CONSTANT, **matrices)
+    told = " ".join(judgement.sentences())
 
-    assert recommend_model(models, comparisons) == recommended
+    assert judgement.recommended == recommended
     places = [told.index(phrase) for phrase in phrases]
     assert places == sorted(places)
 
 
 def test_without_the_constant_answer_the_rest_is_still_judged():
-    told = sentences(linear=GOOD, keras=KERAS)
+    told = judged(linear=GOOD, keras=KERAS).sentences()
 
     assert told[0].startswith("Use the linear model")
-    assert "better than the Keras network" in told[1]
+    assert "better than the Keras network" in told[2]
 
 
 def test_without_comparisons_figures_are_given_and_nothing_is_claimed():
-    models, _ = judged(linear=SCIKIT, keras=KERAS)
+    both = judged(linear=SCIKIT, keras=KERAS)
 
-    told = verdict_sentences(models, [])
-    assert told[1] == "It is not compared with the Keras network (66.4\N{NO-BREAK SPACE}%)."
+    told = Judgement(both.models, [], both.held_out).sentences()
+    assert told[2] == "It is not compared with the Keras network (66.4\N{NO-BREAK SPACE}%)."
 
 
 def test_a_comparison_serves_either_way_round():
-    models, comparisons = judged(keras=KERAS, scikit=SCIKIT, linear=GOOD, constant=CONSTANT)
+    judgement = judged(keras=KERAS, scikit=SCIKIT, linear=GOOD, constant=CONSTANT)
 
-    assert verdict_sentences(models, comparisons)[0].startswith("Use the linear model")
+    assert judgement.sentences()[0].startswith("Use the linear model")
+
+
+SAME = {"constant": CONSTANT, "linear": NEARLY, "keras": GOOD}  # the last two not told apart
+
+
+@pytest.mark.parametrize(
+    ("models", "cost", "best", "chosen"),
+    [
+        (SAME, {}, "keras", "linear"),  # the simpler
+        (SAME, {"linear": (1.9, 60), "keras": (1.0, 31)}, "keras", "linear"),  # prices alike
+        (SAME, {"linear": (2.1, 1), "keras": (1.0, 60)}, "keras", "keras"),  # answers faster
+        (SAME, {"linear": (1.0, 63), "keras": (1.9, 31)}, "keras", "keras"),  # trained faster
+        (SAME | {"scikit": BEST}, {"scikit": (9, 99), "keras": (1, 1)}, "scikit", "scikit"),
+        ({"linear": CONSTANT, "constant": CONSTANT}, {}, None, None),
+    ],
+)
+def test_the_cheapest_model_that_is_not_shown_worse_than_the_best_is_chosen(
+    models, cost, best, chosen
+):
+    prices = {
+        name: Price(ms_per_text=ms, megabytes=1, training_s=s) for name, (ms, s) in cost.items()
+    }
+    found = best_and_cheapest(judged(**models).held_out, prices)
+
+    assert found == (chosen and (best, chosen))
+
+
+@pytest.mark.parametrize(
+    ("on_test", "recommended", "first", "second"),
+    [
+        ({"linear": GOOD, "keras": KERAS}, "linear", "Use the linear model", "confirm it"),
+        (
+            {"linear": SCIKIT, "keras": GOOD},
+            None,
+            "Use none of these models before new comments have judged them: 900 test comments show "
+            "the Keras network (87.4",
+            "refuse it",
+        ),
+        (
+            {"linear": CONSTANT, "keras": KERAS},
+            "constant",
+            "Use none of these models: 900 test comments do not show that the linear model (72.4",
+            "refuse it",
+        ),
+    ],
+)
+def test_the_test_comments_confirm_or_refuse_what_the_training_comments_chose(
+    on_test, recommended, first, second
+):
+    training = {"constant": CONSTANT, "linear": GOOD, "keras": KERAS}
+    judgement = judged(training, constant=CONSTANT, **on_test)
+
+    assert judgement.chosen == "linear"
+    assert judgement.recommended == recommended
+    assert judgement.sentences()[0].startswith(first)
+    assert "2,100 training comments, as the best there" in judgement.sentences()[1]
+    assert second in judgement.sentences()[1]
+    assert "3 pairs by Holm" in judgement.sentences()[1]
+
+
+def test_p_values_are_corrected_for_their_number_the_smallest_most():
+    # Holm by hand: .01 x 4; max(.04, .02 x 3); then .04 x 2; then .3 x 1
+    p_values = [0.04, 0.01, 0.3, 0.02]
+    found = correct_by_holm([comparison(p, 20, 10, (0.1, 0.2)) for p in p_values])
+
+    assert [c.p_value for c in found] == pytest.approx([0.08, 0.04, 0.3, 0.06])
+    assert [c.f1_macro_p_value for c in found] == pytest.approx([0.04] * 4)  # .01 x 4 each
+    assert {c.level for c in found} == {0.05 / 3}  # one is shown, three are left
+    assert correct_by_holm([]) == []
+
+
+@pytest.mark.parametrize(("won", "lost"), [(50, 45), (3, 1), (0, 0), (300, 295)])
+def test_a_difference_is_shown_from_the_smallest_that_can_be_shown_on(won, lost):
+    c = comparison(1.0, won, lost)
+    n = max(won + lost, 6)  # 2 / 2^6 is the first below 5 %
+    shown = round(c.smallest_shown * 900)
+    k = (n + shown) // 2
+
+    assert binomtest(k, n).pvalue < 0.05 <= binomtest(k - 1, n).pvalue
 
 
 def test_digits_have_a_sentence():
@@ -454,7 +544,7 @@ def test_digits_have_a_sentence():
 
 
 def test_a_run_that_judged_nothing_says_so():
-    assert verdict_sentences({}, []) == ["No model could be judged on the comments."]
+    assert Judgement({}, []).sentences() == ["No model could be judged on the comments."]
 
 
 def test_candidates_are_listed_best_first_with_short_names_and_plain_values():

@@ -160,12 +160,12 @@ def test_what_the_sample_chose_is_fitted_on_all_training_comments(name, split, s
 
     if name != "constant":  # no search: it has no parameters
         assert told[-1].unit == "fits on all 120 training comments"
-        assert told[-1].done == told[-1].total == (2 if model.held_out else 1)
+        assert told[-1].done == told[-1].total == (2 if model.temperature else 1)
 
     for value in ("best_params", "best_cv_score"):
         assert getattr(model, value) == getattr(alone, value)
-    if model.held_out:
-        assert model.held_out.sha256 == alone.held_out.sha256
+    assert model.held_out.sha256 == alone.held_out.sha256
+    if model.temperature:
         assert model.temperature != alone.temperature  # learnt on a fold of all
     every, few = (
         set(TfidfVectorizer().fit(pd.read_parquet(file.path)["clean"]).vocabulary_)

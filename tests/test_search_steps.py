@@ -76,10 +76,11 @@ def test_halving_keeps_its_fits_and_chooses_one_of_the_grid(split, home, monkeyp
     assert table["iter"].tolist() == [0] * 4 + [1] * 2  # 4 candidates, the better third on more
     assert set(model.best_params) == set(GRID)
     store = next((paths.cache() / ".fits").iterdir())
-    kept = {path.name for path in store.iterdir()}
-    assert len(kept) == 6 * FOLDS
+    kept = {path.name for path in store.glob("[!.]*")}
+    assert len(kept) == 7 * FOLDS  # and the winner's on whole folds, which answer every row
+    assert len(pd.read_parquet(model.held_out.path)) == 40
     assert chosen(split, home, [], method="halving").best_params == model.best_params
-    assert {path.name for path in store.iterdir()} == kept
+    assert {path.name for path in store.glob("[!.]*")} == kept
 
 
 def test_dask_workers_make_the_fits_where_a_line_in_env_names_a_scheduler(split, home, monkeypatch):

@@ -135,18 +135,24 @@ def test_the_learning_curve_rises_where_more_comments_help():
     assert len(short) < 5
 
 
-def point(rows, f1, error=0.005):
+def point(rows, f1, error=0.005, slope=0.01):
+    """Of four folds, whose gains per doubling differ by the slope."""
     return weaknesses.CurvePoint(
-        rows=rows, accuracy=f1, accuracy_error=error, f1_macro=f1, f1_macro_error=error
-    )
+        rows=rows, accuracy=f1, accuracy_error=error, f1_macro=f1, f1_macro_error=error,
+        f1_macro_of_folds=[f1 + (each - 1.5) * slope * np.log2(rows / 100) for each in range(4)],
+    )  # fmt: skip
 
 
 def test_whether_more_data_would_help_is_said_in_words():
     rising = [point(100, 0.40), point(200, 0.50), point(400, 0.60)]
-    flat = [point(100, 0.590), point(200, 0.601), point(400, 0.600)]
+    flat = [point(n, 0.6, slope=0.001) for n in (100, 200, 400)]
 
-    assert "twice as many comments may bring another 0.10" in weaknesses.more_data(rising, 500)
-    assert "would hardly help" in weaknesses.more_data(flat, 500)
+    # folds gain .10 - .015, .10 - .005 ...: standard deviation .0129, error .0065, t(3) 3.18
+    told = weaknesses.more_data(rising, 500)
+    assert "+0.100 (+0.079 to +0.121) for twice as many. So more comments" in told
+    assert "would bring little" in weaknesses.more_data(flat, 500)
+    unsure = [point(n, f1, slope=0.1) for n, f1 in ((100, 0.40), (200, 0.50), (400, 0.60))]
+    assert "these folds do not show" in weaknesses.more_data(unsure, 500)
     of_sample = weaknesses.more_data(rising, 105_000)
     assert "what more than those would bring, this does not show" in of_sample
     assert "all 105,000" in of_sample

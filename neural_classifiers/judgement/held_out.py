@@ -18,9 +18,10 @@ class HeldOut(NamedTuple):
     Attributes
     ----------
     table : DataFrame of n_rows rows
-        ``actual`` and, for each class, its calibrated probability ``p_<class>``; in the order of
-        the rows.
-    temperature : float
+        ``actual``, ``predicted`` and, if it is calibrated, the probability ``p_<class>`` of each
+        class; in the order of the rows.
+    temperature : float or None
+        None: the probabilities are as they came.
     offsets : list of n_classes floats, or None
         What shifts answers towards rare classes; None without a shift.
     f1_macro : float or None
@@ -28,9 +29,17 @@ class HeldOut(NamedTuple):
     """
 
     table: pd.DataFrame
-    temperature: float
-    offsets: list[float] | None
-    f1_macro: float | None
+    temperature: float | None = None
+    offsets: list[float] | None = None
+    f1_macro: float | None = None
+
+
+def hold_out(y: np.ndarray, answers: "Sequence[tuple[NDArray[np.intp], FitAnswer]]") -> HeldOut:
+    """Answers of a model as they came; arguments as for `calibrate_held_out`."""
+    table = pd.DataFrame({"actual": y, "predicted": y})
+    for rows, answer in answers:
+        table.loc[rows, "predicted"] = answer.by_method["predict"]
+    return HeldOut(table)
 
 
 def calibrate_held_out(
@@ -55,10 +64,10 @@ def calibrate_held_out(
     logits = calibration.held_out_logits(answers, classes, len(y))  # (n_rows, n_classes)
     temperature = calibration.fit_temperature(logits, columns)
     probabilities = calibration.softmax(logits / temperature)  # (n_rows, n_classes)
-    table = pd.DataFrame(probabilities, columns=[f"p_{label}" for label in classes])
-    table.insert(0, "actual", y)
+    columns_of = [f"p_{label}" for label in classes]
+    table = hold_out(y, answers).table.join(pd.DataFrame(probabilities, columns=columns_of))
     if not is_shifted:
-        return HeldOut(table, temperature, None, None)
+        return HeldOut(table, temperature)
     logits = np.log(np.clip(probabilities, calibration.TINY, None))
     shift = calibration.fit_shift(logits, columns)
     offsets = calibration.offsets_of(shift, calibration.prior_of(columns, len(classes)))
@@ -67,6 +76,7 @@ def calibrate_held_out(
         f1_score(columns[rows], answered[rows], average="macro", zero_division=0)
         for rows, _ in answers
     ]
+    table["predicted"] = classes[answered]
     return HeldOut(table, temperature, offsets.tolist(), float(np.mean(f1)))
 
 

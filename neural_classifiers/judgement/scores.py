@@ -3,7 +3,8 @@
 All scores are fractions in [0, 1]; a score without a denominator (a class that is never
 predicted has no precision) counts as 0. Whether a difference is real is decided by the exact
 McNemar test for accuracy and by a paired bootstrap for macro-F1, both at 5 %: the test rows are
-the same for every model, so comparing two intervals by eye would throw that pairing away.
+the same for every model, so comparing two intervals by eye would throw that pairing away. Of many
+pairs some differ by chance: `correct_by_holm` makes 5 % the chance that any is called real.
 
 The macro-F1 of whoever answers at random is higher than that of whoever always gives the commonest
 answer. So it speaks for a model only if the model is better than guessing: more often right than
@@ -12,7 +13,7 @@ its 95 % interval has to lie above 0.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -106,7 +107,8 @@ class Comparison(Values):
     """One model against a rival on the same rows; positive differences favour the model.
 
     `kappa_interval` and `rival_kappa_interval` bound Cohen's kappa of each of the two, which is 0
-    for whoever guesses, evenly, by class shares or always the same.
+    for whoever guesses, evenly, by class shares or always the same. Below `level` a p of McNemar's
+    test shows a difference before it is corrected for the number of pairs.
     """
 
     n_rows: int
@@ -119,6 +121,8 @@ class Comparison(Values):
     won: int
     lost: int
     p_value: float
+    f1_macro_p_value: float
+    level: float = ALPHA
 
     @property
     def is_beyond_guessing(self) -> bool:
@@ -135,10 +139,21 @@ class Comparison(Values):
     @property
     def f1_macro_standing(self) -> Standing:
         """Macro-F1 against the rival's; it speaks for a model that is better than guessing only."""
-        low, high = self.f1_macro_interval
-        if low > 0 and self.is_beyond_guessing:
-            return "better"
-        return "worse" if high < 0 and self.rival_kappa_interval[0] > 0 else "unclear"
+        is_ahead = self.f1_macro_difference > 0
+        knows = self.is_beyond_guessing if is_ahead else self.rival_kappa_interval[0] > 0
+        if self.f1_macro_p_value >= ALPHA or not knows:
+            return "unclear"
+        return "better" if is_ahead else "worse"
+
+    @property
+    def smallest_shown(self) -> float:
+        """Least difference in accuracy that would be shown, if as many rows told the two apart."""
+        from scipy.stats import binom
+
+        n = max(self.won + self.lost, int(np.log2(2 / self.level)) + 1)  # fewer show nothing
+        won = np.arange(n // 2, n + 1)
+        least = int(won[2 * binom.sf(won - 1, n, 0.5) < self.level][0])
+        return (2 * least - n) / self.n_rows
 
 
 class ModelComparison(Comparison):
@@ -146,6 +161,9 @@ class ModelComparison(Comparison):
 
     model: str
     rival: str
+
+
+C = TypeVar("C", bound=Comparison)
 
 
 def score_predictions(y_true: ArrayLike, y_pred: ArrayLike, labels: Sequence[str]) -> Scores:
@@ -216,7 +234,7 @@ def compare_predictions(
         Differences a - b in accuracy and macro-F1 with 95 % percentile intervals of a paired
         bootstrap, and such intervals of the kappa of each; rows that only a (`won`) or only b
         (`lost`) has right; the two-sided p of the exact McNemar test, 1.0 when no row tells them
-        apart.
+        apart, and that of the bootstrap for macro-F1.
 
     Notes
     -----
@@ -243,7 +261,32 @@ def compare_predictions(
         won=won,
         lost=lost,
         p_value=float(binomtest(won, won + lost).pvalue) if won + lost else 1.0,
+        f1_macro_p_value=_percentile_p_value(f1_macro[1:]),
     )
+
+
+def correct_by_holm(comparisons: Sequence[C]) -> list[C]:
+    """The comparisons of one family, the p-values of each score corrected for their number.
+
+    Notes
+    -----
+    Source: S. Holm, A simple sequentially rejective multiple test procedure, 1979. scipy has the
+    false discovery rate only.
+    """
+    accuracy = _holm([c.p_value for c in comparisons])
+    f1_macro = _holm([c.f1_macro_p_value for c in comparisons])
+    level = ALPHA / max(sum(p >= ALPHA for p in accuracy), 1)  # of the next that would be shown
+    return [
+        c.model_copy(update={"p_value": p, "f1_macro_p_value": f1, "level": level})
+        for c, p, f1 in zip(comparisons, accuracy, f1_macro, strict=True)
+    ]
+
+
+def _holm(p_values: Sequence[float]) -> list[float]:
+    p, order = np.array(p_values), np.argsort(p_values, kind="stable")
+    n_left = np.arange(len(p), 0, -1)  # the smallest is one of all, the next one of the others
+    p[order] = np.minimum(np.maximum.accumulate(p[order] * n_left), 1)
+    return [float(each) for each in p]
 
 
 def f1_macro_interval(y_true: ArrayLike, y_pred: ArrayLike) -> Interval:
@@ -304,6 +347,12 @@ def _kappa(
     by_chance = (share_actual * share_predicted).sum(axis=1)
     beyond = np.where(np.isclose(right, by_chance, rtol=0, atol=1e-12), 0.0, right - by_chance)
     return beyond / np.where(by_chance < 1, 1 - by_chance, 1.0)
+
+
+def _percentile_p_value(differences: NDArray[np.float64]) -> float:
+    """Two-sided p of no difference by resamples; their number bounds it from below."""
+    beyond = min((differences <= 0).sum(), (differences >= 0).sum())
+    return float(min(2 * (beyond + 1) / (len(differences) + 1), 1))
 
 
 def _percentile_interval(differences: NDArray[np.float64]) -> Interval:

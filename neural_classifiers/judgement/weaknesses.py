@@ -18,6 +18,7 @@ LINK = re.compile(r"https?://|www\.|\]\(", re.IGNORECASE)
 N_FILES = 8  # of a source that are slices of their own
 N_WORDS, N_MISTAKES = 10, 10
 N_WITHOUT, N_FALLS = 60, 5  # words of a comment that are left out in turn, and that are listed
+LITTLE = 0.01  # of macro-F1, for twice as many comments
 SHARES = (0.1, 0.2, 0.4, 0.7, 1.0)  # of the learning curve
 
 
@@ -72,13 +73,14 @@ class Explanations(Values):
 
 
 class CurvePoint(Values):
-    """Scores of a model trained on so many rows: mean and standard error over the folds."""
+    """Scores of a model trained on so many rows: over the folds, with standard errors."""
 
     rows: int
     accuracy: float
     accuracy_error: float
     f1_macro: float
     f1_macro_error: float
+    f1_macro_of_folds: list[float]
 
 
 # --- slices -------------------------------------------------------------------------------
@@ -276,6 +278,7 @@ def learning_curve(
                 accuracy_error=float(np.std(accuracies, ddof=1) / folds**0.5),
                 f1_macro=float(np.mean(f1s)),
                 f1_macro_error=float(np.std(f1s, ddof=1) / folds**0.5),
+                f1_macro_of_folds=[float(f1) for f1 in f1s],
             )
         )
     return curve
@@ -284,26 +287,31 @@ def learning_curve(
 def more_data(curve: Sequence[CurvePoint], fitted_on: int) -> str:
     """A sentence on what more data would bring, by the learning curve; "" if it is too short.
 
-    `fitted_on` are the training comments that there are: where the curve was drawn on a sample of
-    them it does not reach so far.
+    The trend is that of the last three sizes, and its uncertainty that of the folds, which share
+    most of their rows: if anything it is too small. `fitted_on` are the training comments that
+    there are: where the curve was drawn on a sample of them it does not reach so far.
     """
     if len(curve) < 3:
         return ""
+    from scipy.stats import t
+
     before, last = curve[-3], curve[-1]
-    # what a doubling brought, from the last two steps of the curve
-    doublings = np.log2(last.rows / before.rows)
-    gain = (last.f1_macro - before.f1_macro) / doublings
-    is_real = gain > 2 * np.hypot(last.f1_macro_error, before.f1_macro_error) / doublings
+    doublings = np.log2([point.rows for point in curve[-3:]])
+    gains = np.polyfit(doublings, [point.f1_macro_of_folds for point in curve[-3:]], 1)[0]
+    gain, n_folds = float(gains.mean()), len(gains)
+    half = float(t.ppf(0.975, n_folds - 1) * gains.std(ddof=1) / n_folds**0.5)
     rise = (
         f"From {before.rows:,} to {last.rows:,} training comments the macro-F1 of the linear "
-        f"model went from {before.f1_macro:.3f} to {last.f1_macro:.3f}"
+        f"model went from {before.f1_macro:.3f} to {last.f1_macro:.3f}: by {gain:+.3f} "
+        f"({gain - half:+.3f} to {gain + half:+.3f}) for twice as many"
     )
     if fitted_on > 2 * last.rows:
-        rise += "" if is_real else ", which may be chance"
         return (
             f"{rise}. The models were fitted on all {fitted_on:,}: what more than those would "
             "bring, this does not show."
         )
-    if is_real:
-        return f"{rise}: twice as many comments may bring another {gain:.2f}."
-    return f"{rise}, which may be chance: more comments of this kind would hardly help."
+    if gain > half:
+        return f"{rise}. So more comments of this kind would help."
+    if gain + half < LITTLE:
+        return f"{rise}. So more comments of this kind would bring little."
+    return f"{rise}. Whether more comments of this kind would help, these folds do not show."

@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from neural_classifiers.judgement.names import percent
 from neural_classifiers.judgement.scores import model_title
-from neural_classifiers.judgement.verdict import comparison_in_words
+from neural_classifiers.judgement.verdict import comparison_in_words, price_in_words
 from neural_classifiers.judgement.weaknesses import more_data
 from neural_classifiers.report.departures import DEPARTURES
 from neural_classifiers.report.sections import CommentsSection, Sections, SinceLast, printable
@@ -232,6 +232,7 @@ def _environment(is_html: bool) -> Environment:
         "p_value": lambda p: f"{p:.3f}" if p >= 0.001 else "below 0.001",
         "percent": percent,
         "percent2": lambda share: f"{100 * share:.2f}\N{NO-BREAK SPACE}%",
+        "price": price_in_words,
         "points": lambda share: f"{100 * share:+.1f}".replace("-", "\N{MINUS SIGN}"),
         "thousands": lambda n: f"{n:,}",
         "title": model_title,

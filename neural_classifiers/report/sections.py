@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ConfigDict, model_validator
 
+from neural_classifiers.judgement.choice import HeldOutScores, Price
 from neural_classifiers.judgement.names import CONSTANT, LINEAR, SERVING, SIMPLE
 from neural_classifiers.judgement.scores import (
     Calibration,
@@ -20,7 +21,7 @@ from neural_classifiers.judgement.scores import (
     model_title,
     wilson_interval,
 )
-from neural_classifiers.judgement.verdict import digits_sentence, recommend_model, verdict_sentences
+from neural_classifiers.judgement.verdict import Judgement, digits_sentence
 from neural_classifiers.judgement.weaknesses import CurvePoint, Explanations, Mistake
 from neural_classifiers.search.candidates import RankedCandidate
 from neural_classifiers.values import Values
@@ -125,7 +126,8 @@ class CommentsSection(Printable):
 
     `drift` holds measures and moved words of the comments against those of the last run, and names
     limits passed and let through; `near_duplicates` the share of the test comments ``checked`` that
-    nearly repeat a training comment, its bounds, and ``pairs``.
+    nearly repeat a training comment, its bounds, and ``pairs``. `prices` are of those models whose
+    cost was measured.
     """
 
     source: SourceOfRows
@@ -138,6 +140,8 @@ class CommentsSection(Printable):
     examined: TrainingExamined | None
     models: dict[str, JudgedModel]
     comparisons: list[ModelComparison]
+    held_out: HeldOutScores | None
+    prices: dict[str, Price]
     grids: dict[str, GridSummary]
     data_docs: str
     figures: dict[str, str]
@@ -146,9 +150,14 @@ class CommentsSection(Printable):
     failed: list[str]
 
     @cached_property
+    def judgement(self) -> Judgement:
+        """The choice of a model, and what the test comments say of it."""
+        return Judgement(self.models, self.comparisons, self.held_out, self.prices)
+
+    @cached_property
     def recommended(self) -> str | None:
-        """Name of the model to use; "constant" where none is shown better, None without models."""
-        return recommend_model(self.models, self.comparisons)
+        """Name of the model to use; "constant" if none is better, None if the test refuses one."""
+        return self.judgement.recommended
 
     @cached_property
     def titles(self) -> dict[str, str]:
@@ -203,9 +212,11 @@ class CommentsSection(Printable):
         ]
 
     def mark(self, name: str) -> str:
-        """The tag of the model that is recommended; "" of every other."""
-        if name != self.recommended:
+        """The tag of the model that was chosen; "" of every other."""
+        if name != (self.recommended or self.judgement.chosen):
             return ""
+        if self.recommended is None:
+            return "refused"
         return "not beaten" if name == CONSTANT else "recommended"
 
 
@@ -314,7 +325,7 @@ class Sections(Printable):
     def verdict(self) -> list[str]:
         """What the run found, in sentences."""
         comments, digits = self.comments, self.digits
-        sentences = verdict_sentences(comments.models, comments.comparisons) if comments else []
+        sentences = comments.judgement.sentences() if comments else []
         if digits and digits.models:
             shares = {name: model.test_accuracy for name, model in digits.models.items()}
             sentences.append(digits_sentence(shares, digits.rows.test))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from neural_classifiers.judgement.names import CONSTANT, SERVING, SIMPLE, percent
+from neural_classifiers.judgement.names import CONSTANT, SIMPLE, percent
 from neural_classifiers.report.sections import CommentsSection
 
 TOO_GOOD = 0.99  # no model sorts people's comments so well without a leak
@@ -60,24 +60,27 @@ def warnings_of(section: CommentsSection) -> list[str]:
 
 
 def _on_best_network(section: CommentsSection) -> list[str]:
-    """Warnings that the best network is not shown to beat a simpler model that is recommended."""
-    networks = [name for name in section.models if name not in (*SIMPLE, SERVING)]
-    best = max(networks, key=lambda name: section.models[name].accuracy, default=None)
+    """Warnings that no network is shown to beat the simpler model that is recommended."""
+    accuracy = section.held_out.accuracy if section.held_out else {}
+    networks = [name for name in section.models if name in accuracy and name not in SIMPLE]
+    best = max(networks, key=accuracy.__getitem__, default=None)
+    if section.recommended not in SIMPLE:
+        return []
     warnings = []
     for c in section.comparisons:
         if (c.model, c.rival) != (best, section.recommended):
             continue
         title, rival = section.titles[c.model], section.titles[c.rival]
-        low, high = c.accuracy_interval
-        if low <= 0 <= high:
+        if c.accuracy_standing == "unclear":
             warnings.append(
-                f"The test set is too small to tell the {title} from the {rival}: {c.n_rows:,} "
-                f"comments show differences of about {100 * (high - low) / 2:.1f} points or more, "
-                f"and this one is {100 * abs(c.accuracy_difference):.1f}."
+                f"The test set is too small to tell the {title} from the {rival}: it answers "
+                f"{c.won + c.lost:,} of {c.n_rows:,} comments better or worse, so a difference of "
+                f"{100 * c.smallest_shown:.1f} points or more would be shown, and this one is "
+                f"{100 * abs(c.accuracy_difference):.1f}."
             )
         if c.rival != CONSTANT:
             warnings.append(
-                f"A simpler model is as good: no network is shown to be better than the {rival}, "
-                f"not even the {title}."
+                f"A simpler model will do: no network is shown to be better than the {rival}, not "
+                f"even the {title}. That does not show that they are equal."
             )
     return warnings

@@ -127,19 +127,21 @@ def refit(plan: SearchPlan, results: SearchResults, instead: tuple[Any, Any] | N
 
 
 def held_out_answers(
-    plan: SearchPlan, results: SearchResults, store: Mapping[str, bytes]
+    plan: SearchPlan, candidate: int, store: Mapping[str, bytes]
 ) -> list[tuple[np.ndarray, FitAnswer]]:
-    """Answers of the best candidate on each fold: the rows held out, and the answer.
+    """Answers of a candidate on each fold: the rows held out, and the answer.
 
     Raises
     ------
     LookupError
-        If a fit of the best candidate is missing or failed.
+        If a fit of the candidate is missing or failed.
     """
     answers = []
     for fold, (_, rows) in enumerate(plan.folds):
-        answer = decode(store.get(plan.key(results.best_index_, fold)))
+        answer = decode(store.get(plan.key(candidate, fold)))
         if answer is None or answer.error:
-            raise LookupError(f"expected the best candidate's fit on fold {fold}, got none")
+            raise LookupError(
+                f"expected a fit of {plan.candidates[candidate]} on fold {fold}, got none"
+            )
         answers.append((rows, answer))
     return answers

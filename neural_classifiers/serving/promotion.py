@@ -31,7 +31,8 @@ class Challenger:
         Of the test set: texts as they came, or images.
     actual, answers : ndarray of str of shape (n_rows,)
         Right answers, and those of the model.
-    rivals : list of Rival
+    rivals, others : list of Rival
+        Models to be better than, and models not to be worse than.
     files : callable
         Content of the version's files, by name; asked once the gates are passed.
     seed : int
@@ -48,6 +49,7 @@ class Challenger:
     files: Callable[[], dict[str, bytes]]
     seed: int = 0
     slices: dict[str, np.ndarray] = field(default_factory=dict)
+    others: list[Rival] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ def decide(challenger: Challenger, again: bool = True, other_classes: bool = Fal
             challenger.actual,
             challenger.answers,
             challenger.rivals + serving,
+            challenger.others,
             slices=challenger.slices,
             seed=challenger.seed,
             unit="texts" if kind == COMMENTS else "images",
