@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from prefect import get_run_logger, runtime, task
-from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import FlowRun
 from prefect.flows import Flow
 from prefect.states import State
 
 from neural_classifiers.engine import alerts, paths
+from neural_classifiers.engine.artifacts import show_table
 from neural_classifiers.engine.records import DamagedFileError, File
 from neural_classifiers.engine.step import UNRECORDED
 from neural_classifiers.serving import predict, registry
@@ -109,7 +109,7 @@ def report_predictions(predicted: Sequence[predict.PredictedFile]) -> str:
     ]
     if not rows:
         return "nothing new"
-    create_table_artifact(rows, key="predictions", description="Files predicted by this run")
+    show_table(rows, key="predictions", description="Files predicted by this run")
     drifted = [
         f"{Path(each.file).name}: {', '.join(each.drifted)}" for each in predicted if each.drifted
     ]

@@ -3,9 +3,9 @@
 from dataclasses import asdict
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_table_artifact
 
 from neural_classifiers.engine import history, runs
+from neural_classifiers.engine.artifacts import show_table
 from neural_classifiers.engine.files import as_json, write_durably
 from neural_classifiers.engine.step import UNRECORDED
 from neural_classifiers.serving.model import COMMENTS, DIGITS
@@ -29,7 +29,7 @@ def promote_best(compared: Compared | None) -> str | None:
     decisions = promote(history.Run.of(folder), kind=COMMENTS, again=False)
     write_durably(folder / DECISIONS, as_json(list(map(asdict, decisions))))
     rows = [{"model": each.model} | asdict(gate) for each in decisions for gate in each.gates]
-    create_table_artifact(rows, key="promotion", description="What spoke for and against")
+    show_table(rows, key="promotion", description="What spoke for and against")
     for decision in decisions:
         get_run_logger().info("%s", in_words(decision))
     return decisions[-1].version

@@ -14,11 +14,11 @@ from typing import Any
 
 import pandas as pd
 from prefect import get_run_logger, runtime, task
-from prefect.artifacts import create_table_artifact
 from prefect.states import State
 
 from neural_classifiers.digits.scores import best_seed, spread_of_seeds
 from neural_classifiers.engine import run_files, runs
+from neural_classifiers.engine.artifacts import show_table
 from neural_classifiers.engine.branches import Branches
 from neural_classifiers.engine.files import write_durably
 from neural_classifiers.engine.records import File
@@ -172,7 +172,7 @@ def report_comments(
     _write_cards(folder, section, models)
     for name, model in models.items():
         if grids[name].candidates > 1:
-            create_table_artifact(
+            show_table(
                 _rows(tables[name]),
                 key=f"grid-{name.replace('_', '-')}",
                 description=model.in_words(),

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from prefect import get_run_logger, runtime
-from prefect.artifacts import create_markdown_artifact
 
 from neural_classifiers.engine import history, paths, run_files
+from neural_classifiers.engine.artifacts import show_markdown
 from neural_classifiers.engine.files import as_json, write_durably
 from neural_classifiers.engine.run_files import REPORT, SECTIONS
-from neural_classifiers.report.pages import plain, render_markdown, render_report, render_summary
+from neural_classifiers.plain_text import plain
+from neural_classifiers.report.pages import render_markdown, render_report, render_summary
 from neural_classifiers.report.sections import (
     CommentsSection,
     DigitsSection,
@@ -35,7 +36,7 @@ def publish(folder: Path, half: str, section: CommentsSection | DigitsSection) -
     show_page(folder)
     only = Sections.model_validate({half: section})
     markdown = render_markdown(run, only, _figures(folder, only), section.failed)
-    create_markdown_artifact(markdown, key=f"report-{half}", description="What the run found")
+    show_markdown(markdown, key=f"report-{half}", description="What the run found")
     get_run_logger().info("report: %s (run %s)", folder / REPORT, runtime.flow_run.name)
 
 
@@ -71,7 +72,7 @@ def show_summary(folder: Path, status: str, message: str) -> None:
         _since_last(folder),
         {name: str(path) for name, path in files.items()},
     )
-    create_markdown_artifact(markdown, key="summary", description="How the run went")
+    show_markdown(markdown, key="summary", description="How the run went")
 
 
 def _since_last(folder: Path) -> SinceLast:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,19 +46,26 @@ class Site:
     """A folder with a server and a worker that ``up`` keeps running."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
-        self.folder, self.port, self.auth = folder, free_port(), "user:secret"
+        self.folder, self.port = folder, free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         keep = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
         self.env = keep | {
             "NEURAL_CLASSIFIERS_HOME": str(folder),
             "NEURAL_CLASSIFIERS_PORT": str(self.port),
-            "NEURAL_CLASSIFIERS_AUTH": self.auth,
             "PREFECT_WORKER_QUERY_SECONDS": "2",
             **settings,
         }
         self.log = folder / "up.log"
         self.process: subprocess.Popen[bytes] | None = None
-        self._client = SyncPrefectClient(f"{self.address}/api", auth_string=self.auth)
+
+    @property
+    def auth(self) -> str:
+        """The password that was made at the first start."""
+        return (self.folder / ".prefect" / "auth").read_text().strip()
+
+    @cached_property
+    def _client(self) -> SyncPrefectClient:
+        return SyncPrefectClient(f"{self.address}/api", auth_string=self.auth)
 
     def start(self) -> None:
         with self.log.open("ab") as log:

@@ -113,7 +113,8 @@ def test_a_damaged_list_of_what_serves_is_ill_and_named(rows, home, capsys):
 def test_a_wrong_line_of_env_is_said_while_up_runs_too(home, monkeypatch, capsys):
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     (home / ".prefect").mkdir()
-    (home / ".prefect" / "up.json").write_text('{"api": "http://127.0.0.1:1/api", "pid": 1}')
+    up = {"api": "http://127.0.0.1:1/api", "pid": 1, "processes": {"server": {}}}
+    (home / ".prefect" / "up.json").write_text(json.dumps(up))
     (home / ".env").write_text("NEURAL_CLASSIFIERS_WEBHOK=http://127.0.0.1:1\n")
     with locks.hold(home / ".prefect" / "up.lock"):
         assert cli.main(["runs"]) == 1

@@ -1,12 +1,13 @@
 """``up`` as a user has it: a schedule fires, a failed search is retried, a killed run goes on.
 
-Server and worker are processes on a port and a folder of their own, with the password asked for and
-a webhook told. The failure is one that happens: a file lies where the search's records should go.
-Once it is gone, Retry does again what failed and what depends on it, and nothing else.
+Server and worker are processes on a port and a folder of their own, with the password that was
+made and a webhook told. The failure is one that happens: a file lies where the search's records
+should go. Once it is gone, Retry does again what failed and what depends on it, and nothing else.
 """
 
 import contextlib
 import json
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -18,6 +19,8 @@ import psutil
 import pytest
 from conftest import comments_file
 from operated import SMALL, Site, wait_until
+
+from neural_classifiers.engine import paths
 
 LONG = {"solver": ["adam"], "alpha": [1e-4 + i * 1e-6 for i in range(200)]}
 
@@ -84,8 +87,10 @@ def test_nobody_gets_in_who_should_not(site):
     status, headers = refused(
         site, "flow_runs/filter", b"{}", Authorization=known, Origin="http://example.org"
     )
-    assert status == 403  # no token: another page in the user's browser could have asked
+    assert status == 403
     assert "access-control-allow-origin" not in headers
+    assert refused(site, "flow_runs/filter", b"{}", Authorization=known)[0] == 403  # no token
+    assert refused(site, "health", Host=f"evil.example:{site.port}")[0] == 421
     listening = {
         connection.laddr.ip
         for process in site.processes()
@@ -99,7 +104,23 @@ def test_the_ui_asks_its_own_server_whatever_the_port_and_reports_to_nobody(site
     with urllib.request.urlopen(f"{site.address}/ui-settings", timeout=30) as answer:
         told = json.loads(answer.read())
     assert (told["api_url"], told["csrf_enabled"]) == (f"{site.address}/api", True)
-    assert told["default_ui"] == "v1"  # the other one has telemetry that nothing turns off
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    assert told["available_uis"] == ["v1"]  # the other one has telemetry that nothing turns off
+    assert refused(site, "docs")[0] == 404  # loads from elsewhere
+
+
+def test_what_it_writes_is_for_its_user_alone(site):
+    for path in (".prefect", ".prefect/auth", "artifacts"):
+        assert not paths.open_to_others(site.folder / path), path
+
+
+def test_no_one_gets_the_port_between_a_server_and_the_next(site):
+    site.part("server").kill()
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", site.port))
+    assert site.ask("admin/version")  # waits in the socket's queue for the next server
 
 
 def test_it_is_up_once(site):

@@ -3,23 +3,28 @@
 import os
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 
 import psutil
 import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.exceptions import PrefectHTTPStatusError
 
+from neural_classifiers.engine import own_prefect
 from neural_classifiers.errors import RefusedError
-from neural_classifiers.operation import supervisor, temporary_server
+from neural_classifiers.operation import temporary_server
 
 ASK = """
 import os, time, urllib.request
-from neural_classifiers.operation import cli_up, temporary_server as server
+from neural_classifiers.engine import own_prefect
+from neural_classifiers.operation import temporary_server as server
 
-cli_up.use_own_prefect()
+own_prefect.enter()
 server.start()()
 assert server.is_temporary()
-print(os.environ["PREFECT_API_URL"], flush=True)
+print(os.environ["PREFECT_API_URL"], os.environ["PREFECT_API_AUTH_STRING"], flush=True)
 time.sleep(float(os.environ["LIVES_S"]))
 """
 
@@ -48,11 +53,27 @@ def test_two_first_commands_at_once_both_get_a_server_whatever_proxy_is_named(pr
     assert [asking.returncode for asking in both] == [0, 0], ends
 
 
-def test_a_killed_command_takes_its_server_along(prefect_home):
+def test_a_command_s_server_is_its_own_changes_no_deployment_and_dies_with_it(prefect_home):
     asking = command(prefect_home, lives_s=300)
-    url = asking.stdout.readline().strip()
-    with urllib.request.urlopen(f"{url}/health", timeout=30) as answer:
-        assert answer.read() == b"true"
+    url, auth = asking.stdout.readline().split()
+    stranger = urllib.request.Request(f"{url}/flows/filter", b"{}")
+    with pytest.raises(urllib.error.HTTPError, match="HTTP Error 40"):
+        urllib.request.urlopen(stranger, timeout=30)
+    with SyncPrefectClient(url, auth_string=auth) as client:
+        flow = {"flow_id": str(client.create_flow_from_name("planted"))}
+        run = client.request("POST", "/flow_runs/", json=flow).json()
+        state = {"state": {"type": "RUNNING"}}
+        client.request("POST", f"/flow_runs/{run['id']}/set_state", json=state)
+        for method, path, body in (
+            ("POST", "/work_pools/", {"name": "p", "type": "process"}),
+            ("POST", "/deployments/", {"name": "d", **flow}),
+            ("POST", "/flow_runs/", {**flow, "work_pool_name": "p"}),
+            ("POST", "/flow_runs/", {**flow, "job_variables": {"command": "id"}}),
+            ("PATCH", f"/flow_runs/{run['id']}", {"job_variables": {"command": "id"}}),
+            ("DELETE", f"/flows/{flow['flow_id']}", None),
+        ):
+            with pytest.raises(PrefectHTTPStatusError, match="403"):
+                client.request(method, path, json=body)
     [served] = psutil.Process(asking.pid).children()
 
     asking.kill()
@@ -64,7 +85,7 @@ def test_a_killed_command_takes_its_server_along(prefect_home):
 def test_a_command_that_ends_leaves_no_server(prefect_home):
     asking = command(prefect_home, lives_s=0)
     told, said = asking.communicate(timeout=300)
-    port = int(told.strip().removesuffix("/api").rpartition(":")[2])
+    port = int(told.partition("/api")[0].rpartition(":")[2])
 
     assert asking.returncode == 0, said
     with pytest.raises(OSError, match="refused"):
@@ -99,4 +120,4 @@ def test_a_server_that_was_named_is_used_and_missed_in_a_line(monkeypatch):
 def test_loopback_joins_what_no_proxy_is_asked_for(monkeypatch, given, named):
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.setenv("NO_PROXY", given)
-    assert supervisor.past_proxies() == {"no_proxy": named, "NO_PROXY": named}
+    assert own_prefect.past_proxies() == {"no_proxy": named, "NO_PROXY": named}

@@ -13,6 +13,8 @@
 `folder_store`: work in progress that outlives a kill.
 `rows`: many rows, batch by batch, in flat memory.
 `code`: the fingerprint of what a step can reach.
+`own_prefect`: Prefect in a folder of its own, with a password.
+`artifacts`: the one way to what its UI renders.
 `alerts`, `settings`, `paths`, `locks`, `files`: webhook, what may be set, where things lie, whose
 turn it is, files that are whole or absent.
 """

@@ -4,6 +4,7 @@ The root is the checkout, or the folder named by ``NEURAL_CLASSIFIERS_HOME`` (te
 a second machine's worker may).
 """
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -43,6 +44,26 @@ def runs() -> Path:
 def models() -> Path:
     """Promoted models: one folder a version, and the file that says which of them serve."""
     return root() / "artifacts" / "models"
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder for this user alone, and ``artifacts`` of a new checkout so as well.
+
+    Of an ``artifacts`` in use the operator decides: others may be meant to read it. Where a folder
+    cannot be made or is another's, who needs it says so; `doctor` names what is open.
+    """
+    artifacts = cache().parent
+    in_use = cache().exists() or runs().exists() or models().exists()
+    with contextlib.suppress(OSError):
+        for path in [folder] if in_use else [folder, artifacts]:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if open_to_others(path):
+                path.chmod(0o700)
+
+
+def open_to_others(path: Path) -> bool:
+    """Whether a file or folder that is there lets in anybody but its owner."""
+    return path.exists() and bool(path.stat().st_mode & 0o077)
 
 
 def enter_project() -> dict[str, str]:

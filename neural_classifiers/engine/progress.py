@@ -242,12 +242,9 @@ class _Artifact:
         self._id: Any = None
 
     def __call__(self, percent: float, description: str) -> None:
-        from prefect.artifacts import create_progress_artifact, update_progress_artifact
+        from neural_classifiers.engine.artifacts import show_progress
 
-        if self._id is None:
-            self._id = create_progress_artifact(percent, self._key, description)
-        else:
-            update_progress_artifact(self._id, percent, description)
+        self._id = show_progress(percent, self._key, description, self._id)
 
 
 class _Terminal:

@@ -4,6 +4,6 @@
   `cli_models`: promoted models; `cli_up`: server and worker; `arguments`: texts and paths;
   `output`: tables and JSON.
 - `supervisor`: server and worker kept running by one process; `temporary_server`: a server for the
-  length of a command.
+  length of a command; `server`: what either starts, Prefect's behind a fence.
 - `deployments`: what the server is to run; `resume`: a flow run executed again; `doctor`: checks.
 """

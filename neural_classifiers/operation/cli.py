@@ -9,10 +9,13 @@ import argparse
 import pkgutil
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import yaml
+
 from neural_classifiers.comments.models.grids import IMPROVED_GRIDS
-from neural_classifiers.engine import history, run_files
+from neural_classifiers.engine import history, own_prefect, paths, run_files
 from neural_classifiers.errors import RefusedError
 from neural_classifiers.operation import cli_models, cli_runs, cli_up, temporary_server
 from neural_classifiers.operation.output import answer, number, table
@@ -30,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parse(sys.argv[1:] if arguments is None else arguments)
     try:
         if parsed.uses_prefect:
-            cli_up.use_own_prefect()
-            cli_up.join_what_is_up()
+            own_prefect.enter()
+            own_prefect.join()
         return int(parsed.does(parsed))
     except RefusedError as refused:
         sys.stderr.write(f"{refused}\n")
@@ -77,9 +80,9 @@ def _add_flows(flows: Any, json_option: argparse.ArgumentParser) -> None:
         for what, text in about.items()
     )
     where, n = "name in data/catalog.yaml, or path", "N|all"
-    both.add_argument("--source", dest="comments", help=f"of the comments: {where}")
+    both.add_argument("--source", dest="comments", type=_source, help=f"of the comments: {where}")
     for command in (comments, digits):
-        command.add_argument("--source", help=where)
+        command.add_argument("--source", type=_source, help=where)
     for command in (both, comments):
         command.add_argument("--sample", type=_sample, metavar=n, help="comments to draw")
         command.add_argument("--categories", nargs="+", help="the known categories")
@@ -108,6 +111,12 @@ def _add_flows(flows: Any, json_option: argparse.ArgumentParser) -> None:
         command.set_defaults(does=_run)
 
 
+def _source(text: str) -> str:
+    """A catalogue's name as it is; a path from the root, for the run leaves this folder."""
+    names = yaml.safe_load(paths.catalogue().read_text("utf-8"))
+    return text if text in names else str(Path(text).expanduser().absolute())
+
+
 def _seed(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a whole number, 0 or above, got {text!r}")
@@ -123,6 +132,7 @@ def _images(text: str) -> int | None:
 
 
 def _run(parsed: argparse.Namespace) -> int:
+    paths.enter_project()  # Prefect reads settings in the folder that it is imported in
     ready = temporary_server.start()
     flow = pkgutil.resolve_name(FLOWS[parsed.what])  # the imports, while the server starts
     ready()
@@ -137,6 +147,7 @@ def parameters_of(parsed: argparse.Namespace) -> dict[str, Any]:
 
 
 def _rerun(parsed: argparse.Namespace) -> int:
+    paths.enter_project()
     ready = temporary_server.start()
     run = history.find_run(parsed.run)
     if run.status == "running":

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from neural_classifiers.engine import history
+from neural_classifiers.engine import history, paths
 from neural_classifiers.errors import RefusedError
 from neural_classifiers.operation.arguments import files_among
 from neural_classifiers.operation.output import answer, table
@@ -66,6 +66,7 @@ def _models_in_words(result: Mapping[str, Any]) -> str:
 
 
 def _promote(parsed: argparse.Namespace) -> int:
+    paths.enter_project()
     from tasks.promote import in_words, promote
 
     run = history.find_run(parsed.run)

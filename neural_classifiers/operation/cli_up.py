@@ -3,10 +3,10 @@
 import argparse
 import contextlib
 import json
-import os
 import sys
 from collections.abc import Callable
 
+from neural_classifiers.engine import own_prefect, paths
 from neural_classifiers.engine.settings import SettingsError, read_settings
 from neural_classifiers.operation import supervisor
 from neural_classifiers.operation.output import answer
@@ -21,26 +21,14 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     add("doctor", _doctor, "is all well, and what to do where not", uses_prefect=False)
 
 
-def use_own_prefect() -> None:
-    """Point Prefect to the project's own folder, past any proxy, and turn its telemetry off."""
-    os.environ |= {"PREFECT_HOME": str(supervisor.home()), **supervisor.past_proxies()}
-    for name, value in {**supervisor.SERVER, "TF_CPP_MIN_LOG_LEVEL": "2"}.items():
-        os.environ.setdefault(name, value)
-
-
-def join_what_is_up() -> None:
-    """Use the server that `up` started here, unless one is named."""
-    if "PREFECT_API_URL" in os.environ:
-        return
-    if state := supervisor.what_is_up():
-        os.environ["PREFECT_API_URL"] = state["api"]
-        if auth := read_settings().auth:
-            os.environ.setdefault("PREFECT_API_AUTH_STRING", auth.get_secret_value())
-
-
 def _up(parsed: argparse.Namespace) -> int:
     settings = read_settings()
-    auth = settings.auth.get_secret_value() if settings.auth else None
+    if parsed.server:  # it has a password of its own
+        auth = settings.auth.get_secret_value() if settings.auth else None
+    else:
+        if own_prefect.make_auth() and sys.stdout.isatty():  # else a journal would keep it
+            sys.stdout.write(f"made a password to sign in with: {own_prefect.auth()}\n")
+        auth = own_prefect.auth()
     return supervisor.up(parsed.port or settings.port, auth, parsed.server)
 
 
@@ -54,9 +42,10 @@ def _down(parsed: argparse.Namespace) -> int:
 def _doctor(parsed: argparse.Namespace) -> int:
     from neural_classifiers.operation.doctor import ILL, examine
 
-    use_own_prefect()
+    own_prefect.enter()
+    paths.enter_project()
     with contextlib.suppress(SettingsError):  # which a row of it says
-        join_what_is_up()
+        own_prefect.join()
 
     rows = []
     for row in examine():

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from packaging.requirements import Requirement
 
-from neural_classifiers.engine import history, locks, paths, run_files
+from neural_classifiers.engine import history, locks, own_prefect, paths, run_files
 from neural_classifiers.engine.records import ASIDE, LOCKS, RECORD, record_folders
 from neural_classifiers.engine.settings import SettingsError, read_settings
 from neural_classifiers.operation import supervisor
@@ -77,7 +77,7 @@ def _settings() -> Row:
 
 
 def _server() -> Row:
-    up = supervisor.what_is_up()
+    up = own_prefect.what_is_up()
     if up is None and supervisor.was_killed():
         return Row("server", ILL, "`up` was killed", "make up")
     if up is None:

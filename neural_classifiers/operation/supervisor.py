@@ -11,7 +11,6 @@ kernel ends with the process. Nothing here imports Prefect: the watcher stays sm
 """
 
 import contextlib
-import json
 import logging
 import os
 import platform
@@ -32,10 +31,20 @@ import psutil
 
 from neural_classifiers.engine import locks, paths, run_files
 from neural_classifiers.engine.files import write_durably
+from neural_classifiers.engine.own_prefect import (
+    SERVER,
+    STARTING,
+    guarded,
+    home,
+    read_state,
+    what_is_up,
+    where_auth,
+)
 from neural_classifiers.errors import RefusedError
+from neural_classifiers.operation.server import HOST
 
 POOL = "classifiers"
-HOST = "127.0.0.1"
+BACKLOG = 128
 PROJECT = Path(__file__).resolve().parents[2]  # where prefect.yaml is
 LOOK_S, LOST_S, HEALTH_S = 1.0, 10.0, 15.0
 LOST_AGAIN_S = 65.0
@@ -45,13 +54,6 @@ LONGEST_WAIT_S = 60.0
 HEALTHY_S = 300.0  # a part that ran so long is a sound one: its next end waits a second only
 START_S = 300.0  # the first start makes the database: 16 s on an idle machine
 STOP_S = 30.0
-STARTING = "starting.lock"  # held by a server that makes its database, or brings it up to date
-SERVER = {
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "neural_classifiers.operation.leases",
-}
-"""Variables of every server here: that of `up`, and that of a command."""
 _PREFECTS_TIME = re.compile(r"^(\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d\.\d{3} \| ")
 
 
@@ -59,19 +61,9 @@ class SupervisorError(RefusedError):
     """The server and the worker cannot be brought up, or down."""
 
 
-def home() -> Path:
-    """Prefect's own files of this project."""
-    return paths.root() / ".prefect"
-
-
-def what_is_up() -> dict[str, Any] | None:
-    """``pid``, ``address``, ``api``, ``processes`` of what `up` started here; None if nothing."""
-    return _read_state() if locks.is_held(home() / "up.lock") else None
-
-
 def was_killed() -> bool:
     """Whether the last `up` here ended without stopping what it started."""
-    return what_is_up() is None and _read_state() is not None
+    return what_is_up() is None and read_state() is not None
 
 
 def environment(port: int, auth: str | None = None, server: str | None = None) -> dict[str, str]:
@@ -80,17 +72,15 @@ def environment(port: int, auth: str | None = None, server: str | None = None) -
     The server listens at `port` of this machine's loopback and asks everyone for `auth`, a
     ``user:password``; `server` is the address of the API of one elsewhere, to be used instead.
     """
-    api = server or f"http://{HOST}:{port}/api"
+    address = f"http://{HOST}:{port}"
+    api = server or f"{address}/api"
     variables = SERVER | {
         "PREFECT_HOME": str(home()),
         "PREFECT_API_URL": api,
         "PREFECT_UI_API_URL": api,  # else the UI asks the server at 4200, whatever the port
         "PREFECT_SERVER_API_HOST": HOST,
         "PREFECT_SERVER_API_PORT": str(port),
-        "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
-        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"http://{HOST}:{port},http://localhost:{port}",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-        # the second UI sends what is clicked to a service, and nothing turns that off
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
         "PREFECT_CLIENT_MAX_RETRIES": "8",  # a run outlives two minutes without its server
@@ -99,9 +89,7 @@ def environment(port: int, auth: str | None = None, server: str | None = None) -
         "COLUMNS": "160",
         "PYTHONUNBUFFERED": "1",
     }
-    if auth:
-        variables |= {"PREFECT_SERVER_API_AUTH_STRING": auth, "PREFECT_API_AUTH_STRING": auth}
-    return variables
+    return variables | (guarded(address, auth) if auth else {})
 
 
 def up(port: int, auth: str | None = None, server: str | None = None) -> int:
@@ -116,15 +104,14 @@ def up(port: int, auth: str | None = None, server: str | None = None) -> int:
     """
     lock = locks.try_to_hold(home() / "up.lock")
     if lock is None:
-        state = _read_state() or {}
+        state = read_state() or {}
         raise SupervisorError(
             f"it is up already: {state.get('address', 'starting')} (process {state.get('pid')}); "
             "`neural-classifiers down` stops it"
         )
     with lock:
         stop_leftovers()
-        if server is None:
-            _expect_free(port)
+        listening = _listen(port) if server is None else None
         logging.basicConfig(
             stream=sys.stdout,
             format="%(asctime)s  %(name)-7s %(message)s",
@@ -132,7 +119,7 @@ def up(port: int, auth: str | None = None, server: str | None = None) -> int:
             level=logging.INFO,
         )
         logging.raiseExceptions = False  # a reader that went away must not stop the work
-        return _Watcher(port, auth, server).watch()
+        return _Watcher(port, auth, server, listening).watch()
 
 
 def down() -> dict[str, Any] | None:
@@ -160,7 +147,7 @@ def down() -> dict[str, Any] | None:
 def stop_leftovers() -> dict[str, Any]:
     """Stop the processes of an `up` that was itself killed; their names and ids."""
     left = {}
-    for name, noted in reversed((_read_state() or {}).get("processes", {}).items()):
+    for name, noted in reversed((read_state() or {}).get("processes", {}).items()):
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(noted["pid"])
             if process.create_time() == noted["created"]:  # else its number was given to another
@@ -202,39 +189,24 @@ def stop_process(process: psutil.Process | psutil.Popen) -> None:
         psutil.wait_procs(alive, timeout=STOP_S)
 
 
-def is_answering(api: str) -> bool:
+def is_answering(api: str, timeout_s: float = 10.0) -> bool:
     """Whether a Prefect server answers at an address; it is asked what needs no password."""
     try:
-        with urllib.request.urlopen(f"{api}/health", timeout=10) as answer:
+        with urllib.request.urlopen(f"{api}/health", timeout=timeout_s) as answer:
             return bool(answer.read() == b"true")
     except (OSError, ValueError):
         return False
 
 
-def past_proxies() -> dict[str, str]:
-    """Variables by which nobody here asks a proxy for this machine's loopback."""
-    named = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-    if named != "*":  # for all
-        named = ",".join(dict.fromkeys([*filter(None, named.split(",")), HOST, "localhost"]))
-    return {"no_proxy": named, "NO_PROXY": named}
-
-
-def _expect_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise SupervisorError(
-                f"{HOST}:{port}: expected a free port, got {error.strerror}; another one goes by "
-                "--port, for good by NEURAL_CLASSIFIERS_PORT"
-            ) from None
-
-
-def _read_state() -> dict[str, Any] | None:
-    with contextlib.suppress(OSError, ValueError):
-        return json.loads((home() / "up.json").read_bytes())
-    return None
+def _listen(port: int) -> socket.socket:
+    """Open the socket of every server of this `up`: nobody takes the port between two of them."""
+    try:
+        return socket.create_server((HOST, port), backlog=BACKLOG)
+    except OSError as error:
+        raise SupervisorError(
+            f"{HOST}:{port}: expected a free port, got {error.strerror}; another one goes by "
+            "--port, for good by NEURAL_CLASSIFIERS_PORT"
+        ) from None
 
 
 def _log(part: str, line: str) -> None:
@@ -244,10 +216,17 @@ def _log(part: str, line: str) -> None:
 
 
 class _Part:
-    """A program that is to run all the time."""
+    """A module that is to run all the time; it is given the socket `listening`, if there is one."""
 
-    def __init__(self, name: str, command: list[str], env: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        env: Mapping[str, str],
+        listening: socket.socket | None = None,
+    ) -> None:
         self.name, self._command, self._env = name, command, env
+        self._sockets = [listening.fileno()] if listening else []
         self.process: psutil.Popen | None = None
         self.muted = False  # Prefect's banner
         self.last_lines: deque[str] = deque(maxlen=10)
@@ -257,7 +236,8 @@ class _Part:
 
     def start(self) -> None:
         self.process = psutil.Popen(
-            [sys.executable, "-m", "prefect", *self._command],
+            [sys.executable, "-m", *self._command, *map(str, self._sockets)],
+            pass_fds=self._sockets,
             cwd=PROJECT,
             env=dict(self._env),
             stdin=subprocess.DEVNULL,
@@ -307,14 +287,21 @@ class _Part:
 
 
 class _Watcher:
-    def __init__(self, port: int, auth: str | None, server: str | None) -> None:
+    def __init__(
+        self,
+        port: int,
+        auth: str | None,
+        server: str | None,
+        listening: socket.socket | None,
+    ) -> None:
         self._env = os.environ | environment(port, auth, server)
         self._api = self._env["PREFECT_API_URL"]
         self._address = self._api.removesuffix("/api")
-        self._server = None if server else _Part("server", ["server", "start"], self._env)
+        serve = ["neural_classifiers.operation.server"]
+        self._server = _Part("server", serve, self._env, listening) if listening else None
         name = platform.node() or "this machine"
         # one run at a time on a machine: each uses all its cores
-        worker = ["worker", "start", "--pool", POOL, "--name", name, "--limit", "1"]
+        worker = ["prefect", "worker", "start", "--pool", POOL, "--name", name, "--limit", "1"]
         self._worker = _Part("worker", worker, self._env)
         self._stopping = threading.Event()
         self._crash_at: dict[Path, float] = {}  # folders of the runs whose process is gone
@@ -325,7 +312,8 @@ class _Watcher:
         try:
             if not self._is_up():
                 return 0 if self._stopping.is_set() else 1
-            _log("up", f"ready: {self._address} (Ctrl-C stops it)")
+            sign_in = f", password in {where_auth()}" if self._server else ""
+            _log("up", f"ready: {self._address}{sign_in} (Ctrl-C stops it)")
             self._keep_up()
             return 0
         finally:
@@ -359,7 +347,7 @@ class _Watcher:
         server.muted = True
         self._start(server)
         end = time.monotonic() + START_S
-        while not is_answering(self._api):
+        while not is_answering(self._api, timeout_s=1.0):  # until it listens, it is asked in vain
             if self._stopping.wait(0.2):
                 return False
             if not server.is_running() or time.monotonic() > end:

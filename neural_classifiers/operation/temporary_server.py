@@ -2,8 +2,9 @@
 
 Prefect starts one itself when it is first asked for something, on a port that it guesses free,
 after importing the whole server here (2 s), and leaves it running when it is killed. This one
-starts while the flows are still being imported, on a socket that is ours from the beginning, and
-ends with the process that wanted it, by whatever death.
+starts while the flows are still being imported, on a socket that is ours from the beginning,
+answers nobody but the process that wanted it, and ends with it, by whatever death. Its runs are in
+the database that `up` uses and show there, but it changes nothing that a worker executes.
 """
 
 import atexit
@@ -12,18 +13,15 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from typing import Any
 
-from neural_classifiers.engine import locks
+from neural_classifiers.engine import own_prefect
 from neural_classifiers.errors import RefusedError
-from neural_classifiers.operation import supervisor
+from neural_classifiers.operation import server
 
 STARTUP_S = 300  # the first start makes the database: 16 s on an idle machine
-SHUTDOWN_S = 5
 ANSWER_S = 10
 
 _temporary: list[str] = []
@@ -52,19 +50,17 @@ def start() -> Callable[[], None]:
     if named := os.environ.get("PREFECT_API_URL"):
         return lambda: _expect(named)
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listening:
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        guarded = own_prefect.guarded(address, own_prefect.new_auth())
         process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "neural_classifiers.operation.temporary_server",
-                str(listening.fileno()),
-            ],
-            env=os.environ | {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"},
+            [sys.executable, "-m", server.__name__, str(listening.fileno()), "--alone"],
+            env=os.environ | guarded | {"PREFECT_UI_ENABLED": "0"},
             pass_fds=[listening.fileno()],
             stdin=subprocess.PIPE,  # its end tells the server that we are gone
             start_new_session=True,  # Ctrl-C is for the flow, which has yet to tell how it ended
         )
+    url = f"{address}/api"
+    os.environ["PREFECT_API_AUTH_STRING"] = guarded["PREFECT_API_AUTH_STRING"]
     os.environ |= {"PREFECT_API_URL": url, "PREFECT_UI_URL": ""}  # it serves no UI to point at
     _temporary.append(url)
     atexit.register(_stop, process)  # before any of Prefect's, so it is called after them
@@ -97,40 +93,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     if process.stdin is not None:
         process.stdin.close()
     try:
-        process.wait(SHUTDOWN_S + 1)
+        process.wait(server.SHUTDOWN_S + 1)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def serve(listening: int) -> None:
-    """Serve Prefect's API on a socket, by its descriptor, until standard input ends."""
-    import uvicorn
-
-    class Server(uvicorn.Server):
-        async def startup(self, *sockets: Any, **more: Any) -> None:
-            with locks.hold(supervisor.home() / supervisor.STARTING):
-                await super().startup(*sockets, **more)
-
-    server = Server(
-        uvicorn.Config(
-            "prefect.server.api.server:create_app",
-            factory=True,
-            fd=listening,
-            log_level="error",
-            lifespan="on",
-        )
-    )
-
-    def end() -> None:
-        sys.stdin.buffer.read()
-        server.should_exit = True
-        threading.Event().wait(SHUTDOWN_S)
-        os._exit(1)
-
-    threading.Thread(target=end, daemon=True).start()
-    server.run()
-
-
-if __name__ == "__main__":
-    serve(int(sys.argv[1]))

@@ -22,11 +22,11 @@ from neural_classifiers.judgement.names import percent
 from neural_classifiers.judgement.scores import model_title
 from neural_classifiers.judgement.verdict import comparison_in_words, price_in_words
 from neural_classifiers.judgement.weaknesses import more_data
+from neural_classifiers.plain_text import plain
 from neural_classifiers.report.departures import DEPARTURES
 from neural_classifiers.report.sections import CommentsSection, Sections, SinceLast, printable
 from neural_classifiers.report.warnings import warnings_of
 
-PLAIN_LENGTH = 300  # characters of one hostile text in the Markdown
 MARKDOWN_BYTES_MAX = 300_000  # of an artifact: beyond it the Prefect UI becomes slow
 
 
@@ -87,7 +87,7 @@ def render_markdown(
     sections: Sections,
     figures: Mapping[str, bytes],
     failed: Sequence[str],
-) -> str:
+) -> Markup:
     """The report for the Prefect UI, at most 300 KB: figures that do not fit are named instead.
 
     Takes what `render_report` takes.
@@ -102,12 +102,12 @@ def render_markdown(
         if cost <= room:
             room -= cost
             named[name] = picture
-    return text + "".join(named.values())
+    return Markup(text + "".join(named.values()))
 
 
 def render_summary(
     run: Mapping[str, Any], outcome: str, since_last: SinceLast, files: Mapping[str, str]
-) -> str:
+) -> Markup:
     """A run in a few lines of Markdown: did it work, how good is it, what changed, where is it.
 
     Parameters
@@ -124,7 +124,7 @@ def render_summary(
     run = printable(run)
     steps = [step for step in run["steps"] if step["attempt"] == run["attempts"]]
     computed = [step["task_run"] for step in steps if not step["hit"]]
-    return _render(
+    page = _render(
         "summary.md",
         run=run,
         outcome=Markup(printable(outcome)),
@@ -133,6 +133,7 @@ def render_summary(
         since_last=since_last,
         files=files,
     )
+    return Markup(page)
 
 
 def render_card(
@@ -174,32 +175,6 @@ def render_card(
         run=printable(run),
         about=printable(about),
     )
-
-
-def plain(text: object, length: int = PLAIN_LENGTH) -> str:
-    """Text that neither HTML nor Markdown will take for anything else: one line, cut if long.
-
-    Only what would be read as markup is escaped, by backslashes where there is a choice, since
-    the Prefect UI shows numeric entities as they are. It also makes links of bare addresses, as
-    GitHub does, and both read dollars as mathematics.
-
-    Examples
-    --------
-    >>> plain("2026-11-25T13:10, science_and_technology: 3 * 4 <b>")
-    '2026-11-25T13:10, science_and_technology: 3 \\\\* 4 &lt;b>'
-    """
-    line = re.sub(r"[^\S\N{NO-BREAK SPACE}]+", " ", str(text)).strip()
-    if len(line) > length:
-        line = line[: length - 1] + "…"
-    line = re.sub(r"([\\`*\[|~$])", r"\\\1", line)
-    line = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", line)  # inside a word it is none
-    line = re.sub(r"&(?=#?\w+;)", "&amp;", line)
-    line = re.sub(r"<(?=[\w/!?])", "&lt;", line)
-    line = re.sub(r"(?i)\b(https?|ftp|mailto|xmpp)(?=:)", r"\1\\", line)
-    line = re.sub(r"(?i)\b(www)(?=\.)|(?<=\w)(?=@\w)", r"\1\\", line)
-    # at its start: headings, lists, quotations, rules, numbers of lists
-    line = re.sub(r"^(?=>|[#+=:-]+(?:[\s#+=:-]|$))", r"\\", line)
-    return re.sub(r"^(\d{1,9})(?=[.)](?:\s|$))", r"\1\\", line)
 
 
 def _render(template: str, **values: Any) -> str:
