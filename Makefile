@@ -16,7 +16,7 @@ export UV_COMPILE_BYTECODE := 1
 export UV_NO_CONFIG := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install run up down test faults bench mutations check format lock clean
+.PHONY: help install run up down serve test faults bench load mutations check format lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ up: install ## Prefect server with UI, schedules and worker, in the foreground: 
 down: install ## stop what `make up` started
 	@$(BIN)/neural-classifiers down
 
+serve: install ## the promoted models over HTTP, in the foreground: PORT=...
+	@exec $(BIN)/neural-classifiers serve $(if $(PORT),--port $(PORT))
+
 test: install ## the tests, one process a core
 	$(BIN)/python -m pytest -n logical --no-loadscope-reorder $(TESTS)
 
@@ -56,6 +59,9 @@ bench: install ## our search against its peer, and large files: POSTS=posts.json
 	$(if $(ONLY),,$(BIN)/python benchmarks/large.py peers '$(POSTS)' --rows 606000 --repetitions 3)
 	$(if $(ONLY),,$(BIN)/python benchmarks/large.py stems '$(POSTS)' --rows 10000000)
 	$(if $(ONLY),,$(BIN)/python benchmarks/large.py kills '$(POSTS)' --rows 606000)
+
+load: install ## requests a second that the promoted model answers over HTTP; four minutes
+	$(BIN)/python benchmarks/http_load.py
 
 check: install ## lint, format, types, imports
 	$(BIN)/ruff check

@@ -39,6 +39,7 @@ class Settings(BaseSettings):
 
     port: Annotated[int, Field(ge=1, le=65535)] = 4200
     auth: SecretStr | None = None
+    token: SecretStr | None = None
     webhook: HttpUrl | None = None
     step_limit_s: Annotated[float, Field(gt=0)] = 2 * 3600
     run_limit_s: Annotated[float, Field(gt=0)] = 12 * 3600

@@ -39,6 +39,10 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     predict.add_argument("--text-column", metavar="NAME", default="txt", help="default: txt")
     predict.add_argument("--version", metavar="NAME", help="default: the one that serves")
     predict.add_argument("--workers", type=int, metavar="N", help="processes")
+    serve = add("serve", _serve, "answer over HTTP, with a page; stays", uses_prefect=False)
+    serve.add_argument("--port", type=int, default=8000, help="default: 8000")
+    serve.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")
+    serve.add_argument("--processes", type=int, default=1, metavar="N", help="default: 1")
 
 
 def _models(parsed: argparse.Namespace) -> int:
@@ -103,6 +107,13 @@ def _predict(parsed: argparse.Namespace) -> int:
         return _predict_comments(parsed, files)
     except OSError as error:
         raise RefusedError(str(error)) from error
+
+
+def _serve(parsed: argparse.Namespace) -> int:
+    from neural_classifiers.serving.http_server import serve
+
+    serve(parsed.host, parsed.port, parsed.processes)
+    return 0
 
 
 def _are_images(path: Path) -> bool:

@@ -105,6 +105,13 @@ class Classifier(PromotedModel):
             return np.empty((0, len(self.classes_)))
         return np.asarray(self._pipeline.predict_proba(list(cleaned)), dtype=np.float64)
 
+    def knows(self, cleaned: Sequence[str]) -> NDArray[np.bool_]:
+        """Whether any word of each text that `clean` gave counts; of shape (n_texts,)."""
+        if len(self._pipeline) < 2 or not len(cleaned):
+            return np.ones(len(cleaned), dtype=bool)
+        features = self._pipeline[:-1].transform(list(cleaned))
+        return np.asarray(abs(features).sum(axis=1)).ravel() > 0
+
     def answers(self, probabilities: NDArray[np.float64]) -> NDArray[Any]:
         """The category of each row of probabilities that `predict_proba` gave."""
         from neural_classifiers.judgement.calibration import likeliest

@@ -15,6 +15,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from neural_classifiers.comments.drift import Profiler
@@ -40,6 +41,7 @@ _LINES = {"line": pa.int64(), "txt": pa.string()}
 _IMAGES = {"file": pa.string(), "image": pa.int64(), "warning": pa.string()}
 _COLUMNS = ["line", "byte_offset", "raw", "line_type", "txt", "txt_type"]
 _RULES = row_rules()
+UNKNOWN = "the model knows none of its words"
 
 
 @dataclass(frozen=True)
@@ -97,13 +99,20 @@ class PredictedFile:
 
 
 def predict_texts(classifier: Classifier, texts: Sequence[str]) -> list[dict[str, Any]]:
-    """For each text ``label`` and ``probabilities``, or ``rejected`` with the reasons."""
+    """For each text ``label`` and ``probabilities``, or ``rejected`` with the reasons.
+
+    A text of which the model knows no word has an answer with a ``warning``: it is that of no text.
+    """
     came = list(map(storable, texts))
     columns: dict[str, list[Any]] = {
         "txt": [text for text, _ in came],
         "txt_type": [kind for _, kind in came],
     }
     predictions, reasons = _predict_rows(classifier, columns)
+    cleaned = classifier.clean([columns["txt"][row] for row in predictions])
+    for prediction, known in zip(predictions.values(), classifier.knows(cleaned), strict=True):
+        if not known:
+            prediction["warning"] = UNKNOWN
     return [
         predictions.get(row) or {"rejected": reasons[row], "version": classifier.version}
         for row in range(len(texts))
@@ -206,14 +215,20 @@ def predict_images(
         except ValueError as error:
             raise PredictionError(str(error)) from None
         for start in range(0, len(images), BATCH_ROWS):
-            batch, warnings = compare_looks(reader, images[start : start + BATCH_ROWS])
-            answers = prediction_rows(reader, reader.predict_proba(batch))
-            for image, (row, warning) in enumerate(zip(answers, warnings, strict=True), start):
-                rows.append({"file": path.name, "image": image, "warning": warning} | row)
+            answers = answer_images(reader, images[start : start + BATCH_ROWS])
+            for image, row in enumerate(answers, start):
+                rows.append({"file": path.name, "image": image} | row)
     if out:
         with prediction_writer(out, reader, _IMAGES) as write:
             write(rows)
     return rows
+
+
+def answer_images(reader: PromotedModel, images: np.ndarray) -> list[dict[str, Any]]:
+    """For each image ``label``, ``probabilities``, ``version``, and a ``warning`` or None."""
+    turned, warnings = compare_looks(reader, images)
+    answers = prediction_rows(reader, reader.predict_proba(turned))
+    return [{"warning": w} | row for w, row in zip(warnings, answers, strict=True)]
 
 
 class _PredictedBatch(NamedTuple):
