@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from neural_classifiers.engine.records import digest_of
+from neural_classifiers.errors import RefusedError
 
 TRIES = 5
 TIMEOUT_S = 30.0  # of HTTPS: for an answer, and between two pieces of one
 PACKAGE_TIMEOUT_S = 600.0
 
 
-class DownloadError(RuntimeError):
+class DownloadError(RefusedError, RuntimeError):
     """A way to get the data failed, perhaps for now."""
 
 

@@ -165,6 +165,27 @@ def test_each_command_speaks_to_people_and_to_programs(home, tmp_path, capsys):
     assert len(said(capsys, "verify", status=1)["faults"]) == 1
 
 
+def test_a_reader_that_goes_away_or_knows_ascii_only_costs_a_command_nothing(tmp_path):
+    (tmp_path / "words.py").write_text(
+        "from neural_classifiers.operation import output\n"
+        "output.outlive_readers()\n"
+        "for n in range(100_000): print(n, 'caf\\u00e9 \\udce9')\n"
+        "open('done', 'w').close()\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(TESTS.parent), "PYTHONIOENCODING": "ascii"}
+    command = subprocess.Popen(
+        [sys.executable, "words.py"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert command.stdout.readline() == b"0 caf? ?\n"
+    command.stdout.close()
+    assert (command.stderr.read(), command.wait(60)) == (b"", 0)
+    assert (tmp_path / "done").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "parameters"),
     [

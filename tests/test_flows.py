@@ -18,6 +18,7 @@ from neural_classifiers.digits.files import read_images
 from neural_classifiers.digits.networks import FAST, NOTEBOOK
 from neural_classifiers.engine import history, run_files
 from neural_classifiers.operation import cli
+from neural_classifiers.operation.check import check
 from neural_classifiers.serving import registry
 from tasks.downloads import to_idx
 from tasks.promote import promote as promote_model
@@ -97,6 +98,21 @@ def test_metrics_hold_every_number_that_the_notebook_printed_and_the_baselines(g
     assert 0 < metrics["keras"]["best_cv_score"] <= 1
     # notebook's mistake 4: no baseline. 43 of 72 test comments are about games.
     assert metrics["constant"]["accuracy"] == pytest.approx(43 / 72, abs=0.02)
+
+
+def test_a_check_says_what_a_run_finds_and_its_records_are_the_runs(good):
+    home, _, folders = good
+    account = read(folders[0] / "report.json")["comments"]["account"]
+    records = sorted((home / "artifacts" / "cache").glob("[!.]*/*"))
+
+    checked = check("comments", {"source": str(home / "comments.jsonl"), "folds": 2})
+
+    assert checked["ok"], checked
+    names = ("rows_in", "accepted", "duplicates")
+    assert [checked[name] for name in names] == [account[n] for n in ("in", *names[1:])]
+    assert sum(checked["quarantined"].values()) == account["quarantined"]
+    assert checked["train"] + checked["test"] == sum(checked["categories"].values())
+    assert sorted((home / "artifacts" / "cache").glob("[!.]*/*")) == records
 
 
 def test_every_row_of_the_file_is_accounted_for(good):
@@ -334,7 +350,7 @@ def test_a_branch_that_fails_leaves_the_others_their_report(home):
     ],
     ids=["missing", "empty", "not JSON Lines", "one category", "too many faulty rows"],
 )
-def test_a_file_at_fault_stops_the_run_and_leaves_nothing(home, capsys, content, message):
+def test_a_file_at_fault_stops_the_run_and_leaves_nothing(home, capsys, caplog, content, message):
     path = home / "comments.jsonl"
     if content is not None:
         path.write_bytes(content)
@@ -345,6 +361,8 @@ def test_a_file_at_fault_stops_the_run_and_leaves_nothing(home, capsys, content,
     assert status == 1
     assert told["status"] == "failed"
     assert message in told["error"]
+    assert caplog.text.count(told["error"]) == 1  # of the task's, the flow's and their states'
+    assert "Traceback" not in caplog.text
     assert read(only_run(home) / "run.json")["status"] == "failed"
     written = home / "artifacts" / "cache" / ".writing"
     assert not written.exists() or not list(written.iterdir())

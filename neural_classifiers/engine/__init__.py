@@ -3,6 +3,7 @@
 `step`: `step`, which makes a recorded Prefect task of a function that writes into a folder.
 `branches`: `Branches`, steps of a flow side by side.
 `runs`: `FLOW`, the options of every flow; the folder of the current run.
+`run_log`: an expected error stands once in the log.
 `form`: `with_form`, descriptions of a flow's parameters in the UI.
 `records`: `File` and `Reference`, which steps hand each other; `recall`; the cache's layout.
 `run_files`: the files in a run's folder, by name.

@@ -64,7 +64,7 @@ class Branches:
         for name, branch in self._begun:
             state = branch if isinstance(branch, State) else branch.state
             if not state.is_completed() and state.name != "NotReady":
-                failed[name] = state.message or str(state.name)
+                failed[name] = runs.why_of(state)
         return failed
 
     def finish(self, completed: str | None = None) -> State:

@@ -37,7 +37,9 @@ from neural_classifiers.engine.run_files import (
     read_metrics,
     updating,
 )
+from neural_classifiers.engine.run_log import log_once
 from neural_classifiers.engine.settings import read_settings
+from neural_classifiers.errors import RefusedError
 
 LIBRARIES = tuple(
     "prefect pandas pyarrow numpy nltk scikit-learn tensorflow keras scikeras great-expectations "
@@ -118,6 +120,7 @@ def open_run(flow: Flow, flow_run: FlowRun, state: State) -> None:
     """Make the folder of a root run, or add an attempt to it (hook ``on_running``)."""
     if flow_run.parent_task_run_id is not None:
         return
+    log_once()
     run_id, began = str(flow_run.id), datetime.now(UTC)
     folder = find_folder(run_id) or paths.runs() / f"{began:%Y%m%dT%H%M%SZ}-{flow_run.name}"
     is_first = run_id not in _held  # a flow that retries itself enters Running again
@@ -174,12 +177,18 @@ def end_run(run_id: str, state: State) -> None:
             run["status"] = _status(state)
             run["finished"] = ended.isoformat(timespec="seconds")
             run["seconds"] = round(took.total_seconds(), 1)
-            run["error"] = None if state.is_completed() else state.message
+            run["error"] = None if state.is_completed() else why_of(state)
         (folder / locks.RUNNING).unlink(missing_ok=True)
     if held := _held.pop(run_id, None):  # none where a worker tells of the process that it lost
         held.close()
     if folder:
         _alert(folder)
+
+
+def why_of(state: State) -> str:
+    """Why a run or a step did not complete: the words of an expected error, else Prefect's."""
+    error = getattr(state.data, "result", state.data)
+    return str(error) if isinstance(error, RefusedError) else state.message or str(state.name)
 
 
 def _all_parameters(flow: Flow, flow_run: FlowRun) -> dict[str, Any]:

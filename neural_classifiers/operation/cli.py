@@ -1,4 +1,4 @@
-"""The console script ``neural-classifiers``: ``run`` and ``rerun``, and the way to the others.
+"""The console script: ``run``, ``rerun``, ``check``, and the way to the other commands.
 
 Prefect keeps its files in the project's own ``.prefect`` folder, so that a user's profile (their
 Cloud account, say) is never touched: only a server named in ``PREFECT_API_URL`` is used instead of
@@ -16,9 +16,10 @@ import yaml
 
 from neural_classifiers.comments.models.grids import IMPROVED_GRIDS
 from neural_classifiers.engine import history, own_prefect, paths, run_files
+from neural_classifiers.engine.run_log import log_once
 from neural_classifiers.errors import RefusedError
 from neural_classifiers.operation import cli_models, cli_runs, cli_up, temporary_server
-from neural_classifiers.operation.output import answer, number, table
+from neural_classifiers.operation.output import answer, number, outlive_readers, table
 
 FLOWS = {
     "all": "flows.classifiers.train_classifiers",
@@ -26,10 +27,14 @@ FLOWS = {
     "digits": "flows.digits.classify_digits",
 }
 """The flow that ``run`` starts, by its argument; a flow's name is its function's, with dashes."""
+IS_GIVEN: dict[str, Any] = {"action": "store_const", "default": argparse.SUPPRESS}
+WHERE = "name in data/catalog.yaml, or path"
+CHECKED = ("rows_in", "accepted", "duplicates", "train", "test")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 when it did what was asked, 1 when it failed, 2 when it was misspelt."""
+    outlive_readers()
     parsed = parse(sys.argv[1:] if arguments is None else arguments)
     try:
         if parsed.uses_prefect:
@@ -42,10 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read a command line; ``run`` without a word for what means ``run all``."""
+    """Read a command line: ``run`` alone means ``run all``, ``check`` is about comments."""
     words = list(arguments)
     if words[:1] == ["run"] and (len(words) == 1 or words[1].startswith("--")):
         words.insert(1, "all")
+    if words[:1] == ["check"] and words[1:2] not in (["comments"], ["digits"], ["-h"], ["--help"]):
+        words.insert(1, "comments")
     return parser().parse_args(words)
 
 
@@ -66,6 +73,8 @@ def parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="train and report, without a running server")
     _add_flows(run.add_subparsers(dest="what", required=True), json_option)
+    check = commands.add_parser("check", help="what run would say of a source, without training")
+    _add_checks(check.add_subparsers(dest="what", required=True), json_option)
     rerun = add("rerun", _rerun, "continue a run: do what failed or is missing")
     rerun.add_argument("run", metavar="RUN", help=cli_runs.WHICH)
     for others in (cli_runs, cli_models, cli_up):
@@ -79,33 +88,24 @@ def _add_flows(flows: Any, json_option: argparse.ArgumentParser) -> None:
         flows.add_parser(what, parents=[json_option], help=text, argument_default=argparse.SUPPRESS)
         for what, text in about.items()
     )
-    where, n = "name in data/catalog.yaml, or path", "N|all"
-    both.add_argument("--source", dest="comments", type=_source, help=f"of the comments: {where}")
+    both.add_argument("--source", dest="comments", type=_source, help=f"of the comments: {WHERE}")
     for command in (comments, digits):
-        command.add_argument("--source", type=_source, help=where)
-    for command in (both, comments):
-        command.add_argument("--sample", type=_sample, metavar=n, help="comments to draw")
-        command.add_argument("--categories", nargs="+", help="the known categories")
-    digits.add_argument("--sample", type=_images, metavar=n, help="training images to draw")
+        command.add_argument("--source", type=_source, help=WHERE)
+    _add_rows(both)
+    _add_source_options(comments)
+    digits.add_argument("--sample", type=_images, metavar="N|all", help="training images to draw")
     digits.add_argument("--seeds", nargs="+", type=_seed, help="one training for each")
     comments.add_argument(
         "--search-sample", type=cli_runs.count, metavar="N", help="choose parameters on so many"
     )
-    for name in ("text", "label", "time"):
-        comments.add_argument(f"--{name}-column", metavar="NAME", help=f"column of the {name}")
-    comments.add_argument("--cleaning", metavar="PRESET", help="default, or notebook")
-    is_given: dict[str, Any] = {"action": "store_const", "default": argparse.SUPPRESS}
-    comments.add_argument(
-        "--despite-drift", **is_given, dest="stop_for_drift", const=False, help="go on all the same"
-    )
     comments.add_argument(
         "--improved",
-        **is_given,
+        **IS_GIVEN,
         dest="improved_grids",
         const=IMPROVED_GRIDS,
         help="three more models",
     )
-    comments.add_argument("--promote", **is_given, const=True, help="let the best serve, if it may")
+    comments.add_argument("--promote", **IS_GIVEN, const=True, help="let the best serve, if it may")
     for command in (both, comments, digits):
         command.add_argument("--refresh", nargs="+", metavar="STEP", help="steps to compute again")
         command.set_defaults(does=_run)
@@ -115,6 +115,33 @@ def _source(text: str) -> str:
     """A catalogue's name as it is; a path from the root, for the run leaves this folder."""
     names = yaml.safe_load(paths.catalogue().read_text("utf-8"))
     return text if text in names else str(Path(text).expanduser().absolute())
+
+
+def _add_rows(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--sample", type=_sample, metavar="N|all", help="comments to draw")
+    command.add_argument("--categories", nargs="+", help="the known categories")
+
+
+def _add_source_options(command: argparse.ArgumentParser) -> None:
+    """Add what ``run comments`` and ``check`` are told of a source of comments."""
+    _add_rows(command)
+    for name in ("text", "label", "time"):
+        command.add_argument(f"--{name}-column", metavar="NAME", help=f"column of the {name}")
+    command.add_argument("--cleaning", metavar="PRESET", help="default, or notebook")
+    command.add_argument(
+        "--despite-drift", **IS_GIVEN, dest="stop_for_drift", const=False, help="go on all the same"
+    )
+
+
+def _add_checks(kinds: Any, json_option: argparse.ArgumentParser) -> None:
+    options: dict[str, Any] = {"parents": [json_option], "argument_default": argparse.SUPPRESS}
+    comments = kinds.add_parser("comments", help="the default", **options)
+    digits = kinds.add_parser("digits", help="images and labels", **options)
+    _add_source_options(comments)
+    digits.add_argument("--sample", type=_images, metavar="N|all", help="training images to draw")
+    for command in (comments, digits):
+        command.add_argument("source", type=_source, metavar="SOURCE", help=WHERE)
+        command.set_defaults(does=_check)
 
 
 def _seed(text: str) -> int:
@@ -136,8 +163,27 @@ def _run(parsed: argparse.Namespace) -> int:
     ready = temporary_server.start()
     flow = pkgutil.resolve_name(FLOWS[parsed.what])  # the imports, while the server starts
     ready()
+    log_once()
     state = flow(**parameters_of(parsed), return_state=True)
     return _answer_with_result(parsed, state)
+
+
+def _check(parsed: argparse.Namespace) -> int:
+    paths.enter_project()
+    from neural_classifiers.operation.check import check
+
+    result = check(parsed.what, parameters_of(parsed))
+    answer(parsed, result, _checked_in_words)
+    return 0 if result["ok"] else 1
+
+
+def _checked_in_words(result: Mapping[str, Any]) -> str:
+    rows = [[name, number(result[name], 0)] for name in CHECKED if result[name] is not None]
+    rows += [[f"quarantined: {reason}", f"{n:,}"] for reason, n in result["quarantined"].items()]
+    rows += [[f"category {label}", f"{n:,}"] for label, n in result["categories"].items()]
+    lines = [table(["", "rows"], rows)] if rows else []
+    lines += [f"warning: {warning}" for warning in result["warnings"]]
+    return "\n".join([*lines, f"refused: {result['error']}" if result["error"] else "accepted"])
 
 
 def parameters_of(parsed: argparse.Namespace) -> dict[str, Any]:
@@ -163,10 +209,12 @@ def _rerun(parsed: argparse.Namespace) -> int:
 
 
 def _answer_with_result(parsed: argparse.Namespace, state: Any) -> int:
+    from neural_classifiers.engine.runs import why_of
+
     folder = run_files.find_folder(str(state.state_details.flow_run_id))
     result: dict[str, Any] = {
         "status": state.name.lower(),
-        "error": None if state.is_completed() else state.message,
+        "error": None if state.is_completed() else why_of(state),
         "folder": str(folder) if folder else None,
     }
     if folder:

@@ -1,13 +1,41 @@
 """Output of the commands: one JSON object for programs, a table or a line for people."""
 
 import argparse
+import io
 import json
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 _NUMBER = re.compile(r"[+-]?[\d,]*\.?\d+|-?")
+
+
+class _ToWhoeverReads(io.FileIO):
+    """A stream whose reader may go away: what comes then goes nowhere, and the work goes on."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return memoryview(data).nbytes
+
+
+def outlive_readers() -> None:
+    """Make standard output and error outlive their readers, with "?" for what these cannot show.
+
+    Streams that are not the system's, such as a test's, stay.
+    """
+    sys.stdout, sys.stderr = _outliving(sys.stdout), _outliving(sys.stderr)
+
+
+def _outliving(stream: TextIO) -> TextIO:
+    if stream not in (sys.__stdout__, sys.__stderr__):
+        return stream
+    stream.flush()
+    raw = io.BufferedWriter(_ToWhoeverReads(stream.fileno(), "wb", closefd=False))
+    is_at_once = stream.isatty() or stream is sys.__stderr__
+    return io.TextIOWrapper(raw, stream.encoding, "replace", line_buffering=is_at_once)
 
 
 def answer(
