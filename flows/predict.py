@@ -7,14 +7,18 @@ from prefect.states import State
 
 from neural_classifiers.engine.branches import Branches
 from neural_classifiers.engine.form import with_form
+from neural_classifiers.engine.runs import limit_run, release_run
 from tasks.predict_new import alert_failure, find_new_files, predict_new_file, report_predictions
 
 
 @flow(
     name="predict-comments",
     persist_result=False,
-    on_failure=[alert_failure],
-    on_crashed=[alert_failure],
+    on_running=[limit_run],
+    on_completion=[release_run],
+    on_failure=[release_run, alert_failure],
+    on_crashed=[release_run, alert_failure],
+    on_cancellation=[release_run],
 )
 @with_form
 def predict_comments(
@@ -25,6 +29,9 @@ def predict_comments(
     version: str | None = None,
 ) -> State:
     """Predict the topic of every comment in the files of a folder that were not predicted yet.
+
+    A file without comments is passed over, one that fails or takes too long fails the run; either
+    is set aside with a note beside the predictions, and not tried again while the note lies there.
 
     Parameters
     ----------
@@ -52,4 +59,4 @@ def predict_comments(
             text_column=text_column,
         )
         branches.wait()  # one after the other: each takes all cores
-    return branches.finish(report_predictions(list(branches.succeeded(predicted).values())))
+    return branches.finish(report_predictions(branches.succeeded(predicted)))

@@ -9,6 +9,7 @@ import pytest
 from test_history import KEY, at, entry, record, run_folder, with_
 
 from neural_classifiers.engine import locks, paths
+from neural_classifiers.engine.files import OutputError
 from neural_classifiers.engine.folder_store import fits_namespace
 from neural_classifiers.engine.history import find_run
 from neural_classifiers.engine.housekeeping import InUseError, export, prune, verify
@@ -171,3 +172,72 @@ def test_export_packs_the_runs_folder_and_its_records_under_relative_names(home,
     )
     assert (moved / "number.txt").read_bytes() == (folder / "number.txt").read_bytes()
     assert [p.name for p in tmp_path.glob(".owl*")] == []
+
+
+# --------------------------------------------------------------------------- links, foreign folders
+
+
+def test_prune_and_verify_follow_no_link_out_of_the_cache(home):
+    folder, cache = record(KEY), paths.cache()
+    outside = left_over(home / "outside" / "precious", 1)
+    run_folder("owl", 1, entry(KEY, 1))
+    links = [cache / "evil", cache / "clean" / ("0" * 64), cache / ".fits", cache / ".aside"]
+    for link in links:
+        link.symlink_to(outside.parent)
+
+    assert [fault.partition(": ")[2] for fault in verify()["faults"]] == [
+        "expected the folder of a record, got a link"
+    ] * 2
+    told = prune(1)
+
+    assert told["removed"] == {"links": 2}
+    assert told["kept"] == 1
+    assert (outside / "fit").read_text() == "5 b.."
+    assert folder.exists()
+    assert [link.is_symlink() for link in links] == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    "name", [".bashrc", "run.tar", "folder.zip", "pipe.zip", "old.zip", "l.zip"]
+)
+def test_export_writes_nothing_but_a_new_zip(home, tmp_path, name):
+    record(KEY)
+    run_folder("owl", 1, entry(KEY, 1))
+    (tmp_path / "folder.zip").mkdir()
+    os.mkfifo(tmp_path / "pipe.zip")
+    (tmp_path / ".bashrc").write_text("mine")
+    (tmp_path / "old.zip").write_text("mine")
+    (tmp_path / "l.zip").symlink_to("old.zip")
+    before = sorted(tmp_path.iterdir())
+
+    with pytest.raises(OutputError, match=f"{name}: expected"):
+        export(find_run("owl"), tmp_path / name)
+
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / ".bashrc").read_text() == (tmp_path / "old.zip").read_text() == "mine"
+
+
+def test_export_packs_nothing_that_a_link_leads_to(home, tmp_path):
+    record(KEY)
+    moved = record(OTHER)
+    outside = left_over(home / "outside" / "precious", 1)
+    moved = moved.rename(home / "moved")
+    (paths.cache() / "clean" / OTHER.digest).symlink_to(moved)
+    run = run_folder("owl", 1, entry(KEY, 1), entry(OTHER, 1))
+    (run / "notes.txt").symlink_to(outside / "fit")
+    (run / "figures").symlink_to(outside)
+
+    told = export(find_run("owl"), tmp_path / "owl.zip")
+
+    assert told["gone"] == [f"clean/{OTHER.digest}"]
+    with zipfile.ZipFile(told["file"]) as archive:
+        names = archive.namelist()
+    assert not [name for name in names if "notes" in name or "figures" in name or ".." in name]
+
+
+@pytest.mark.parametrize(("step", "key"), [("../../outside", "a" * 64), ("clean", "."), ("", "x")])
+def test_a_run_that_names_no_step_or_key_is_refused(home, step, key):
+    run_folder("owl", 1, entry(KEY, 1) | {"step": step, "key": key})
+
+    with pytest.raises(ValueError, match="expected a step and its key, got"):
+        find_run("owl")

@@ -118,6 +118,14 @@ def test_what_is_no_model_is_told(home, version):
         registry.load(version, kind="digits")
 
 
+@pytest.mark.parametrize(
+    "name", ["/etc", "../runs", "a/b", "..", ".", "", ".writing", "x" * 9 + "\n"]
+)
+def test_a_version_is_a_plain_name_and_no_path(home, version, name):
+    with pytest.raises(NotPromotedError, match="expected the name of a version, got"):
+        registry.version_folder(name)
+
+
 def test_predicting_needs_no_prefect_and_a_linear_model_no_tensorflow(version):
     script = (
         "import sys, neural_classifiers.serving.predict, neural_classifiers as n; "
@@ -327,6 +335,19 @@ def test_a_file_that_cannot_be_read_leaves_nothing_behind(home, model, tmp_path,
     assert not (home / "out").exists() or list((home / "out").iterdir()) == []
 
 
+def test_what_is_read_is_never_written(home, model, tmp_path):
+    source = write_texts(tmp_path / "p.csv.rejected.jsonl", [GOOD])
+    (tmp_path / "other.csv").hardlink_to(source)
+    before = source.read_bytes()
+
+    for out in ("p.csv", "other.csv"):
+        with pytest.raises(predict.PredictionError, match="another file than the one that is read"):
+            predict.predict_file(source, tmp_path / out, model)
+    with pytest.raises(predict.PredictionError, match="another file than the one that is read"):
+        predict.predict_images([source], model, tmp_path / "other.csv")
+    assert source.read_bytes() == before
+
+
 def test_drift_against_the_training_data_is_told(home, model, tmp_path):
     alike, _ = made_models.comments(home, n=400, seed=7)
     other = [
@@ -374,9 +395,14 @@ def new_in(folder: Path) -> New:
         return predict_new.find_new_files.fn(str(folder), str(folder.parent / "out"), None)
 
 
-def predicted_as_csv(file: File, new: New) -> predict.PredictedFile:
+def predicted_as_csv(file: File, new: New) -> predict.PredictedFile | None:
     with disable_run_logger():
         return predict_new.predict_new_file.fn(file, new.version, new.out, "csv")
+
+
+def note_on(file: File, new: New) -> str:
+    [note] = new.out.glob(f"*-{file.sha256[:16]}.aside.json")
+    return json.loads(note.read_text())["reason"]
 
 
 def test_each_content_of_a_folder_is_predicted_once(home, version, source):
@@ -399,17 +425,83 @@ def test_nothing_of_a_file_that_changes_meanwhile_is_kept(home, version, source,
     folder.mkdir()
     growing = Path(shutil.copy(source, folder / "growing.jsonl"))
     [file] = (new := new_in(folder)).files
-    predict_file = predict.predict_file
+    run = predict_new.workers.run
 
-    def and_meanwhile(*args):
-        predicted = predict_file(*args)
+    def and_meanwhile(*args, **options):
+        answer = run(*args, **options)
         growing.write_text(growing.read_text() + "{}\n")
-        return predicted
+        return answer
 
-    monkeypatch.setattr(predict, "predict_file", and_meanwhile)
+    monkeypatch.setattr(predict_new.workers, "run", and_meanwhile)
     with pytest.raises(ValueError, match=r"growing\.jsonl: expected sha256"):
         predicted_as_csv(file, new)
     assert list(new.out.iterdir()) == []
+
+
+def test_what_holds_no_comments_is_passed_over_and_told_once(home, version):
+    folder = home / "incoming"
+    folder.mkdir()
+    files = {
+        "README.md": b"# What this folder is for\n",
+        "desktop.ini": b"[.ShellClassInfo]\r\n",
+        "empty_hour.csv": b"id,txt\n",
+        "zero.jsonl": b"",
+        "~$book.xlsx": b"\x05admin",
+        "only blank.tsv": b"\n\n",
+    }
+    for name, content in {**files, ".hidden": b"x", "big.csv.part": b"txt\nhalf"}.items():
+        (folder / name).write_bytes(content)
+    (folder / "sub").mkdir()
+
+    new = new_in(folder)
+    assert [file.path.name for file in new.files] == sorted(files)
+    assert [predicted_as_csv(file, new) for file in new.files] == [None] * 6
+    assert note_on(new.files[2], new) == "empty_hour.csv: expected rows, got none"
+    with disable_run_logger():
+        said = predict_new.report_predictions.fn({"zero.jsonl": None, "README.md": None})
+    assert said == "nothing new; passed over: zero.jsonl, README.md"
+    assert new_in(folder).files == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "limit_s", "words"),
+    [
+        ("broken.parquet", b"PAR1 and then nothing", None, "expected a whole Parquet"),
+        ("no column.csv", b"a,b\n1,2\n", None, "expected a header with the columns"),
+        ("RC_2011-01", b"\x1f\x8b and then nothing", None, "expected a whole file"),
+        ("slow.jsonl", 50_000 * b'{"txt": "goal"}\n', "0.01", "expected an end within 0.01 s"),
+    ],
+)
+def test_a_file_that_fails_is_set_aside_and_does_not_fail_again(
+    home, version, monkeypatch, name, content, limit_s, words
+):
+    if limit_s:
+        monkeypatch.setenv("NEURAL_CLASSIFIERS_STEP_LIMIT_S", limit_s)
+    folder = home / "incoming"
+    folder.mkdir()
+    (folder / name).write_bytes(content)
+    [file] = (new := new_in(folder)).files
+
+    with pytest.raises((CommentFileError, TimeoutError), match=words):
+        predicted_as_csv(file, new)
+
+    assert words in note_on(file, new)
+    assert new_in(folder).files == []
+    (folder / name).write_bytes(content + b" ")  # mended: it is another content
+    assert len(new_in(folder).files) == 1
+
+
+def test_no_link_out_of_the_folder_is_followed_and_no_prediction_predicted(home, version, source):
+    folder = home / "incoming"
+    folder.mkdir()
+    shutil.copy(source, folder / "good.jsonl")
+    (folder / "link.jsonl").symlink_to("good.jsonl")
+    (folder / "secret.csv").symlink_to(source)
+    (folder / "gone.csv").symlink_to("nowhere")
+
+    assert [file.path.name for file in new_in(folder).files] == ["good.jsonl"]
+    with pytest.raises(ValueError, match="expected another folder for the predictions"):
+        predict_new.find_new_files.fn(str(folder), str(folder / "."), None)
 
 
 def test_a_folder_without_new_files_needs_no_model(home):

@@ -145,14 +145,16 @@ def test_a_model_is_promoted_and_then_serves_and_the_same_one_is_not_promoted_tw
     assert "is the same model" in again["another model than serves"]
 
 
-def test_wrong_probabilities_in_a_clean_process_speak_against_a_model(home):
+@pytest.mark.parametrize("wrong", ["reversed", "NaN"])
+def test_wrong_probabilities_in_a_clean_process_speak_against_a_model(home, wrong):
     challenger = made_models.challenger(home)
     files = challenger.files()
     examples = json.loads(files[EXAMPLES])
-    examples["probabilities"][3] = examples["probabilities"][3][::-1]
-    wrong = files | {EXAMPLES: json.dumps(examples).encode()}
+    recorded = examples["probabilities"]
+    recorded[3] = recorded[3][::-1] if wrong == "reversed" else [float("nan")] * 3
+    files |= {EXAMPLES: json.dumps(examples).encode()}
 
-    decision = decide(dataclasses.replace(challenger, files=lambda: wrong))
+    decision = decide(dataclasses.replace(challenger, files=lambda: files))
 
     found = refused(decision)
     assert list(found) == ["answers as recorded in a clean process"]

@@ -95,10 +95,53 @@ def test_a_file_cannot_name_code_to_run():
         model_from_bytes(model_to_bytes(hostile))
 
 
-def zipped(schema: str) -> bytes:
+@pytest.mark.parametrize(
+    "vectoriser",
+    [
+        TfidfVectorizer(input="filename"),
+        TfidfVectorizer(input="file"),
+        TfidfVectorizer(token_pattern=r"(a+)+$"),
+        TfidfVectorizer(tokenizer=np.sin),
+        TfidfVectorizer(preprocessor=np.sin),
+        TfidfVectorizer(analyzer=np.sin),
+        FeatureUnion([("words", TfidfVectorizer(input="filename"))]),
+    ],
+    ids=lambda vectoriser: str(vectoriser)[:40],
+)
+def test_a_model_that_would_do_more_with_a_text_than_count_words_is_refused(vectoriser):
+    model = Pipeline([("features", vectoriser), ("linear", LogisticRegression())])
+    with pytest.raises(NotAModelError, match=r"expected features__.* to be one of .*, got "):
+        model_from_bytes(model_to_bytes(model))
+
+
+def test_another_pattern_for_words_is_read_where_it_is_ours():
+    content = model_to_bytes(TfidfVectorizer(token_pattern=r"\w+"))
+
+    assert model_from_bytes(content, [r"\w+"]).token_pattern == r"\w+"
+
+
+def zipped(schema: str, **members: bytes) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("schema.json", schema)
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def huge_array() -> bytes:
+    """A model with an array whose header promises 80 TB."""
+    content = model_to_bytes(fitted(LogisticRegression()))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(buffer, "w") as new:
+        for name in old.namelist():
+            member = old.read(name)
+            if name.endswith(".npy"):
+                file = io.BytesIO()
+                head = {"descr": "<f8", "fortran_order": False, "shape": (10**13,)}
+                np.lib.format.write_array_header_1_0(file, head)
+                member = file.getvalue()
+            new.writestr(name, member)
     return buffer.getvalue()
 
 
@@ -110,8 +153,11 @@ def zipped(schema: str) -> bytes:
         zipped("{"),
         zipped('{"__class__": "dict", "__module__": "builtins"}'),
         model_to_bytes(fitted(LogisticRegression()))[:1000],
+        zipped('{"__class__":' * 20_000 + "1" + "}" * 20_000),
+        zipped("{}", bomb=bytes(2**27)),
+        huge_array(),
     ],
-    ids=["empty", "no archive", "no schema", "another schema", "cut short"],
+    ids="empty,no archive,no schema,other schema,cut short,deep,bomb,huge".split(","),
 )
 def test_a_file_that_is_no_model_is_refused(content):
     with pytest.raises(NotAModelError, match="expected a model in skops' format, got: "):

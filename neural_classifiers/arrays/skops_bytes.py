@@ -7,15 +7,18 @@ their canonical parameters are.
 """
 
 import hashlib
+import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
+
+from neural_classifiers.arrays.unpacking import check_archive
 
 # Beyond what skops trusts by itself: the state of MLPClassifier's optimiser, a test of features,
 # and our own estimators. A file never decides what is on this list.
@@ -29,8 +32,22 @@ TRUSTED = (
 )
 
 
+# What a vectoriser may do with a text: neither open the file of that name nor run a function.
+TOKENS = r"(?u)\b\w\w+\b"  # scikit-learn's words
+ALLOWED = {
+    "input": ("content",),
+    "tokenizer": (None,),
+    "preprocessor": (None,),
+    "analyzer": ("word", "char", "char_wb"),
+}
+
+
 class NotAModelError(ValueError):
     """What was to be read is no model, or holds what no model of ours does."""
+
+
+# The last two: of arrays larger, and of parts deeper, than there is memory for
+_DAMAGE = zipfile.BadZipFile, ValueError, TypeError, KeyError, MemoryError, RecursionError
 
 
 def model_to_bytes(model: BaseEstimator) -> bytes:
@@ -40,25 +57,39 @@ def model_to_bytes(model: BaseEstimator) -> bytes:
     return skops.io.dumps(model)
 
 
-def model_from_bytes(content: bytes) -> BaseEstimator:
+def model_from_bytes(content: bytes, patterns: Collection[str] = (TOKENS,)) -> BaseEstimator:
     """The estimator that `model_to_bytes` wrote.
+
+    Parameters
+    ----------
+    content : bytes
+    patterns : collection of str
+        Regular expressions that a vectoriser may find its words by: of others some never end.
 
     Raises
     ------
     NotAModelError
-        If it is none, or holds a class that is on neither skops' list nor ours.
+        If it is none, or holds a class that is on neither skops' list nor ours, or would do more
+        with a text than `ALLOWED` and `patterns` say.
     """
     import skops.io
     from skops.io.exceptions import UntrustedTypesFoundException
 
     try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            check_archive(archive, len(content), "model")
         model = skops.io.loads(content, trusted=list(TRUSTED))
     except UntrustedTypesFoundException as error:
         raise NotAModelError(f"expected classes of scikit-learn's models, got: {error}") from None
-    except (zipfile.BadZipFile, ValueError, TypeError, KeyError) as error:
+    except _DAMAGE as error:
         raise NotAModelError(f"expected a model in skops' format, got: {error}") from error
     if not isinstance(model, BaseEstimator):
         raise NotAModelError(f"expected a scikit-learn estimator, got {type(model).__name__}")
+    known = {**ALLOWED, "token_pattern": tuple(patterns)}
+    for name, value in model.get_params().items():
+        allowed = known.get(name.rpartition("__")[2])
+        if allowed and value not in allowed:
+            raise NotAModelError(f"expected {name} to be one of {allowed}, got {value!r:.200}")
     return model
 
 

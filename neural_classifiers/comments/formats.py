@@ -51,6 +51,10 @@ class CommentFileError(RefusedError, ValueError):
     """A file that cannot be read as comments: what was expected, what came, and where."""
 
 
+class NoRowsError(CommentFileError):
+    """A file without a row: empty, blank lines, or a header alone."""
+
+
 @dataclass(frozen=True)
 class Part:
     """One file of a data set.
@@ -181,7 +185,7 @@ def open_reader(part: Part, layout: Layout) -> Reader:
                 break
         else:
             came = f"{number:,} blank lines" if number else "0 bytes"
-            raise CommentFileError(f"{part.name}: expected rows, got {came}")
+            raise NoRowsError(f"{part.name}: expected rows, got {came}")
     head = first.removeprefix(BYTE_ORDER_MARK).decode("utf-8", "surrogateescape")
     headers = {delimiter: _split(head, delimiter, layout.quoted) for delimiter in _DELIMITERS}
     for delimiter, header in headers.items():

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from neural_classifiers.comments.formats import (
     CommentFileError,
     Layout,
+    NoRowsError,
     Part,
     Row,
     fields_of,
@@ -71,7 +72,7 @@ def count_rows(parts: Sequence[Part], layout: Layout) -> Counted:
     rows, blank = (sum(n) for n in zip(*counts, strict=True))
     if not rows:
         names = ", ".join(part.name for part in parts)
-        raise CommentFileError(f"{names}: expected rows, got none")
+        raise NoRowsError(f"{names}: expected rows, got none")
     return Counted(rows, blank, list(dict.fromkeys(reader.format for reader in readers)))
 
 

@@ -5,6 +5,7 @@ parts that the key was made of. What was removed since (by ``prune``, by hand) i
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -20,6 +21,7 @@ LAST = "last"
 PARTS = [part.name for part in fields(Key) if part.name != "step"]
 HEADLINES = ("accuracy", "f1_macro", "test_accuracy")
 R = TypeVar("R", bound=Reference)
+_STEP, _KEY = re.compile(r"[a-z]\w*"), re.compile(r"[0-9a-f]{64}")
 
 
 class UnknownRunError(RefusedError):
@@ -37,8 +39,19 @@ class Run:
 
     @classmethod
     def of(cls, folder: Path) -> "Run":
-        """The run of a folder, as it is now."""
-        return cls(folder, run_files.read(folder))
+        """The run of a folder, as it is now.
+
+        Raises
+        ------
+        ValueError
+            If it names a step or a key that is none: a run's folder may come from elsewhere, and
+            these lead to folders.
+        """
+        json = run_files.read(folder)
+        for step in json["steps"]:
+            if not _STEP.fullmatch(step["step"]) or not _KEY.fullmatch(step["key"]):
+                raise ValueError(f"expected a step and its key, got {step['step']}/{step['key']}")
+        return cls(folder, json)
 
     @cached_property
     def status(self) -> str:

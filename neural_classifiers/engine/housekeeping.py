@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from neural_classifiers.engine import locks, paths
-from neural_classifiers.engine.files import replacing
+from neural_classifiers.engine.files import OutputError, whole_file
 from neural_classifiers.engine.folder_store import fits_namespace
 from neural_classifiers.engine.history import Run, all_runs
 from neural_classifiers.engine.records import (
@@ -68,7 +68,7 @@ def prune(keep_runs: int, dry_run: bool = False) -> dict[str, Any]:
     -------
     dict
         ``runs`` (those kept), ``kept`` (records), ``removed`` (kind to number: ``records``,
-        ``aside``, ``writing``, ``locks``, ``fits``, ``unfinished``), ``bytes`` and ``dry_run``.
+        ``links``, ``aside``, ``writing``, ``fits``, ``unfinished``), ``bytes`` and ``dry_run``.
 
     Raises
     ------
@@ -81,13 +81,13 @@ def prune(keep_runs: int, dry_run: bool = False) -> dict[str, Any]:
     Beside the records themselves: what was set aside goes when no kept run names its key; what
     a kill left half-written goes when its lock is free; single fits, unfinished trainings and
     batches of rows stay when a kept record was made of them, or when they were touched since
-    the oldest kept run began, which may be continued.
+    the oldest kept run began, which may be continued. Of a link only the link is removed.
     """
     with contextlib.nullcontext() if dry_run else _alone():
         runs = all_runs()[:keep_runs]
         removed: Counter[str] = Counter()
         freed = 0
-        records = sum(1 for _ in record_folders(paths.cache()))
+        records = sum(not folder.is_symlink() for folder in record_folders(paths.cache()))
         for kind, path in list(_superfluous(runs)):
             removed[kind] += 1
             freed += _size(path)
@@ -110,7 +110,9 @@ def _superfluous(runs: list[Run]) -> Iterator[tuple[str, Path]]:
     named = {(step["step"], step["key"]) for run in runs for step in run.json["steps"]}
     since = min((run.began.timestamp() for run in runs), default=0)
     for folder in record_folders(cache):
-        if folder.is_dir() and (folder.parent.name, folder.name) not in named:
+        if folder.is_symlink():
+            yield "links", folder
+        elif folder.is_dir() and (folder.parent.name, folder.name) not in named:
             yield "records", folder
     aside = {path for step, digest in named for path in set_aside_of(cache, step, digest)}
     for path in _below(cache / ASIDE):
@@ -139,8 +141,8 @@ def _namespaces(named: Iterable[tuple[str, str]]) -> Iterator[str]:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file, or a folder: away from its place first, so that a kill leaves no half."""
-    if not path.is_dir():
+    """Remove a file, a link, or a folder: away first, so that a kill leaves no half."""
+    if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
         return
     away = paths.cache() / WRITING / f"removed-{path.name}"
@@ -165,12 +167,17 @@ def _remove_locks() -> None:
 def export(run: Run, to: Path | None = None) -> dict[str, Any]:
     """Pack a run's folder and every record that its steps name into one zip.
 
-    By default it is ``<folder's name>.zip`` in the current folder.
+    By default it is ``<folder's name>.zip`` in the current folder. Links are left out.
 
     Returns
     -------
     dict
         ``file``, ``bytes``, ``records``, and ``gone``: records that were removed since.
+
+    Raises
+    ------
+    OutputError
+        If `to` does not end in .zip, or lies there already.
 
     Notes
     -----
@@ -178,17 +185,19 @@ def export(run: Run, to: Path | None = None) -> dict[str, Any]:
     is found by ``show`` and its records by the next run.
     """
     to = (to or Path(f"{run.folder.name}.zip")).absolute()
+    if to.suffix.lower() != ".zip":
+        raise OutputError(f"{to}: expected the name of a file that ends in .zip")
     gone, packed = [], 0
     with (
         locks.hold(paths.cache() / locks.IN_USE, shared=True),  # nothing is removed meanwhile
-        locks.hold(paths.cache() / LOCKS / "export"),
-        replacing(to) as unfinished,
+        whole_file(to, may_replace=False) as unfinished,
         zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive,
     ):
         _pack(archive, run.folder)
         for step, digest in sorted(run.used):
             folder = paths.cache() / step / digest
-            if (folder / RECORD).exists():
+            is_ours = folder.resolve() == paths.cache().resolve() / step / digest  # and no link
+            if is_ours and (folder / RECORD).exists():
                 _pack(archive, folder)
                 packed += 1
             else:
@@ -198,8 +207,9 @@ def export(run: Run, to: Path | None = None) -> dict[str, Any]:
 
 def _pack(archive: zipfile.ZipFile, folder: Path) -> None:
     base = paths.runs().parent
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in LEFT_OUT):
-        archive.write(path, path.relative_to(base))
+    for path in sorted(_inside(folder)):
+        if path.is_file() and not path.is_symlink() and path.name not in LEFT_OUT:
+            archive.write(path, path.relative_to(base))
 
 
 # --------------------------------------------------------------------------- what lies there
@@ -216,18 +226,23 @@ def _alone() -> IO[bytes]:
 
 
 def _below(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+    return sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []
 
 
 def _touched(path: Path) -> float:
     """When something was last added to a folder."""
-    return max(p.stat().st_mtime for p in (path, *path.rglob("*")))
+    return max(p.lstat().st_mtime for p in (path, *_inside(path)))
 
 
 def _size(path: Path) -> int:
     """Bytes of a file or of all files in a folder; of what a run takes away meanwhile, none."""
     size = 0
-    for file in (path, *path.rglob("*")):
+    for file in (path, *_inside(path)):
         with contextlib.suppress(FileNotFoundError):
-            size += 0 if file.is_dir() else file.stat().st_size
+            size += file.lstat().st_size if file.is_symlink() or not file.is_dir() else 0
     return size
+
+
+def _inside(path: Path) -> Iterator[Path]:
+    """What lies in a folder and in those below it; links are not followed."""
+    return iter(()) if path.is_symlink() else path.rglob("*")

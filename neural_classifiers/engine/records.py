@@ -217,9 +217,13 @@ def record_folder(cache: Path, key: Key) -> Path:
 
 
 def record_folders(cache: Path, step: str = "[!.]*") -> Iterator[Path]:
-    """The folder of each record of a step, or of all; and what lies where one should."""
+    """The folder of each record of a step, or of all; and what lies where one should.
+
+    A link is not followed: what it leads to is not the cache's.
+    """
     for folder in sorted(cache.glob(step)):
-        yield from sorted(folder.iterdir()) if folder.is_dir() else [folder]
+        is_ours = folder.is_dir() and not folder.is_symlink()
+        yield from sorted(folder.iterdir()) if is_ours else [folder]
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
@@ -316,8 +320,9 @@ def faults_of(folder: Path) -> str | None:
         If the files cannot be read for a reason that is no fault of theirs (no permission, too
         many open files): a record is not set aside for that.
     """
-    if folder.is_file():
-        return f"{folder}: expected the folder of a record, got a file"
+    if folder.is_symlink() or folder.is_file():
+        came = "a link" if folder.is_symlink() else "a file"
+        return f"{folder}: expected the folder of a record, got {came}"
     try:
         record = json.loads((folder / RECORD).read_bytes())
         expected = record.pop("sha256")

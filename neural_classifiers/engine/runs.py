@@ -238,6 +238,20 @@ def _limit(run_id: str) -> None:
     _held[run_id].callback(limit.cancel)
 
 
+def limit_run(flow: Flow, flow_run: FlowRun, state: State) -> None:
+    """End this process when a run without a folder takes too long (hook ``on_running``)."""
+    run_id = str(flow_run.id)
+    if run_id not in _held:
+        _held[run_id] = contextlib.ExitStack()
+        _limit(run_id)
+
+
+def release_run(flow: Flow, flow_run: FlowRun, state: State) -> None:
+    """Take back what `limit_run` began (hooks for every end)."""
+    if held := _held.pop(str(flow_run.id), None):
+        held.close()
+
+
 def _exactly(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds")
 

@@ -145,9 +145,12 @@ def build_pipeline(content: bytes, weights: bytes | None, recipe: Mapping[str, A
     `content` is in skops' format. A Keras network has `weights`; its numbers, classes and
     calibration stand in `recipe`, and `content` holds the steps before it.
     """
-    from neural_classifiers.arrays.skops_bytes import model_from_bytes
+    from neural_classifiers.arrays.skops_bytes import TOKENS, model_from_bytes
+    from neural_classifiers.comments.models.pipelines import linear_pipeline
 
-    pipeline: Any = model_from_bytes(content)
+    ours = linear_pipeline().get_params().items()
+    patterns = [value for name, value in ours if name.endswith("token_pattern")]
+    pipeline: Any = model_from_bytes(content, [TOKENS, *patterns])
     if weights is not None:
         from neural_classifiers.arrays.weights import weights_from_bytes
         from neural_classifiers.comments.models import keras_classifier
@@ -238,7 +241,8 @@ def read_model(folder: Path, version: str | None = None) -> PromotedModel:
         preset = networks.DigitsPreset.model_validate(recipe["preset"])
         weights = weights_from_bytes(files[WEIGHTS])
         model = DigitReader(networks.rebuild(preset, weights), manifest, folder)
-    if (furthest := furthest_from_examples(model, files[EXAMPLES])) > TOLERANCE:
+    furthest = furthest_from_examples(model, files[EXAMPLES])
+    if not furthest <= TOLERANCE:  # NaN is neither
         libraries = ", ".join(f"{name} {number}" for name, number in manifest["libraries"].items())
         raise NotPromotedError(
             f"{folder}: expected the recorded probabilities of its examples within "

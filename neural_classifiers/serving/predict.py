@@ -231,6 +231,12 @@ def answer_images(reader: PromotedModel, images: np.ndarray) -> list[dict[str, A
     return [{"warning": w} | row for w, row in zip(warnings, answers, strict=True)]
 
 
+def predict_file_by(folder: Path, version: str, *arguments: Any) -> PredictedFile:
+    """As `predict_file` with the version in a folder; in a worker process, which can be ended."""
+    source, out, *others = arguments
+    return predict_file(source, out, loaded(folder, version), *others)
+
+
 class _PredictedBatch(NamedTuple):
     """The rows of a batch that have an answer, and the others."""
 

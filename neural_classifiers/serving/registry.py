@@ -11,6 +11,7 @@ Knows no Prefect: predicting must not wait for it.
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -39,6 +40,7 @@ from neural_classifiers.serving.model import (
 SERVING_FILE = "serving.json"
 CHECK_S = 600.0
 _WRITING = ".writing"
+_VERSION = re.compile(r"\w[\w.-]*")
 
 
 def load(where: str | os.PathLike[str], kind: str | None = None) -> Any:
@@ -70,7 +72,15 @@ def load(where: str | os.PathLike[str], kind: str | None = None) -> Any:
 
 
 def version_folder(version: str) -> Path:
-    """The folder of a version's files."""
+    """The folder of a version's files.
+
+    Raises
+    ------
+    NotPromotedError
+        If it is no plain name: a version is no path.
+    """
+    if not _VERSION.fullmatch(version):
+        raise NotPromotedError(f"expected the name of a version, got {version[:200]!r}")
     return paths.models() / version
 
 
