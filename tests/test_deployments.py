@@ -5,10 +5,12 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+import yaml
+from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.server.schemas.schedules import CronSchedule
-from prefect.states import Scheduled
+from prefect.states import Pending, Scheduled
 
 from neural_classifiers.operation import deployments
 
@@ -80,3 +82,39 @@ def test_a_night_has_one_run_when_the_clocks_change_too(day, expected):
     nightly = CronSchedule(cron="30 2 * * *", timezone="Europe/Berlin")
     due = asyncio.run(nightly.get_dates(3, start=datetime.fromisoformat(f"{day}T00:00:00Z")))
     assert [str(at)[8:16] + str(at)[19:] for at in due] == expected
+
+
+@pytest.mark.parametrize(
+    ("at", "name", "value", "found"),
+    [
+        (0, "lable_column", "team", "nightly: expected parameters of classify-comments"),
+        (1, "seeds", "many", "weekly: Flow run received invalid parameters: - seeds: Input"),
+        (3, "format", "xls", "incoming: Flow run received invalid parameters: - format: Input"),
+    ],
+)
+def test_a_parameter_that_a_flow_would_not_take_is_found_before_it_is_deployed(
+    at, name, value, found
+):
+    project = yaml.safe_load((deployments.PROJECT / "prefect.yaml").read_text(encoding="utf-8"))
+    assert deployments.faults(project) == []
+    deployment = project["deployments"][at]
+    deployment.setdefault("schedules", [{}])[0]["parameters"] = {name: value}
+    [fault] = deployments.faults(project)
+    assert fault.startswith(f"prefect.yaml: {found}")
+
+
+@flow
+def waits() -> None:
+    """Never run: of its runs only the states are looked at."""
+
+
+def test_what_a_dead_worker_had_taken_is_scheduled_again_while_no_other_is_there(
+    prefect_server, monkeypatch
+):
+    with get_client(sync_client=True) as client:
+        runs = [client.create_flow_run(waits, state=Pending()) for _ in range(2)]
+        monkeypatch.setattr(deployments, "workers_online", lambda *_: ["dead", "other"])
+        assert deployments.take_back(client, "dead") == 0
+        monkeypatch.setattr(deployments, "workers_online", lambda *_: ["dead"])
+        assert deployments.take_back(client, "dead") == 2
+        assert {client.read_flow_run(run.id).state.name for run in runs} == {"Scheduled"}

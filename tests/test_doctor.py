@@ -83,7 +83,7 @@ def test_the_command_ends_with_1_while_something_is_ill(home, capsys):
     assert cli.main(["doctor"]) == 1
     assert "-> make up" in capsys.readouterr().out
     assert cli.main(["doctor", "--json"]) == 1
-    assert len(json.loads(capsys.readouterr().out)["checks"]) == 12
+    assert len(json.loads(capsys.readouterr().out)["checks"]) == 13
 
 
 def test_a_damaged_model_that_serves_is_ill(rows, home):

@@ -7,6 +7,7 @@ should go. Once it is gone, Retry does again what failed and what depends on it,
 
 import contextlib
 import json
+import re
 import socket
 import threading
 import urllib.error
@@ -39,12 +40,14 @@ class Webhook(BaseHTTPRequestHandler):
         """Nothing: the test looks at what was posted."""
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
+@pytest.fixture(scope="module", params=["SQLite", "PostgreSQL"])
+def site(request, tmp_path_factory):
+    Webhook.told.clear()
     webhook = ThreadingHTTPServer(("127.0.0.1", 0), Webhook)
     threading.Thread(target=webhook.serve_forever, daemon=True).start()
     site = Site(
         tmp_path_factory.mktemp("site"),
+        postgresql=request.param == "PostgreSQL",
         NEURAL_CLASSIFIERS_WEBHOOK=f"http://127.0.0.1:{webhook.server_port}/",
     )
     site.start()
@@ -133,6 +136,10 @@ def test_the_doctor_finds_all_well(site):
     for what in ("versions", "settings", "server", "worker", "schedules", "alerts"):
         assert checks[what]["state"] == "well", checks[what]
     assert "nightly next" in checks["schedules"]["found"]
+    kind = "PostgreSQL 18" if site.database else "SQLite 3"
+    assert re.fullmatch(
+        rf"{kind}\S*, [\d.]+ MB; runs kept for 90 days", checks["database"]["found"]
+    )
 
 
 def test_every_deployment_has_its_schedule_and_a_form_that_explains(site):
@@ -161,7 +168,7 @@ def test_every_deployment_has_its_schedule_and_a_form_that_explains(site):
 def test_a_schedule_fires_a_failed_search_is_retried_and_a_killed_run_goes_on(site):
     source = comments_file(site.folder / "comments.jsonl", n=120)
     in_the_way = site.folder / "artifacts" / "cache" / "search_keras"
-    in_the_way.parent.mkdir(parents=True)
+    in_the_way.parent.mkdir(parents=True, exist_ok=True)
     in_the_way.write_text("a file where a folder should be")
     nightly = site.deployments()["nightly"]
 
@@ -215,11 +222,13 @@ def test_a_schedule_fires_a_failed_search_is_retried_and_a_killed_run_goes_on(si
 
 
 def test_a_cancelled_run_takes_its_worker_processes_with_it(site):
-    source = comments_file(site.folder / "comments.jsonl", n=120)
+    source, told = comments_file(site.folder / "comments.jsonl", n=120), len(Webhook.told)
     wait_until(lambda: site.is_idle("nightly"), 60, "the run before it to end")
     idle = {process.pid for process in site.processes()}
     run_id = site.run("nightly", **{**SMALL, "source": str(source), "scikit_grid": LONG})
     wait_until(lambda: forked(site, run_id), 120, "a search in its worker process")
+    second = site.run("nightly", source=str(source))
+    site.wait_for_state(second, "Cancelled")
     site.ask(f"flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING"}})
 
     site.wait_for_state(run_id, "Cancelled", timeout_s=120)
@@ -227,4 +236,23 @@ def test_a_cancelled_run_takes_its_worker_processes_with_it(site):
         lambda: {process.pid for process in site.processes()} <= idle, 60, "its processes to end"
     )
     assert site.told(run_id)["status"] == "cancelled"
-    assert len(Webhook.told) == 3  # who cancels knows it
+    wait_until(
+        lambda: len(Webhook.told) > told, 60, "the alert of the second"
+    )  # of the first, none
+    [second] = Webhook.told[told:]
+    assert second["text"].endswith("did not begin: Deployment concurrency limit reached.")
+
+
+def test_a_run_that_dies_before_it_begins_is_listed_and_told_and_ill(site):
+    wait_until(lambda: site.is_idle("nightly"), 60, "the run before it to end")
+    told = len(Webhook.told)
+    run_id = site.run("nightly", lable_column="team")
+    site.wait_for_state(run_id, "Failed")
+
+    wait_until(lambda: len(Webhook.told) > told, 60, "its alert")
+    assert (Webhook.told[-1]["event"], Webhook.told[-1]["run_id"]) == ("failed", run_id)
+    assert "lable_column" in Webhook.told[-1]["text"]
+    [last, *_] = json.loads(site.command("runs", "--json"))["runs"]
+    assert (last["status"], last["attempts"]) == ("failed", 0)
+    checks = json.loads(site.command("doctor", "--json", status=1))["checks"]
+    assert [row["what"] for row in checks if row["state"] == "ill"] == ["last run"]

@@ -27,7 +27,7 @@ def events(
     metrics: Mapping[str, Any],
     earlier: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]],
 ) -> list[tuple[str, str]]:
-    """The alerts of a run that ended: ``failed``, ``crashed``, ``recovered``, ``worse``.
+    """Alerts of a run that ended: ``failed``, ``crashed``, ``cancelled``, ``recovered``, ``worse``.
 
     Parameters
     ----------
@@ -45,6 +45,8 @@ def events(
     name, status = f"{run['flow']} ({run['name']})", run["status"]
     if status in BAD:
         return [(_kind(status), f"{name} {_kind(status)}: {run['error']}")]
+    if status == "cancelled" and not run["attempts"]:  # by nobody's hand: another was at work
+        return [("cancelled", f"{name} did not begin: {run['error']}")]
     if status != "completed":
         return []
     happened = []
@@ -59,8 +61,8 @@ def events(
     return happened
 
 
-def deliver(event: str, sentence: str, run: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Post an alert about a run (its ``run.json``) where a webhook is set; None where none is.
+def deliver(event: str, sentence: str, run: Mapping[str, Any] = {}) -> dict[str, Any] | None:
+    """Post an alert where a webhook is set, with what ``run.json`` says of its run; else None.
 
     Returns
     -------
@@ -75,7 +77,7 @@ def deliver(event: str, sentence: str, run: Mapping[str, Any]) -> dict[str, Any]
     if webhook is None:
         return None
     facts = ("flow", "name", "run_id", "status", "error", "attempts", "started", "finished")
-    body = {"text": sentence, "event": event, **{name: run[name] for name in facts}}
+    body = {"text": sentence, "event": event, **{name: run[name] for name in facts if run}}
     fault = send(str(webhook), body | {"host": socket.gethostname()})
     sys.stderr.write(f"alert, {event}: {fault or 'delivered'}\n")
     return {"event": event, "fault": fault}

@@ -84,7 +84,7 @@ def prune(keep_runs: int, dry_run: bool = False) -> dict[str, Any]:
     the oldest kept run began, which may be continued. Of a link only the link is removed.
     """
     with contextlib.nullcontext() if dry_run else _alone():
-        runs = all_runs()[:keep_runs]
+        runs = [run for run in all_runs() if run.json["attempts"]][:keep_runs]  # that began
         removed: Counter[str] = Counter()
         freed = 0
         records = sum(not folder.is_symlink() for folder in record_folders(paths.cache()))

@@ -124,6 +124,18 @@ def read_state() -> dict[str, Any] | None:
     return None
 
 
+def storage() -> dict[str, str]:
+    """Variables that tell a server where to keep its runs, and for how long."""
+    settings = read_settings()
+    variables = {
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(settings.keep_days * 86400),
+    }
+    if settings.database:
+        variables["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = settings.database.get_secret_value()
+    return variables
+
+
 def past_proxies() -> dict[str, str]:
     """Variables by which nobody here asks a proxy for this machine's loopback."""
     named = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""

@@ -28,7 +28,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.callables import get_parameter_defaults
 
 from neural_classifiers.engine import alerts, locks, paths
-from neural_classifiers.engine.files import as_json, write_durably
+from neural_classifiers.engine.files import as_json, make_folder, write_durably
 from neural_classifiers.engine.run_files import (
     RUN,
     find_folder,
@@ -128,12 +128,27 @@ def open_run(flow: Flow, flow_run: FlowRun, state: State) -> None:
         _held[run_id] = contextlib.ExitStack()
         _held[run_id].enter_context(locks.hold(paths.cache() / locks.IN_USE, shared=True))
         _held[run_id].enter_context(locks.hold(folder / locks.RUNNING))
-    _begin(flow, flow_run, folder, began)
+    _begin(flow.name, flow_run, folder, began, _all_parameters(flow, flow_run))
     if is_first:
         _limit(run_id)
 
 
-def _begin(flow: Flow, flow_run: FlowRun, folder: Path, began: datetime) -> None:
+def note_unbegun(flow_name: str, flow_run: FlowRun, state: State) -> None:
+    """Give a run that ended before it began (``attempts``: 0) a folder, and send its alerts."""
+    folder = paths.runs() / f"{state.timestamp:%Y%m%dT%H%M%SZ}-{flow_run.name}"
+    make_folder(folder)
+    _begin(flow_name, flow_run, folder, state.timestamp, flow_run.parameters, attempts=0)
+    end_run(str(flow_run.id), state)
+
+
+def _begin(
+    flow_name: str,
+    flow_run: FlowRun,
+    folder: Path,
+    began: datetime,
+    parameters: dict[str, Any],
+    attempts: int = 1,
+) -> None:
     if (folder / RUN).exists():
         with updating(folder) as run:
             run["earlier"] = [*run["earlier"], run["status"]]
@@ -143,10 +158,10 @@ def _begin(flow: Flow, flow_run: FlowRun, folder: Path, began: datetime) -> None
         return
     run = {
         "run_id": str(flow_run.id),
-        "flow": flow.name,
+        "flow": flow_name,
         "name": flow_run.name,
         "status": "running",
-        "attempts": 1,
+        "attempts": attempts,
         "started": began.isoformat(timespec="seconds"),
         "finished": None,
         "began": [_exactly(began)],  # each attempt
@@ -155,7 +170,7 @@ def _begin(flow: Flow, flow_run: FlowRun, folder: Path, began: datetime) -> None
         "earlier": [],  # how each earlier attempt ended
         "failed": [],
         "source": None,
-        "parameters": _all_parameters(flow, flow_run),
+        "parameters": parameters,
         "versions": versions(),
         "steps": [],
     }

@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfig
 from neural_classifiers.engine import paths
 from neural_classifiers.errors import RefusedError
 
-PREFIX = "NEURAL_CLASSIFIERS_"
+PREFIX, POSTGRESQL = "NEURAL_CLASSIFIERS_", "postgresql+asyncpg://"
 
 
 class Settings(BaseSettings):
@@ -31,6 +31,11 @@ class Settings(BaseSettings):
         Longest that a step may compute in its worker process, in seconds: two hours.
     run_limit_s : float
         Longest that a run may take in all, in seconds: twelve hours.
+    database : str or None
+        Address of a PostgreSQL for the Prefect server, ``postgresql+asyncpg://user:password@host/name``;
+        by default it has a file of SQLite.
+    keep_days : float
+        Days for which the Prefect server keeps a run that ended; its folder and records stay.
     dask : str or None
         Address of a Dask scheduler, ``tcp://host:8786``, whose workers make the fits of a search.
     """
@@ -43,6 +48,8 @@ class Settings(BaseSettings):
     webhook: HttpUrl | None = None
     step_limit_s: Annotated[float, Field(gt=0)] = 2 * 3600
     run_limit_s: Annotated[float, Field(gt=0)] = 12 * 3600
+    database: SecretStr | None = None
+    keep_days: Annotated[float, Field(ge=1)] = 90
     dask: str | None = None
 
     @field_validator("auth")
@@ -51,6 +58,13 @@ class Settings(BaseSettings):
         if auth and not all(auth.get_secret_value().partition(":")):
             raise ValueError("expected user:password")
         return auth
+
+    @field_validator("database")
+    @classmethod
+    def _of_postgresql(cls, database: SecretStr | None) -> SecretStr | None:
+        if database and not database.get_secret_value().startswith(POSTGRESQL):
+            raise ValueError(f"expected {POSTGRESQL}user:password@host/name")
+        return database
 
     @field_validator("dask")
     @classmethod

@@ -1,17 +1,22 @@
 """Set up a Prefect server: work pool, deployments, and rules about runs that died.
 
-    python -m neural_classifiers.operation.deployments
+    python -m neural_classifiers.operation.deployments [missed | died]
 
-may be run again at any time: what is there already is brought up to date.
+may be run again at any time: what is there already is brought up to date. With ``missed`` only the
+runs are seen to that nobody did in time, with ``died`` also those that a dead worker had taken.
 """
 
 import contextlib
+import inspect
+import logging
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+import yaml
 from prefect.automations import Automation, EventTrigger, Posture
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
@@ -24,19 +29,33 @@ from prefect.client.schemas.objects import FlowRun, StateType, WorkerStatus
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore
-from prefect.exceptions import ObjectAlreadyExists
-from prefect.states import Cancelled
+from prefect.exceptions import ObjectAlreadyExists, PrefectException
+from prefect.flows import Flow
+from prefect.states import Cancelled, Scheduled
+from prefect.utilities.callables import get_parameter_defaults
 
-from neural_classifiers.operation.supervisor import HEARTBEAT_S, POOL, PROJECT
+from neural_classifiers.errors import RefusedError
+from neural_classifiers.operation.supervisor import HEARTBEAT_S, POOL, PROJECT, WORKER
 
-SILENT_S = 5 * HEARTBEAT_S  # a healthy run would have to lose four heartbeats in a row
+SILENT_S = 6 * HEARTBEAT_S  # for other machines' runs: of those here the watcher sees the process
 UNSTARTED_S = 900  # between the worker's first word and the flow's; 5 to 15 s on a busy machine
 MISSED_S = 120.0
 ENDS = ["Completed", "Failed", "Cancelled", "Crashed", "TimedOut", "Paused", "Suspended"]
 
 
+class DeploymentError(RefusedError):
+    """A deployment in ``prefect.yaml`` that could not run as it is written."""
+
+
 def deploy() -> list[str]:
-    """Make work pool, deployments and automations what the project says; a line for each."""
+    """Make work pool, deployments and automations what the project says; a line for each.
+
+    Raises
+    ------
+    DeploymentError
+    """
+    if found := faults(yaml.safe_load((PROJECT / "prefect.yaml").read_text(encoding="utf-8"))):
+        raise DeploymentError("; ".join(found))
     with get_client(sync_client=True) as client:
         with contextlib.suppress(ObjectAlreadyExists):
             client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
@@ -48,7 +67,7 @@ def deploy() -> list[str]:
             check=False,
         )
         if done.returncode:
-            raise RuntimeError(f"prefect deploy --all: {done.stdout}{done.stderr}")
+            raise DeploymentError(f"prefect deploy --all: {done.stdout}{done.stderr}")
         for automation in automations():
             _install(automation)
         lines = []
@@ -61,11 +80,32 @@ def deploy() -> list[str]:
         return sorted(lines)
 
 
+def faults(project: dict[str, Any]) -> list[str]:
+    """Parameters in ``prefect.yaml`` that a deployment's flow would not take: name, type, value."""
+    return [
+        f"prefect.yaml: {deployment['name']}: {fault}"
+        for deployment in project["deployments"]
+        for given in (deployment, *(deployment.get("schedules") or ()))
+        if (fault := _fault(deployment["entrypoint"], given.get("parameters") or {}))
+    ]
+
+
+def _fault(entrypoint: str, given: dict[str, Any]) -> str | None:
+    flow: Flow[..., Any] = pkgutil.resolve_name(entrypoint)
+    known = inspect.signature(flow.fn).parameters
+    if unknown := [name for name in given if name not in known]:
+        return f"expected parameters of {flow.name} ({', '.join(known)}), got {', '.join(unknown)}"
+    try:
+        flow.validate_parameters({**get_parameter_defaults(flow.fn), **given})
+    except (PrefectException, ValueError, TypeError) as error:
+        return " ".join(str(error).split())
+    return None
+
+
 def scheduled_runs(client: SyncPrefectClient) -> list[FlowRun]:
     """The first 200 runs that are scheduled, the earliest first."""
-    of_type = FlowRunFilterStateType(any_=[StateType.SCHEDULED])
     return client.read_flow_runs(
-        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=of_type)),
+        flow_run_filter=_of_type(StateType.SCHEDULED),
         sort=FlowRunSort.EXPECTED_START_TIME_ASC,
         limit=200,
     )
@@ -84,6 +124,28 @@ def skip_missed(client: SyncPrefectClient) -> int:
         why = "Missed while no worker was there; the newest missed run is done instead of all."
         client.set_flow_run_state(run.id, Cancelled(name="Skipped", message=why), force=True)
     return len(skipped)
+
+
+def take_back(client: SyncPrefectClient, worker: str) -> int:
+    """Schedule again what a worker that died had taken and not begun; how many runs.
+
+    Left alone while other workers are online: one of them may be about to begin.
+    """
+    if set(workers_online(client, POOL)) - {worker}:
+        return 0
+    taken = client.read_flow_runs(flow_run_filter=_of_type(StateType.PENDING))
+    for run in taken:
+        again: Any = Scheduled(message=f"Taken by {worker}, which died before it began.")
+        client.set_flow_run_state(run.id, again, force=True)
+    return len(taken)
+
+
+def _of_type(*types: StateType) -> FlowRunFilter:
+    return FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types))))
+
+
+AT_WORK = _of_type(StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
+"""Filter of the runs that a worker has taken and that have not ended."""
 
 
 def missed(scheduled: Sequence[FlowRun], now: datetime) -> list[FlowRun]:
@@ -154,9 +216,20 @@ def _when(schedule: Any) -> str:
     return str(getattr(schedule, "interval", None) or schedule)
 
 
-if __name__ == "__main__":  # run by `up` before it starts the worker
-    for line in deploy() if "--only-missed" not in sys.argv else ():
+def main(what: str = "") -> None:
+    """Do what `up` asks for before it starts a worker, and after the machine slept."""
+    logging.getLogger("prefect.flows").disabled = True  # it prints all parameters of a faulty one
+    for line in deploy() if not what else ():
         sys.stdout.write(f"{line}\n")
     with get_client(sync_client=True) as client:
-        if n_skipped := skip_missed(client):
-            sys.stdout.write(f"skipped {n_skipped} runs that were missed, each but the newest\n")
+        if what != "missed" and (n := take_back(client, WORKER)):
+            sys.stdout.write(f"scheduled {n} runs again that a worker took and did not begin\n")
+        if n := skip_missed(client):
+            sys.stdout.write(f"skipped {n} runs that were missed, each but the newest\n")
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except RefusedError as refused:
+        sys.exit(str(refused))

@@ -4,25 +4,28 @@ Nothing is changed by looking. A row is ``well``, ``look`` (it works, and someth
 or ``ill`` (it does not work).
 """
 
+import asyncio
 import contextlib
 import importlib.metadata
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from packaging.requirements import Requirement
+from pydantic import SecretStr
 
 from neural_classifiers.engine import history, locks, own_prefect, paths, run_files
 from neural_classifiers.engine.records import ASIDE, LOCKS, RECORD, record_folders
-from neural_classifiers.engine.settings import SettingsError, read_settings
+from neural_classifiers.engine.settings import POSTGRESQL, SettingsError, read_settings
 from neural_classifiers.operation import supervisor
+from neural_classifiers.operation.lookout import ANSWER_S, LATE, Lookout, is_answering
 
 WELL, LOOK, ILL = "well", "look", "ill"
 LOW_GB, FULL_GB = 5.0, 1.0
-LATE = timedelta(minutes=10)
 
 
 class Row(NamedTuple):
@@ -43,7 +46,7 @@ def examine() -> Iterator[Row]:
     for what, check in (("worker", _worker), ("schedules", _schedules)):
         answers = server.state == WELL
         yield check() if answers else Row(what, LOOK, "no server to ask", "as for the server")
-    for check in (_last_run, _alerts, _data, _model, _cache, _locks, _disk):
+    for check in (_database, _last_run, _alerts, _data, _model, _cache, _locks, _disk):
         yield check()
 
 
@@ -82,10 +85,48 @@ def _server() -> Row:
         return Row("server", ILL, "`up` was killed", "make up")
     if up is None:
         return Row("server", LOOK, "nothing is up", "make up, if there is to be a schedule")
-    if not supervisor.is_answering(up["api"]):
+    if not is_answering(up["api"]):
         found = f"no answer from {up['address']}"
+        if is_answering(up["api"], "health"):
+            found = f"{up['address']} answers, its database does not"
         return Row("server", ILL, found, "wait a minute: `up` restarts it; else make down, make up")
+    try:
+        if "server" in up["processes"]:
+            Lookout(up["api"], own_prefect.auth()).waiting()
+    except (OSError, ValueError, SettingsError) as error:
+        do = "is the disk full, or only read? else make down, make up"
+        return Row("server", ILL, f"{up['address']} answers, and cannot write: {error}", do)
     return Row("server", WELL, f"{up['address']} answers")
+
+
+def _database() -> Row:
+    try:
+        settings = read_settings()
+        found = asyncio.run(_postgresql(settings.database)) if settings.database else _sqlite()
+    except (OSError, ValueError, SettingsError, TimeoutError) as error:
+        do = "is it up, and NEURAL_CLASSIFIERS_DATABASE right?"
+        return Row("database", ILL, f"no answer: {error}", do)
+    return Row("database", WELL, f"{found}; runs kept for {settings.keep_days:g} days")
+
+
+def _sqlite() -> str:
+    files = list(own_prefect.home().glob("prefect.db*"))  # and its log
+    size = sum(file.stat().st_size for file in files) / 1e6
+    return f"SQLite {sqlite3.sqlite_version}, {size:,.1f} MB"
+
+
+async def _postgresql(url: SecretStr) -> str:
+    import asyncpg
+
+    plain = url.get_secret_value().replace(POSTGRESQL, "postgresql://")
+    try:
+        connection = await asyncpg.connect(plain, timeout=ANSWER_S)
+        version = await connection.fetchval("SHOW server_version")
+        size = await connection.fetchval("SELECT pg_database_size(current_database())")
+        await connection.close()
+    except asyncpg.PostgresError as error:
+        raise ValueError(str(error)) from None
+    return f"PostgreSQL {version}, {size / 1e6:,.1f} MB"
 
 
 def _worker() -> Row:
@@ -104,10 +145,11 @@ def _worker() -> Row:
 def _schedules() -> Row:
     from prefect.client.orchestration import get_client
 
-    from neural_classifiers.operation.deployments import scheduled_runs
+    from neural_classifiers.operation.deployments import AT_WORK, scheduled_runs
 
     with get_client(sync_client=True) as client:
         deployments, scheduled = client.read_deployments(), scheduled_runs(client)
+        at_work = client.read_flow_runs(flow_run_filter=AT_WORK)
     names: dict[UUID | None, str] = {
         deployment.id: deployment.name
         for deployment in deployments
@@ -127,8 +169,8 @@ def _schedules() -> Row:
         else:
             planned.setdefault(name, f"{name} next {due:%Y-%m-%d %H:%M} UTC")
     if late:
-        do = "if no other run is at work: the log of `up`, then make down, make up"
-        return Row("schedules", LOOK, f"late: {', '.join(late)}", do)
+        do = "another run is at work: wait; or the log of `up`, then make down, make up"
+        return Row("schedules", LOOK if at_work else ILL, f"late: {', '.join(late)}", do)
     if unplanned := [name for name in names.values() if name not in planned]:
         found = f"nothing planned for {', '.join(unplanned)}"
         return Row("schedules", ILL, found, "make down, make up")
@@ -147,7 +189,8 @@ def _last_run() -> Row:
     if run.status in ("completed", "running"):
         return Row("last run", WELL, found)
     do = f"neural-classifiers show {run.folder.name}; once mended, Retry or rerun"
-    return Row("last run", LOOK, f"{found}, {run.json['error']}", do)
+    ill = not run.json["attempts"] and run.status != "cancelled"  # so will the next, of a schedule
+    return Row("last run", ILL if ill else LOOK, f"{found}, {run.json['error']}", do)
 
 
 def _alerts() -> Row:

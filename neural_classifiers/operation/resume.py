@@ -2,9 +2,10 @@
 
 Steps look for their records, so what is there is Cached, and what failed or is missing is done.
 
-    python -m neural_classifiers.operation.resume RUN_ID
+    python -m neural_classifiers.operation.resume RUN_ID [unbegun]
 
-closes a run whose process is gone; the watcher of `operation.supervisor` does so.
+closes a run whose process is gone, or notes one that ended before it began; the watcher of
+`operation.supervisor` does so.
 """
 
 import sys
@@ -128,5 +129,21 @@ def close_lost(run_id: str) -> str | None:
     return f"the process of run {run_id} is gone; it is {state.name.lower() if state.name else ''}"
 
 
+def note_unbegun(run_id: str) -> str | None:
+    """Note a deployment's run that ended before it began; a line for the log, None if it is noted.
+
+    Such a run has no folder, so that nobody would hear of it: its parameters were no good, its flow
+    could not be imported, or another run of the deployment was at work.
+    """
+    with get_client(sync_client=True) as client:
+        flow_run = client.read_flow_run(UUID(run_id))
+        name, state = client.read_flow(flow_run.flow_id).name, flow_run.state
+    if state is None or not state.is_final() or run_files.find_folder(run_id):
+        return None
+    runs.note_unbegun(name, flow_run, state)
+    return f"{name} ({flow_run.name}) {state.type.value.lower()} before it began: {state.message}"
+
+
 if __name__ == "__main__":
-    sys.stdout.write(f"{close_lost(sys.argv[1]) or ''}\n")
+    action = note_unbegun if sys.argv[2:] else close_lost
+    sys.stdout.write(f"{action(sys.argv[1]) or ''}\n")

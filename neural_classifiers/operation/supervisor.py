@@ -12,6 +12,7 @@ kernel ends with the process. Nothing here imports Prefect: the watcher stays sm
 
 import contextlib
 import logging
+import logging.handlers
 import os
 import platform
 import re
@@ -21,7 +22,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,24 +37,33 @@ from neural_classifiers.engine.own_prefect import (
     guarded,
     home,
     read_state,
+    storage,
     what_is_up,
     where_auth,
 )
 from neural_classifiers.errors import RefusedError
+from neural_classifiers.operation.lookout import Lookout, is_answering
 from neural_classifiers.operation.server import HOST
 
 POOL = "classifiers"
 BACKLOG = 128
+WORKER = platform.node() or "this machine"
 PROJECT = Path(__file__).resolve().parents[2]  # where prefect.yaml is
 LOOK_S, LOST_S, HEALTH_S = 1.0, 10.0, 15.0
 LOST_AGAIN_S = 65.0
-DEAF = 4  # looks at a server that does not answer, before it is started again
-HEARTBEAT_S = 60  # of a run; `operation.deployments` waits five times as long
+RUNS_S = 20.0  # between two looks at the server's runs
+SLEPT_S = 60.0  # by so much the clock may differ from the time that passed
+DEAF = 20  # looks at a server that does not answer: five minutes; a busy machine's is slow
+HEARTBEAT_S = 300  # of a run: an event, lost while the server is away
 LONGEST_WAIT_S = 60.0
 HEALTHY_S = 300.0  # a part that ran so long is a sound one: its next end waits a second only
-START_S = 300.0  # the first start makes the database: 16 s on an idle machine
+START_S = 900.0  # the first start makes the database: 16 s on an idle machine
 STOP_S = 30.0
-_PREFECTS_TIME = re.compile(r"^(\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d\.\d{3} \| ")
+LOG, LOG_BYTES, LOGS, QUIET_S = "up.log", 5_000_000, 5, 3600.0
+_PREFECTS = re.compile(r"(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d\.\d{3} \| ([A-Z]+) *\| (.*)")
+_ROUTINE = re.compile(r"eployment (pull )?step| - View at | - Running hook | - Hook ")
+_quiet_until: dict[str, float] = {}  # by the part and its logger that warned
+_HAPPENED = ("Flow run", "Worker")  # what lines begin with that tell what happened
 
 
 class SupervisorError(RefusedError):
@@ -112,13 +121,7 @@ def up(port: int, auth: str | None = None, server: str | None = None) -> int:
     with lock:
         stop_leftovers()
         listening = _listen(port) if server is None else None
-        logging.basicConfig(
-            stream=sys.stdout,
-            format="%(asctime)s  %(name)-7s %(message)s",
-            datefmt="%Y-%m-%d %H:%M:%S",
-            level=logging.INFO,
-        )
-        logging.raiseExceptions = False  # a reader that went away must not stop the work
+        _open_log()
         return _Watcher(port, auth, server, listening).watch()
 
 
@@ -189,15 +192,6 @@ def stop_process(process: psutil.Process | psutil.Popen) -> None:
         psutil.wait_procs(alive, timeout=STOP_S)
 
 
-def is_answering(api: str, timeout_s: float = 10.0) -> bool:
-    """Whether a Prefect server answers at an address; it is asked what needs no password."""
-    try:
-        with urllib.request.urlopen(f"{api}/health", timeout=timeout_s) as answer:
-            return bool(answer.read() == b"true")
-    except (OSError, ValueError):
-        return False
-
-
 def _listen(port: int) -> socket.socket:
     """Open the socket of every server of this `up`: nobody takes the port between two of them."""
     try:
@@ -209,10 +203,45 @@ def _listen(port: int) -> socket.socket:
         ) from None
 
 
+def _free_port() -> int:
+    with socket.create_server((HOST, 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def _open_log() -> None:
+    """Two logs: what happened on standard output; everything in ``.prefect/up.log``, rotated."""
+    happened = logging.StreamHandler(sys.stdout)
+    happened.setLevel(logging.INFO)
+    rotated = logging.handlers.RotatingFileHandler(
+        home() / LOG, maxBytes=LOG_BYTES, backupCount=LOGS, encoding="utf-8"
+    )
+    logging.basicConfig(
+        handlers=[happened, rotated],
+        format="%(asctime)s  %(name)-7s %(message)s",
+        datefmt="%Y-%m-%d %H:%M:%S",
+        level=logging.DEBUG,
+    )
+    logging.raiseExceptions = False  # a reader that went away must not stop the work
+
+
 def _log(part: str, line: str) -> None:
-    """Write a line of a part, without the time that Prefect gave it."""
-    if line := _PREFECTS_TIME.sub("", line.rstrip()):
-        logging.getLogger(part).info("%s", line)
+    """Write a line of a part, without the time that Prefect gave it, to one log or to both.
+
+    Both get what happened, and of the warnings that Prefect's own loggers give, most of which it
+    puts right itself, the first of each in an hour. One gets the rest: banners, tracebacks, what
+    steps say, which the UI shows.
+    """
+    found = _PREFECTS.match(line)
+    level, text = found.groups() if found else ("", line)
+    happened = part == "up" or (text.startswith(_HAPPENED) and not _ROUTINE.search(text))
+    if level not in ("", "INFO", "DEBUG"):
+        if not happened:
+            source, now = f"{part} {text.partition(' - ')[0]}", time.monotonic()
+            happened = now >= _quiet_until.get(source, 0.0)
+            _quiet_until[source] = now + QUIET_S if happened else _quiet_until[source]
+        text = f"{level}: {text}"
+    if text := text.rstrip():
+        logging.getLogger(part).log(logging.INFO if happened else logging.DEBUG, "%s", text)
 
 
 class _Part:
@@ -228,8 +257,7 @@ class _Part:
         self.name, self._command, self._env = name, command, env
         self._sockets = [listening.fileno()] if listening else []
         self.process: psutil.Popen | None = None
-        self.muted = False  # Prefect's banner
-        self.last_lines: deque[str] = deque(maxlen=10)
+        self.last_lines: deque[str] = deque(maxlen=3)
         self.identity: dict[str, float] = {}
         self._started = self._again_at = 0.0
         self._wait_s = 1.0
@@ -267,11 +295,10 @@ class _Part:
                 self._wait_s = 1.0
             self._again_at = now + self._wait_s
             status = self.process.returncode if self.process else None
-            last = f": {' | '.join(list(self.last_lines)[-3:])}" if self.muted else ""
             _log(
                 "up",
                 f"the {self.name} ended with status {status}; it is started again in "
-                f"{self._wait_s:g} s{last}",
+                f"{self._wait_s:g} s",
             )
             self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
         if now < self._again_at:
@@ -282,8 +309,7 @@ class _Part:
     def _read(self, output: TextIO) -> None:
         for line in output:
             self.last_lines.append(line.strip())
-            if not self.muted:
-                _log(self.name, line)
+            _log(self.name, line)
 
 
 class _Watcher:
@@ -294,17 +320,23 @@ class _Watcher:
         server: str | None,
         listening: socket.socket | None,
     ) -> None:
-        self._env = os.environ | environment(port, auth, server)
+        self._env = os.environ | environment(port, auth, server) | storage()
         self._api = self._env["PREFECT_API_URL"]
         self._address = self._api.removesuffix("/api")
         serve = ["neural_classifiers.operation.server"]
         self._server = _Part("server", serve, self._env, listening) if listening else None
-        name = platform.node() or "this machine"
+        self._lookout = Lookout(self._api, auth)
+        self._health = f"http://{HOST}:{_free_port()}"
         # one run at a time on a machine: each uses all its cores
-        worker = ["prefect", "worker", "start", "--pool", POOL, "--name", name, "--limit", "1"]
-        self._worker = _Part("worker", worker, self._env)
+        worker = ["prefect", "worker", "start", "--pool", POOL, "--name", WORKER, "--limit", "1"]
+        health = {"PREFECT_WORKER_WEBSERVER_HOST": HOST}
+        health["PREFECT_WORKER_WEBSERVER_PORT"] = self._health.rpartition(":")[2]
+        self._worker = _Part("worker", [*worker, "--with-healthcheck"], self._env | health)
         self._stopping = threading.Event()
         self._crash_at: dict[Path, float] = {}  # folders of the runs whose process is gone
+        self._seen: set[str] = set()  # runs that ended before they began
+        self._told: set[str] = set()  # what is wrong, and told
+        self._clocks = time.time(), time.monotonic()
 
     def watch(self) -> int:
         for signal_ in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -333,7 +365,7 @@ class _Watcher:
             with locks.hold(home() / STARTING):
                 if not self._start_server(self._server):
                     return False
-        if not self._run("deployments", *(() if self._server else ("--only-missed",))):
+        if not self._run("deployments", *(() if self._server else ("died",))):
             return False
         if not self._stopping.is_set():
             self._start(self._worker)
@@ -344,24 +376,22 @@ class _Watcher:
         self._write_state()
 
     def _start_server(self, server: _Part) -> bool:
-        server.muted = True
         self._start(server)
         end = time.monotonic() + START_S
-        while not is_answering(self._api, timeout_s=1.0):  # until it listens, it is asked in vain
+        while not is_answering(self._api, timeout_s=3.0):  # until it listens, it is asked in vain
             if self._stopping.wait(0.2):
                 return False
             if not server.is_running() or time.monotonic() > end:
-                for line in list(server.last_lines):
-                    _log("server", line)
-                _log("up", f"expected a server at {self._api}, got none")
+                last = " | ".join(server.last_lines)
+                _log("up", f"expected a server at {self._api}, got none: {last}")
                 return False
-        server.muted = False
         return True
 
     def _keep_up(self) -> None:
-        deaf, looked, healthy = 0, time.monotonic(), time.monotonic()
+        deaf, looked, healthy, seen = 0, *[time.monotonic()] * 3
         while not self._stopping.wait(LOOK_S):
             now = time.monotonic()
+            self._look_at_clock()
             if not self._worker.is_running() and (orphans := stop_orphans()):
                 _log("up", f"stopped {orphans} processes of the dead worker's run")
             if self._server and not self._server.is_running():
@@ -371,17 +401,66 @@ class _Watcher:
                 continue
             if self._server and now - healthy > HEALTH_S:
                 healthy = now
-                deaf = 0 if is_answering(self._api) else deaf + 1
+                deaf = 0 if is_answering(self._api, "health") else deaf + 1
                 if deaf == DEAF:
                     _log("up", f"the server does not answer at {self._api}")
                     self._server.stop()
                     continue
             if not self._worker.is_running() and self._worker.is_due():
-                self._run("deployments", "--only-missed")
+                self._run("deployments", "died")
                 self._start(self._worker)
+            if self._server and now - seen > RUNS_S:
+                seen = now
+                self._look_at_runs()
             if now - looked > LOST_S:
                 looked = now
                 self._crash_lost_runs()
+
+    def _look_at_clock(self) -> None:
+        """After a sleep of the machine: of the runs that it missed only each one's newest is made.
+
+        Everything was alive all the time, so the worker, which would make each, has to wait.
+        """
+        now = time.time(), time.monotonic()
+        ahead = now[0] - self._clocks[0] - (now[1] - self._clocks[1])
+        self._clocks = now
+        if abs(ahead) < SLEPT_S:
+            return
+        _log("up", f"the clock went {ahead:+.0f} s while nothing passed: it slept, or was set")
+        if self._worker.process and self._worker.is_running():
+            self._worker.process.suspend()
+            self._run("deployments", "missed")
+            self._worker.process.resume()
+
+    def _look_at_runs(self) -> None:
+        """Note the runs that ended before they began; tell of what keeps runs from beginning."""
+        try:
+            unbegun, waiting = self._lookout.unbegun(), self._lookout.waiting()
+        except (OSError, ValueError, KeyError) as error:
+            self._tell("unusable", f"the server at {self._address} is no good: {error!r}")
+            return
+        self._told.discard("unusable")
+        for run_id in unbegun:
+            if run_id not in self._seen:
+                self._seen.add(run_id)
+                self._run("resume", run_id, "unbegun")
+        if not waiting:
+            self._told.discard("late")
+            return
+        self._tell("late", f"late though nothing is at work: {', '.join(waiting[:10])}")
+        busy = self._worker.process and self._worker.process.children()
+        if self._worker.is_running() and not busy and not is_answering(self._health, "health"):
+            _log("up", "the worker is deaf")
+            self._worker.stop()
+
+    def _tell(self, event: str, sentence: str) -> None:
+        """Log and alert once until it is well again."""
+        from neural_classifiers.engine import alerts  # with an HTTP client, which takes memory
+
+        if event not in self._told:
+            self._told.add(event)
+            _log("up", f"WARNING: {sentence}")
+            threading.Thread(target=alerts.deliver, args=(event, sentence), daemon=True).start()
 
     def _crash_lost_runs(self, at_once: bool = False) -> None:
         """Close the runs whose process is gone, when it was gone at the last look too."""

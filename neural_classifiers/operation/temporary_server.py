@@ -54,7 +54,7 @@ def start() -> Callable[[], None]:
         guarded = own_prefect.guarded(address, own_prefect.new_auth())
         process = subprocess.Popen(
             [sys.executable, "-m", server.__name__, str(listening.fileno()), "--alone"],
-            env=os.environ | guarded | {"PREFECT_UI_ENABLED": "0"},
+            env=os.environ | own_prefect.storage() | guarded | {"PREFECT_UI_ENABLED": "0"},
             pass_fds=[listening.fileno()],
             stdin=subprocess.PIPE,  # its end tells the server that we are gone
             start_new_session=True,  # Ctrl-C is for the flow, which has yet to tell how it ended
