@@ -36,10 +36,11 @@ def page(layer: Tally, flow: FlowTally, command: str) -> str:
         "",
         "## The record layer alone",
         "",
-        "A small step is recorded, found, found damaged and refreshed, and fits are kept. Each of",
-        "its file operations in turn is the last before a SIGKILL (before it, after it, halfway",
-        "through a write, then a second one in the next run), or fails (EIO, ENOSPC, EMFILE,",
-        "EACCES, EROFS, ENOLCK, a short write, a failed fsync, rename or close). Then it is done",
+        "A small step is recorded, found, found damaged and refreshed, fits are kept, batches of",
+        "rows worked, steps noted in a run's folder, a version promoted, predictions written.",
+        "Each of their file operations in turn is the last before a SIGKILL (before it, after it,",
+        "halfway through a write, then second ones in the next run), or fails (EIO, ENOSPC, EMFILE",
+        ", EACCES, EROFS, ENOLCK, a short write, a failed fsync, rename or close). Then it is done",
         "again, undisturbed: result and files must be those of a run to which nothing happened. No",
         "half-written record is ever visible, no lock stays.",
         "",
@@ -76,8 +77,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kills", type=int, default=10, help="of the flow; default: 10")
     parser.add_argument("--seed", type=int, default=34, help="of the moments of the kills")
+    parser.add_argument("--second-deaths", type=int, default=8, help="after each first one")
     asked = parser.parse_args()
-    layer = try_records()  # forks: before anything that starts threads
+    # forks: before anything that starts threads
+    layer = try_records(second_deaths=asked.second_deaths)
     os.environ |= {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
     from prefect.testing.utilities import prefect_test_harness
 

@@ -23,7 +23,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
-from neural_classifiers.engine import records
+import pyarrow as pa
+
+from neural_classifiers.engine import records, run_files
+from neural_classifiers.engine.files import as_json, make_folder, replacing, write_durably
 from neural_classifiers.engine.folder_store import FolderStore
 from neural_classifiers.engine.records import (
     FITS,
@@ -36,6 +39,9 @@ from neural_classifiers.engine.records import (
     digest_of,
     record_folder,
 )
+from neural_classifiers.engine.rows.batches import Result, work_batches
+from neural_classifiers.serving import registry
+from neural_classifiers.serving.model import COMMENTS, FORMAT
 
 KILLS = ("kill before", "kill after", "kill halfway")
 FAULTS = {
@@ -80,8 +86,13 @@ class Tally:
     operations: dict[str, int] = field(default_factory=dict)  # by scenario
 
 
-def try_records(every: int = 1, names: Sequence[str] | None = None) -> Tally:
-    """Each death and fault at each file operation (or `every` so many) of each scenario."""
+def try_records(
+    every: int = 1, names: Sequence[str] | None = None, second_deaths: int = 1
+) -> Tally:
+    """Each death and fault at each file operation (or `every` so many) of each scenario.
+
+    After each death at an operation the next run dies too, at `second_deaths` operations in turn.
+    """
     tally, rng, started = Tally(), random.Random(34), time.monotonic()
     ends: dict[str, Any] = {}
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # there fsync costs nothing
@@ -95,8 +106,9 @@ def try_records(every: int = 1, names: Sequence[str] | None = None) -> Tally:
             for at, kind in list(enumerate(kinds, start=1))[::every]:
                 for how in KILLS[: 3 if kind == "write" else 2]:
                     trial.die([(at, how)])
-                second = rng.randrange(1, len(kinds) + 1)
-                trial.die([(at, "kill before"), (second, "kill before")])
+                seconds = rng.sample(range(1, len(kinds) + 1), min(second_deaths, len(kinds)))
+                for second in seconds:
+                    trial.die([(at, "kill before"), (second, "kill before")])
                 for how in FAULTS[kind]:
                     trial.fail(at, kind, how)
     tally.seconds = round(time.monotonic() - started, 1)
@@ -298,6 +310,53 @@ def _keep(home: Path) -> dict[str, str]:
     return {name: value.hex() for name, value in store.items()}
 
 
+def _squared(number: int) -> Result:
+    table = pa.RecordBatch.from_pydict({"square": [number * number]})
+    return Result(rows=1, tables={"squares": [table]}, summary={"number": number})
+
+
+def _work_batches(home: Path) -> list[Any]:
+    """Work three batches, each written when it is done, and read them all."""
+    batches = work_batches(_squared, [(2,), (3,), (4,)], home / "unfinished")
+    return [(batch.summary, batch.read("squares").to_pydict()) for batch in batches]
+
+
+def _begin_run(home: Path) -> None:
+    folder = home / "artifacts" / "runs" / "owl"
+    folder.mkdir(parents=True)
+    write_durably(folder / run_files.RUN, as_json({"steps": []}))
+
+
+def _note_steps(home: Path) -> Any:
+    """Note two steps in a run's folder, and what a later look finds of it."""
+    folder = home / "artifacts" / "runs" / "owl"
+    for number in (1, 2):
+        with run_files.updating(folder) as run:
+            run["steps"] = sorted({*run["steps"], number})
+    return run_files.read(folder)
+
+
+def _promote(home: Path) -> list[str | None]:
+    """Add a version to the registry and let it serve, unless it does."""
+    manifest = {"format": FORMAT, "kind": COMMENTS, "model": "linear"}
+    with mock.patch.dict(os.environ, NEURAL_CLASSIFIERS_HOME=str(home)), registry.one_at_a_time():
+        version = registry.add_version(manifest, {"model": b"m" * 5000, "seen": b"s"})
+        if version and registry.serving_version(COMMENTS) != version:
+            registry.let_serve(COMMENTS, version)
+        return [version, registry.serving_version(COMMENTS)]
+
+
+def _predict(home: Path) -> str:
+    """Write predictions beside their place, line by line, and put them there."""
+    out = home / "predictions" / "new.csv"
+    make_folder(out.parent)
+    with replacing(out) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+        for row in range(3):
+            file.write(f"{row},sports\n")
+            file.flush()
+    return out.read_text(encoding="utf-8")
+
+
 def _nothing(home: Path) -> None:
     home.mkdir(parents=True, exist_ok=True)
 
@@ -313,6 +372,10 @@ SCENARIOS = [
     Scenario("refresh, other output", _recall(), _recall("others", refresh=True)),
     Scenario("keep new fits", _nothing, _keep),
     Scenario("keep fits again", lambda home: _store(home).update(a1=b"old", a2=b"old"), _keep),
+    Scenario("work batches of rows", _nothing, _work_batches),
+    Scenario("note steps in a run's folder", _begin_run, _note_steps),
+    Scenario("promote a version", _nothing, _promote),
+    Scenario("write predictions", _nothing, _predict),
 ]
 
 
@@ -328,6 +391,8 @@ class _Trial:
 
     def undisturbed(self) -> list[str]:
         """Kinds of the file operations, in order, of a run to which nothing happens."""
+        self._begin("undisturbed")
+        self.scenario.act(self.home)  # what is read once, imports say, is no operation of it
         self._begin("undisturbed")
         with Disk().in_use() as disk:
             self.expected = self.scenario.act(self.home)
@@ -411,10 +476,11 @@ class _Trial:
 
 def _state(home: Path) -> dict[str, str]:
     """Every file and folder that counts, by name, as a digest."""
-    folders = (home / CACHE / name for name in (KEY.step, FITS, WRITING))
+    folders = [home / CACHE / name for name in (KEY.step, FITS, WRITING)]
+    folders += [home / name for name in ("unfinished", "artifacts/runs", "artifacts/models")]
     return {
         str(path.relative_to(home)): digest_of(path) if path.is_file() else "folder"
-        for folder in folders
+        for folder in (*folders, home / "predictions")
         for path in folder.rglob("*")
-        if path.name != "timing.json"
+        if path.name not in ("timing.json", registry.SERVING_FILE)  # they tell the time
     }

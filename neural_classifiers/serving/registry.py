@@ -141,8 +141,8 @@ def add_version(
     version = complete["version"] = version_of(complete)
     unfinished = paths.models() / _WRITING / version
     shutil.rmtree(unfinished.parent, ignore_errors=True)  # left by a kill
-    make_folder(unfinished)
     try:
+        make_folder(unfinished)
         for name, content in files.items():
             write_durably(unfinished / name, content)
         write_durably(unfinished / MANIFEST, as_json(complete))
