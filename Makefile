@@ -12,11 +12,16 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 WHAT ?= all
 
+# Values as they were typed, whatever quotes or dollars are in them: only the shell reads them
+unexport SOURCE POSTS
+export GIVEN_SOURCE := $(value SOURCE)
+export GIVEN_POSTS := $(value POSTS)
+
 export UV_COMPILE_BYTECODE := 1
 export UV_NO_CONFIG := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install run up down serve test faults bench load mutations check format lock clean
+.PHONY: help install run up down serve test faults bench load mutations audit check format lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,7 +39,7 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	@touch $@
 
 run: install ## train everything and print where the report is: WHAT=comments SOURCE=... SAMPLE=...
-	$(BIN)/neural-classifiers run $(WHAT) $(if $(SOURCE),--source '$(SOURCE)') $(if $(SAMPLE),--sample $(SAMPLE))
+	$(BIN)/neural-classifiers run $(WHAT) $(if $(GIVEN_SOURCE),--source "$$GIVEN_SOURCE") $(if $(SAMPLE),--sample $(SAMPLE))
 
 up: install ## Prefect server with UI, schedules and worker, in the foreground: PORT=...
 	@exec $(BIN)/neural-classifiers up $(if $(PORT),--port $(PORT))
@@ -52,13 +57,13 @@ faults: install ## kill the small flow N times at random moments; writes docs/fa
 	$(BIN)/python benchmarks/faults.py $(if $(N),--kills $(N))
 
 bench: install ## our search against its peer, and large files: POSTS=posts.jsonl; hours
-	@test -n "$(POSTS)" || { echo "expected POSTS=posts.jsonl, lines of {\"cat\": ..., \"txt\": ...}" >&2; exit 1; }
-	$(BIN)/python benchmarks/search.py '$(POSTS)' --repetitions 3 $(foreach part,$(ONLY),--only $(part))
-	$(if $(ONLY),,$(BIN)/python benchmarks/large.py steps '$(POSTS)' --rows 100000 606000 --repetitions 3)
-	$(if $(ONLY),,$(BIN)/python benchmarks/large.py steps '$(POSTS)' --rows 10000000)
-	$(if $(ONLY),,$(BIN)/python benchmarks/large.py peers '$(POSTS)' --rows 606000 --repetitions 3)
-	$(if $(ONLY),,$(BIN)/python benchmarks/large.py stems '$(POSTS)' --rows 10000000)
-	$(if $(ONLY),,$(BIN)/python benchmarks/large.py kills '$(POSTS)' --rows 606000)
+	@test -n "$$GIVEN_POSTS" || { echo "expected POSTS=posts.jsonl, lines of {\"cat\": ..., \"txt\": ...}" >&2; exit 1; }
+	$(BIN)/python benchmarks/search.py "$$GIVEN_POSTS" --repetitions 3 $(foreach part,$(ONLY),--only $(part))
+	$(if $(ONLY),,$(BIN)/python benchmarks/large.py steps "$$GIVEN_POSTS" --rows 100000 606000 --repetitions 3)
+	$(if $(ONLY),,$(BIN)/python benchmarks/large.py steps "$$GIVEN_POSTS" --rows 10000000)
+	$(if $(ONLY),,$(BIN)/python benchmarks/large.py peers "$$GIVEN_POSTS" --rows 606000 --repetitions 3)
+	$(if $(ONLY),,$(BIN)/python benchmarks/large.py stems "$$GIVEN_POSTS" --rows 10000000)
+	$(if $(ONLY),,$(BIN)/python benchmarks/large.py kills "$$GIVEN_POSTS" --rows 606000)
 
 load: install ## requests a second that the promoted model answers over HTTP; four minutes
 	$(BIN)/python benchmarks/http_load.py
@@ -68,6 +73,9 @@ check: install ## lint, format, types, imports
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+audit: install ## known vulnerabilities of the locked packages; says so where nobody can tell
+	$(BIN)/python benchmarks/audit.py
 
 mutations: install ## change the code one definition at a time: what reruns, and what had to; half an hour
 	$(BIN)/python benchmarks/mutations.py $(RUN)

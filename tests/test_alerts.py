@@ -101,8 +101,9 @@ def test_only_runs_of_the_same_parameters_are_compared():
         ([500, 503, 200], 3, None),
         ([500], 4, "expected status 2xx, got 500"),
         ([404], 1, "expected status 2xx, got 404"),  # it would say the same again
+        ([302], 1, "expected status 2xx, got 302"),  # a redirect is not followed
     ],
-    ids=["it recovers", "it stays broken", "it refuses"],
+    ids=["it recovers", "it stays broken", "it refuses", "it points elsewhere"],
 )
 def test_a_webhook_is_tried_four_times_unless_it_takes_or_refuses(webhook, statuses, tries, fault):
     Webhook.statuses[:] = statuses

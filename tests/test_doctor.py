@@ -52,6 +52,28 @@ def test_a_setting_that_cannot_be_is_named(rows, home):
     assert rows()["settings"].state == doctor.ILL
 
 
+def test_what_others_may_read_is_told(rows, home):
+    (home / ".env").touch(0o600)
+    for name in (".prefect", "artifacts"):
+        (home / name).mkdir(mode=0o700)
+    assert rows()["access"].state == doctor.WELL
+    (home / ".env").chmod(0o640)
+    (home / "artifacts").chmod(0o755)
+    row = rows()["access"]
+    assert (row.state, row.do.split(",")[0]) == (
+        doctor.LOOK,
+        f"chmod go= {home / '.env'} {home / 'artifacts'}",
+    )
+
+
+def test_a_server_without_a_password_is_ill(rows, monkeypatch):
+    up = {"api": "http://127.0.0.1:1/api", "address": "http://127.0.0.1:1"}
+    monkeypatch.setattr(doctor.own_prefect, "what_is_up", lambda: up)
+    monkeypatch.setattr(doctor, "is_answering", lambda api: True)
+    monkeypatch.setattr(doctor, "is_open", lambda api: True)
+    assert doctor._server().state == doctor.ILL
+
+
 def test_a_last_run_that_failed_and_an_alert_that_was_lost_are_told(rows):
     folder = run_folder("owl", 1, status="failed", error="it broke")
     told = json.loads((folder / "run.json").read_bytes())
@@ -83,7 +105,7 @@ def test_the_command_ends_with_1_while_something_is_ill(home, capsys):
     assert cli.main(["doctor"]) == 1
     assert "-> make up" in capsys.readouterr().out
     assert cli.main(["doctor", "--json"]) == 1
-    assert len(json.loads(capsys.readouterr().out)["checks"]) == 13
+    assert len(json.loads(capsys.readouterr().out)["checks"]) == 14
 
 
 def test_a_damaged_model_that_serves_is_ill(rows, home):

@@ -88,6 +88,24 @@ def test_every_make_target_of_the_readme_exists():
     assert targets <= set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["Bob's comments.csv", "x'; touch marker; '", '"`touch marker`$(shell touch marker)$$.csv'],
+)
+def test_make_hands_a_source_on_as_it_was_typed(tmp_path, name):
+    (tmp_path / "bin").mkdir()
+    command = tmp_path / "bin" / "neural-classifiers"
+    command.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    command.chmod(0o700)
+    (tmp_path / "installed").touch()
+    make = ["make", "-s", "-f", ROOT / "Makefile", "run", f"VENV={tmp_path}", f"SOURCE={name}"]
+    for file in ("requirements.lock", "pyproject.toml"):
+        (tmp_path / file).symlink_to(ROOT / file)
+    done = subprocess.run(make, capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert done.stdout.splitlines()[-2:] == ["--source", name]
+    assert not (tmp_path / "marker").exists()
+
+
 def test_every_command_of_the_readme_is_understood():
     from neural_classifiers.operation.cli import parse
 

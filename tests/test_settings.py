@@ -14,10 +14,18 @@ def test_the_environment_wins_over_the_file_and_the_file_over_the_defaults(home,
     assert read_settings().port == 4400
 
 
-def test_a_value_that_cannot_be_used_is_named(home):
-    (home / ".env").write_text("NEURAL_CLASSIFIERS_AUTH=secret\n")
-    with pytest.raises(SettingsError, match=r"NEURAL_CLASSIFIERS_AUTH: .*expected user:password"):
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("NEURAL_CLASSIFIERS_AUTH=s3cret", "NEURAL_CLASSIFIERS_AUTH: .*expected user:password"),
+        ("NEURAL_CLASSIFIERS_WEBHOOK=https://bot:s3cret@a.example/hook", "WEBHOOK: .*expected no"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named_and_not_quoted(home, line, expected):
+    (home / ".env").write_text(f"{line}\n")
+    with pytest.raises(SettingsError, match=expected) as refused:
         read_settings()
+    assert "s3cret" not in str(refused.value)
 
 
 def test_a_line_of_ours_that_is_no_setting_is_refused(home):

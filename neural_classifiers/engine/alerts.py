@@ -92,13 +92,15 @@ def send(webhook: str, body: Mapping[str, Any]) -> str | None:
             agent = {"User-Agent": "neural-classifiers"}
             response = httpx.post(webhook, json=dict(body), headers=agent, timeout=TIMEOUT_S)
         except httpx.HTTPError as error:
-            fault = f"expected an answer within {TIMEOUT_S:g} s, got {error!r}"
+            fault = (
+                f"expected an answer within {TIMEOUT_S:g} s, got {type(error).__name__}: {error}"
+            )
             continue
         if response.is_success:
             return None
         fault = f"expected status 2xx, got {response.status_code}"
-        if response.is_client_error and response.status_code not in (408, 429):
-            return fault  # it would say the same again
+        if not response.is_server_error and response.status_code not in (408, 429):
+            return fault  # it would say the same again; elsewhere, nobody was meant
     return fault
 
 

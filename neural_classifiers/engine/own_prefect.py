@@ -58,7 +58,9 @@ def enter_from_python() -> None:
     enter()
     join()
     if "PREFECT_API_URL" not in os.environ:
-        for name, value in guarded("http://127.0.0.1", new_auth()).items():
+        alone = guarded("http://127.0.0.1", new_auth())
+        alone["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "300"  # it makes its database
+        for name, value in alone.items():
             os.environ.setdefault(name, value)
     if "prefect" in sys.modules:  # it has read its settings
         from prefect.context import refresh_global_settings_context

@@ -66,6 +66,13 @@ class Settings(BaseSettings):
             raise ValueError(f"expected {POSTGRESQL}user:password@host/name")
         return database
 
+    @field_validator("webhook")
+    @classmethod
+    def _without_password(cls, webhook: HttpUrl | None) -> HttpUrl | None:
+        if webhook and (webhook.username or webhook.password):
+            raise ValueError("expected no user:password in it, a token goes into path or query")
+        return webhook
+
     @field_validator("dask")
     @classmethod
     def _an_address(cls, dask: str | None) -> str | None:

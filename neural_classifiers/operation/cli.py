@@ -6,6 +6,7 @@ a temporary one. The settings must stand before Prefect is imported, so flows ar
 """
 
 import argparse
+import os
 import pkgutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 when it did what was asked, 1 when it failed, 2 when it was misspelt."""
     outlive_readers()
     parsed = parse(sys.argv[1:] if arguments is None else arguments)
+    os.environ["PYTHONSAFEPATH"] = "1"  # what is started imports nothing from this folder
     try:
         if parsed.uses_prefect:
             own_prefect.enter()

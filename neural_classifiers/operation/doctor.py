@@ -22,7 +22,7 @@ from neural_classifiers.engine import history, locks, own_prefect, paths, run_fi
 from neural_classifiers.engine.records import ASIDE, LOCKS, RECORD, record_folders
 from neural_classifiers.engine.settings import POSTGRESQL, SettingsError, read_settings
 from neural_classifiers.operation import supervisor
-from neural_classifiers.operation.lookout import ANSWER_S, LATE, Lookout, is_answering
+from neural_classifiers.operation.lookout import ANSWER_S, LATE, Lookout, is_answering, is_open
 
 WELL, LOOK, ILL = "well", "look", "ill"
 LOW_GB, FULL_GB = 5.0, 1.0
@@ -41,6 +41,7 @@ def examine() -> Iterator[Row]:
     """Every row, the ones that others stand on first."""
     yield _versions()
     yield _settings()
+    yield _access()
     server = _server()
     yield server
     for what, check in (("worker", _worker), ("schedules", _schedules)):
@@ -74,9 +75,17 @@ def _settings() -> Row:
         settings = read_settings()
     except SettingsError as error:
         return Row("settings", ILL, str(error), "mend the line, or take it out")
-    password = "a password" if settings.auth else "no password"
+    password = "a password of your own" if settings.auth else "the password that `up` makes"
     alerts = "alerts to a webhook" if settings.webhook else "no alerts"
     return Row("settings", WELL, f"port {settings.port}, {password}, {alerts}")
+
+
+def _access() -> Row:
+    here = (paths.root() / ".env", own_prefect.home(), paths.cache().parent)
+    if opened := [str(path) for path in here if paths.open_to_others(path)]:
+        found = f"other users of this machine may read {', '.join(opened)}"
+        return Row("access", LOOK, found, f"chmod go= {' '.join(opened)}, unless they are meant to")
+    return Row("access", WELL, "settings, history and artifacts are for this user alone")
 
 
 def _server() -> Row:
@@ -90,6 +99,9 @@ def _server() -> Row:
         if is_answering(up["api"], "health"):
             found = f"{up['address']} answers, its database does not"
         return Row("server", ILL, found, "wait a minute: `up` restarts it; else make down, make up")
+    if is_open(up["api"]):
+        found = f"{up['address']} does what anybody on this machine asks"
+        return Row("server", ILL, found, "give it a password: make down, make up")
     try:
         if "server" in up["processes"]:
             Lookout(up["api"], own_prefect.auth()).waiting()

@@ -30,6 +30,15 @@ def is_answering(api: str, asked: str = "ready", timeout_s: float = ANSWER_S) ->
         return False
 
 
+def is_open(api: str) -> bool:
+    """Whether a server answers without a password what needs one."""
+    try:
+        with urllib.request.urlopen(f"{api}/admin/version", timeout=ANSWER_S):
+            return True
+    except OSError:  # a refusal, too
+        return False
+
+
 class Lookout:
     """A server at the address of its API, for one who knows its ``user:password``.
 
