@@ -206,6 +206,17 @@ def test_once_a_fold_has_shown_it_the_longest_comes_first():
     assert Sleeper.begun == [0.0, 0.1, 0.05] + [0.1] * 2 + [0.05] * 2 + [0.0] * 2
 
 
+def test_fits_of_an_earlier_search_say_which_training_goes_first():
+    plan, store = sleepers([0.0, 0.1]), {}
+    fit(plan, store, folds=[0])
+    Sleeper.begun.clear()
+
+    with ThreadPoolExecutor(1) as executor:
+        fit(plan, store, executor, n_workers=1)
+
+    assert Sleeper.begun == [0.1, 0.1, 0.0, 0.0]
+
+
 def test_every_fit_reports_how_far_the_search_is_and_the_best_that_is_through_all_folds():
     seen, n_stored = [], []
     plan = planned()

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from neural_classifiers.comments.drift import Profile
@@ -207,3 +208,26 @@ def test_a_grid_without_scores_is_refused(plot):
 )
 def test_a_probability_that_is_not_one_is_not_shown_as_one(probability, words):
     assert plots._chance(probability) == words
+
+
+def contrast(one, other):
+    """By WCAG 2: (L + 0.05) / (l + 0.05) of relative luminances."""
+    rgb = np.array([to_rgb(one), to_rgb(other)])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    low, high = sorted(linear @ [0.2126, 0.7152, 0.0722])
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize(
+    ("colour", "least"),
+    [(plots.INK, 7), (plots.FAINT, 4.5), (plots.BLUE, 4.5), (plots.ORANGE, 3)],  # text, then marks
+)
+def test_colours_stand_out_from_white(colour, least):
+    assert contrast(colour, "white") >= least
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 0.6, plots.DARK, plots.DARK + 0.001, 0.8, 1.0])
+def test_figures_stand_out_from_the_cells_of_a_matrix(share):
+    figures = "white" if share > plots.DARK else plots.INK
+
+    assert contrast(figures, matplotlib.colormaps["Blues"](share)) >= 4

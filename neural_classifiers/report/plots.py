@@ -50,6 +50,7 @@ STYLE = {
     "figure.constrained_layout.h_pad": 0.1,
 }
 DOTS_PER_INCH = 150  # shown at half that, so that it stays sharp on dense screens
+DARK = 0.68  # share above which a cell's colour is nearer to INK than to white
 N_COLOURS = 64  # a palette makes the files about a third of their size
 LABEL_LENGTH, LINE_LENGTH, TABLE_LENGTH = 24, 70, 110  # characters
 N_COUNTED_CLASSES = 16  # beyond, counts no longer fit into the cells of a matrix
@@ -164,7 +165,7 @@ def plot_confusion(matrix: ArrayLike, labels: Sequence[str]) -> bytes:
             share = f"\n{100 * shares[i, j]:.0f} %" if shares[i, j] >= 0.005 else ""
             axes.text(
                 j, i, f"{counts[i, j]:,}{share}", fontsize=10 if n <= 6 else 8,
-                color="white" if shares[i, j] > 0.5 else INK, **_CENTRED,
+                color="white" if shares[i, j] > DARK else INK, **_CENTRED,
             )  # fmt: skip
         angle = (30 if n <= N_COUNTED_CLASSES else 90) if label > cell else 0
         axes.set_xticks(
