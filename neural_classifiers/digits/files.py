@@ -220,7 +220,7 @@ def read_image(data: bytes, name: str) -> np.ndarray:
     ValueError
         If the file is none of these or not whole, or of another size, depth or with transparency.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(data), formats=_IMAGE_FORMATS) as image:
@@ -232,9 +232,11 @@ def read_image(data: bytes, name: str) -> np.ndarray:
                     return np.asarray(image.convert("L"))
                 mode += ", with transparency"
     except Exception as error:  # a decoder raises whatever a damaged file makes of it
+        is_known = not isinstance(error, UnidentifiedImageError)
+        cause = error if is_known else f"they begin with {data[:8].hex(' ') or 'nothing'}"
         raise ValueError(
             f"{name}: expected a whole PNG, JPEG, BMP, GIF, TIFF, WebP or PGM file, got "
-            f"{len(data)} bytes that cannot be read as one ({error})"
+            f"{len(data)} bytes that cannot be read as one ({cause})"
         ) from error
     raise ValueError(
         f"{name}: expected one image of 28 x 28 pixels in 8-bit grey or RGB, got {n_frames} of "
