@@ -21,7 +21,7 @@ export UV_COMPILE_BYTECODE := 1
 export UV_NO_CONFIG := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install run up down serve test faults bench load mutations audit check format lock clean
+.PHONY: help install run up down serve test faults unattended bench load mutations audit check format lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,6 +55,9 @@ test: install ## the tests, one process a core
 
 faults: install ## kill the small flow N times at random moments; writes docs/faults.md
 	$(BIN)/python benchmarks/faults.py $(if $(N),--kills $(N))
+
+unattended: install ## server, database and worker go away during deployed runs; half an hour
+	$(BIN)/python benchmarks/unattended.py
 
 bench: install ## our search against its peer, and large files: POSTS=posts.jsonl; hours
 	@test -n "$$GIVEN_POSTS" || { echo "expected POSTS=posts.jsonl, lines of {\"cat\": ..., \"txt\": ...}" >&2; exit 1; }

@@ -1,13 +1,15 @@
 """Size of Prefect's database over a simulated year of nightly and hourly runs.
 
-    python benchmarks/growth.py PREFECT.DB [--keep-days 90]
+    python benchmarks/growth.py NIGHTLY.DB HOURLY.DB [--keep-days 90]
 
-The largest and the smallest completed run of a database of SQLite are copied, once a night and once
-an hour, into a copy of it; each week Prefect's own vacuum does what the server would have it do.
+Of two databases of SQLite (or one, named twice) the largest completed run is copied once a night
+and the smallest once an hour into a copy of the first; each week Prefect's own vacuum does what the
+server would have it do.
 """
 
 import argparse
 import asyncio
+import contextlib
 import os
 import re
 import shutil
@@ -55,7 +57,7 @@ class Template:
         new = {old: str(uuid5(NAMESPACE_OID, f"{old} {number}")) for old in self.ids}
 
         def changed(name: str, value: Any) -> Any:
-            if not isinstance(value, str):
+            if not isinstance(value, str) or len(value) < 10:
                 return value
             if name == "idempotency_key":
                 return str(number)
@@ -71,17 +73,15 @@ class Template:
                 database.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", values)
 
 
-def templates(database: sqlite3.Connection) -> tuple[Template, Template]:
-    """The completed runs of the most and of the fewest tasks; then nothing is left of any run."""
-    runs = database.execute(
-        "SELECT id FROM flow_run WHERE state_type = 'COMPLETED' AND parent_task_run_id IS NULL "
-        "ORDER BY (SELECT count(*) FROM task_run WHERE flow_run_id = flow_run.id)"
-    ).fetchall()
-    made = Template(database, runs[-1][0]), Template(database, runs[0][0])
-    for table in OF_A_RUN:
-        database.execute(f"DELETE FROM {table}")
-    database.commit()
-    return made
+def template(path: Path, order: str) -> Template:
+    """The completed run of the fewest tasks, or of the most where `order` is ``DESC``."""
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.row_factory = sqlite3.Row
+        run = database.execute(
+            "SELECT id FROM flow_run WHERE state_type = 'COMPLETED' AND parent_task_run_id IS NULL "
+            "ORDER BY (SELECT count(*) FROM task_run WHERE flow_run_id = flow_run.id) " + order
+        ).fetchone()
+        return Template(database, run["id"])
 
 
 async def vacuum(now: datetime, runs_too: bool) -> None:
@@ -97,11 +97,12 @@ async def vacuum(now: datetime, runs_too: bool) -> None:
             await db_vacuum.vacuum_old_flow_runs(db=database)
 
 
-async def year(path: Path, runs_too: bool) -> list[float]:
-    """Megabytes after each 30 days of a night's run and 24 hourly ones, from the year 2030."""
+async def year(path: Path, nightly: Template, hourly: Template, runs_too: bool) -> list[float]:
+    """Megabytes after each 30 days of a run a night and 23 by day, from the year 2030."""
     database = sqlite3.connect(path)
-    database.row_factory = sqlite3.Row
-    nightly, hourly = templates(database)
+    for table in OF_A_RUN:
+        database.execute(f"DELETE FROM {table}")
+    database.commit()
     database.execute("VACUUM")
     sizes, begin = [], datetime(2030, 1, 1, tzinfo=UTC).replace(tzinfo=None)
     for hour in range(24 * DAYS):
@@ -121,11 +122,12 @@ async def year(path: Path, runs_too: bool) -> list[float]:
 def main() -> int:
     """Print the size after each 30 days, with runs that go and with runs that stay."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("database", type=Path)
+    parser.add_argument("nightly", type=Path)
+    parser.add_argument("hourly", type=Path)
     parser.add_argument("--keep-days", type=float, default=90)
     asked = parser.parse_args()
     print("| day | runs kept for ever, MB | for --keep-days, MB |\n| ---: | ---: | ---: |")
-    curves = []
+    curves, runs = [], (template(asked.nightly, "DESC"), template(asked.hourly, ""))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "prefect.db"
         os.environ |= {
@@ -136,8 +138,8 @@ def main() -> int:
         for runs_too in (False, True):
             for old in Path(folder).glob("prefect.db*"):
                 old.unlink()
-            shutil.copy(asked.database, path)
-            curves.append(asyncio.run(year(path, runs_too)))
+            shutil.copy(asked.nightly, path)
+            curves.append(asyncio.run(year(path, *runs, runs_too)))
     for month, sizes in enumerate(zip(*curves, strict=True), start=1):
         print(f"| {30 * month} | {sizes[0]:.0f} | {sizes[1]:.0f} |")
     return 0

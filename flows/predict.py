@@ -25,7 +25,7 @@ def predict_comments(
     folder: str = "data/incoming",
     out: str = "artifacts/predictions",
     format: Literal["parquet", "csv", "jsonl"] = "parquet",
-    text_column: str = "txt",
+    text_column: str | None = None,
     version: str | None = None,
 ) -> State:
     """Predict the topic of every comment in the files of a folder that were not predicted yet.
@@ -41,8 +41,8 @@ def predict_comments(
         Folder for the predictions; what lies there tells which files are done.
     format : {"parquet", "csv", "jsonl"}
         Of the predictions.
-    text_column : str
-        Column (field) of the text.
+    text_column : str, optional
+        Column (field) of the text; by default as in the model's training data.
     version : str, optional
         Promoted model; by default the one that serves when the run begins.
     """

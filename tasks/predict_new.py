@@ -85,7 +85,7 @@ def find_new_files(folder: str, out: str, version: str | None) -> New:
 
 @task(task_run_name="predict_file-{file.path.name}", **UNRECORDED)
 def predict_new_file(
-    file: File, version: str, out: Path, format: str, text_column: str = "txt"
+    file: File, version: str, out: Path, format: str, text_column: str | None = None
 ) -> predict.PredictedFile | None:
     """The predictions of a file, in one that is named for its content; None where it has no rows.
 
@@ -99,8 +99,8 @@ def predict_new_file(
     out : Path
         Folder of the predictions.
     format : {"parquet", "csv", "jsonl"}
-    text_column : str
-        Column (field) of the text.
+    text_column : str, optional
+        Column (field) of the text; by default as in the model's training data.
 
     Raises
     ------

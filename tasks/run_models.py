@@ -143,6 +143,9 @@ def _of_comments(
         manifest={
             **_manifest(run, COMMENTS, model.name, scored.scores, json.loads(recipe)),
             "classes": [column.removeprefix("p_") for column in columns],
+            "columns": {
+                name: run.json["parameters"].get(f"{name}_column") for name in ("text", "label")
+            },
             "cleaning": asdict(cleaning_of(cleaned["parameters"]["cleaning"])),  # every option
             "best_params": model.best_params,
             "training": {"rows": split.rows_train, "sha256": split.train.sha256},

@@ -1,7 +1,9 @@
 """Records are checked, removed when no recent run needs them, and packed up to travel."""
 
+import contextlib
 import json
 import os
+import sqlite3
 import zipfile
 from pathlib import Path
 
@@ -241,3 +243,20 @@ def test_a_run_that_names_no_step_or_key_is_refused(home, step, key):
 
     with pytest.raises(ValueError, match="expected a step and its key, got"):
         find_run("owl")
+
+
+def test_prune_gives_back_what_removed_runs_left_in_prefects_database(home):
+    database = home / ".prefect" / "prefect.db"
+    database.parent.mkdir()
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        connection.execute("CREATE TABLE log (message TEXT)")
+        connection.executemany("INSERT INTO log VALUES (?)", [("x" * 1000,)] * 1000)
+        connection.execute("DELETE FROM log")
+        connection.commit()
+    before = database.stat().st_size
+
+    with locks.hold(home / ".prefect" / "up.lock"):
+        (home / ".prefect" / "up.json").write_text("{}")
+        assert prune(1)["bytes"] == 0
+    freed = prune(1)["bytes"]
+    assert freed == before - database.stat().st_size > 900_000

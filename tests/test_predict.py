@@ -291,17 +291,22 @@ def test_every_row_of_a_file_has_a_prediction_or_a_reason(home, model, source, e
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet", "tsv"])
-def test_a_file_may_be_a_table(home, model, tmp_path, ending):
+def test_a_file_may_be_a_table_with_the_columns_of_the_training_data(
+    home, model, tmp_path, monkeypatch, ending
+):
+    monkeypatch.setitem(model.manifest, "columns", {"text": "body", "label": "topic"})
     texts = [GOOD, 'loot "boss" level,\nquest', "enzyme\tatom cell laser"]
     path, table = tmp_path / f"new.{ending}", pd.DataFrame({"more": [1, 2, 3], "body": texts})
     if ending == "parquet":
         table.to_parquet(path)
     else:
         table.to_csv(path, index=False, sep="\t" if ending == "tsv" else ",")
-    predict.predict_file(path, home / "out.jsonl", model, text_column="body")
+    predict.predict_file(path, home / "out.jsonl", model)
 
     rows = rows_of(home / "out.jsonl")
     assert [row["txt"] for row in rows] == texts
+    predict.predict_file(path, home / "named.jsonl", model, text_column="body")
+    assert rows_of(home / "named.jsonl") == rows
     assert [row["label"] for row in rows] == model.predict(texts).tolist()
 
 

@@ -5,13 +5,14 @@ Run folders are never removed: they are made for people, and weigh kilobytes.
 
 import contextlib
 import shutil
+import sqlite3
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from neural_classifiers.engine import locks, paths
+from neural_classifiers.engine import locks, own_prefect, paths
 from neural_classifiers.engine.files import OutputError, whole_file
 from neural_classifiers.engine.folder_store import fits_namespace
 from neural_classifiers.engine.history import Run, all_runs
@@ -95,6 +96,7 @@ def prune(keep_runs: int, dry_run: bool = False) -> dict[str, Any]:
                 _remove(path)
         if not dry_run:
             _remove_locks()
+            freed += _compact()
     return {
         "runs": len(runs),
         "kept": records - removed["records"],
@@ -129,6 +131,20 @@ def _superfluous(runs: list[Run]) -> Iterator[tuple[str, Path]]:
     for path in _below(cache / UNFINISHED):
         if path.name not in unfinished and _touched(path) < since:
             yield "unfinished", path
+
+
+def _compact() -> int:
+    """Bytes of Prefect's SQLite that runs left which its server has removed; 0 while it is up."""
+    database = own_prefect.home() / "prefect.db"
+    if own_prefect.what_is_up() is not None or not database.is_file():
+        return 0
+    before = database.stat().st_size
+    with (
+        contextlib.suppress(sqlite3.OperationalError),  # a command's server is at it
+        contextlib.closing(sqlite3.connect(database, timeout=0)) as connection,
+    ):
+        connection.execute("VACUUM")
+    return before - database.stat().st_size
 
 
 def _namespaces(named: Iterable[tuple[str, str]]) -> Iterator[str]:

@@ -36,7 +36,7 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     predict.add_argument(
         "--out", type=Path, metavar="FILE", help=".jsonl, .csv or .parquet; needed for comments"
     )
-    predict.add_argument("--text-column", metavar="NAME", default="txt", help="default: txt")
+    predict.add_argument("--text-column", metavar="NAME", help="default: the model's")
     predict.add_argument("--version", metavar="NAME", help="default: the one that serves")
     predict.add_argument("--workers", type=int, metavar="N", help="processes")
     serve = add("serve", _serve, "answer over HTTP, with a page; stays", uses_prefect=False)

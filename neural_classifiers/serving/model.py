@@ -77,6 +77,11 @@ class PromotedModel(ABC):
 class Classifier(PromotedModel):
     """A promoted model of comments: its rows are texts."""
 
+    @property
+    def text_column(self) -> str:
+        """Column of the text in the data that it was trained on."""
+        return (self.manifest.get("columns") or {}).get("text") or "txt"
+
     def __init__(
         self, pipeline: Any, cleaning: Cleaning, manifest: Mapping[str, Any], folder: Path
     ) -> None:

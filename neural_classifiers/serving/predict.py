@@ -123,7 +123,7 @@ def predict_file(
     source: Path,
     out: Path,
     classifier: Classifier,
-    text_column: str = "txt",
+    text_column: str | None = None,
     n_workers: int | None = None,
     batch_rows: int = BATCH_ROWS,
 ) -> PredictedFile:
@@ -137,8 +137,8 @@ def predict_file(
         Its ending tells what is written: ``.jsonl``, ``.csv`` or ``.parquet``. Rejected rows lie
         beside it in ``<name>.rejected.jsonl``. Neither is there until both are whole.
     classifier : Classifier
-    text_column : str
-        Column (field) of the text.
+    text_column : str, optional
+        Column (field) of the text; by default as in the model's training data.
     n_workers : int, optional
         Processes that predict; 0: none but this one. By default as many as are worth starting. The
         same rows come out, in the same order.
@@ -160,7 +160,7 @@ def predict_file(
         rejected_path = stack.enter_context(whole_file(rejected_out, if_empty=False))
         rejected_file = stack.enter_context(rejected_path.open("w", encoding="utf-8"))
         parts = [Part(source.name, lambda: source.open("rb"))]
-        layout = Layout((text_column,), None)
+        layout = Layout((text_column or classifier.text_column,), None)
         n_rows = count_rows(parts, layout).rows
         profiler = Profiler(english_stop_words(), n_rows)
         batches = read_parsed_rows(parts, layout, batch_rows=batch_rows)
