@@ -24,12 +24,6 @@ from neural_classifiers.engine.folder_store import FolderStore, fits_namespace
 from neural_classifiers.engine.records import FITS, File
 from neural_classifiers.engine.settings import read_settings
 from neural_classifiers.engine.step import body_of, key_of
-from neural_classifiers.judgement.held_out import (
-    HeldOut,
-    calibrate_held_out,
-    calibrate_on_a_fold,
-    hold_out,
-)
 from tasks.model_files import add_seconds, save_pipeline, write_grid
 from tasks.references import (
     Fits,
@@ -42,6 +36,7 @@ from tasks.references import (
 )
 
 if TYPE_CHECKING:
+    from neural_classifiers.judgement.held_out import HeldOut
     from neural_classifiers.search.fits import FinishedFit, FitCounts
     from neural_classifiers.search.plan import SearchPlan
     from neural_classifiers.search.results import SearchResults
@@ -185,6 +180,7 @@ def choose_model(
     folder : Path
         For the model and the table of its grid.
     """
+    from neural_classifiers.judgement.held_out import hold_out
     from neural_classifiers.search.halving import halve
     from neural_classifiers.search.results import collect, held_out_answers
 
@@ -217,6 +213,11 @@ def search_at_once(search: Search, folder: Path, step: Task[..., Any] | None = N
     step : Task, optional
         Whose code the fits belong to: each is then durable at once. Searches of seconds go without.
     """
+    from neural_classifiers.judgement.held_out import (
+        calibrate_held_out,
+        calibrate_on_a_fold,
+        hold_out,
+    )
     from neural_classifiers.search.fits import fit
     from neural_classifiers.search.results import collect, held_out_answers
 
@@ -289,7 +290,7 @@ def _write_model(
     plan: "SearchPlan",
     results: "SearchResults",
     folder: Path,
-    held_out: HeldOut,
+    held_out: "HeldOut",
 ) -> Model:
     """Fit the chosen candidate on the training set; write it with its recipe and its grid."""
     from neural_classifiers.comments.models.pipelines import in_names

@@ -19,7 +19,6 @@ from neural_classifiers.engine import progress
 from neural_classifiers.engine.folder_store import FolderStore, unfinished
 from neural_classifiers.engine.records import File, identity
 from neural_classifiers.engine.step import step
-from neural_classifiers.judgement.calibration import calibrate
 from tasks.references import Digits, TrainedDigits, read_digits
 
 THREADS = 2  # part of the last bits of the weights, so fixed and not the machine's number
@@ -47,6 +46,8 @@ def train_digits(
     FloatingPointError
         If the training diverges; says in which epoch and step.
     """
+    from neural_classifiers.judgement.calibration import calibrate
+
     arrays = read_digits(digits)
     images_test, labels_test = arrays["images_test"], arrays["labels_test"]
 

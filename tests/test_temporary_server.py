@@ -11,6 +11,7 @@ import psutil
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.exceptions import PrefectHTTPStatusError
+from prefect.settings import Settings, get_current_settings
 
 from neural_classifiers.engine import own_prefect
 from neural_classifiers.errors import RefusedError
@@ -121,3 +122,16 @@ def test_loopback_joins_what_no_proxy_is_asked_for(monkeypatch, given, named):
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.setenv("NO_PROXY", given)
     assert own_prefect.past_proxies() == {"no_proxy": named, "NO_PROXY": named}
+
+
+@pytest.mark.parametrize("is_temporary", [True, False])
+def test_only_a_server_that_stays_hears_heartbeats_and_crashes_who_is_silent(
+    monkeypatch, is_temporary
+):
+    monkeypatch.setattr(temporary_server, "is_temporary", lambda: is_temporary)
+    with temporary_server.without_heartbeats():
+        assert (get_current_settings().flows.heartbeat_frequency is None) == is_temporary
+
+    for name, value in temporary_server.ENVIRONMENT.items() if is_temporary else ():
+        monkeypatch.setenv(name, value)
+    assert Settings().server.services.triggers.enabled != is_temporary

@@ -166,7 +166,8 @@ def _run(parsed: argparse.Namespace) -> int:
     flow = pkgutil.resolve_name(FLOWS[parsed.what])  # the imports, while the server starts
     ready()
     log_once()
-    state = flow(**parameters_of(parsed), return_state=True)
+    with temporary_server.without_heartbeats():
+        state = flow(**parameters_of(parsed), return_state=True)
     return _answer_with_result(parsed, state)
 
 
@@ -207,7 +208,9 @@ def _rerun(parsed: argparse.Namespace) -> int:
 
     flow = pkgutil.resolve_name(flows[run.json["flow"]])
     ready()
-    return _answer_with_result(parsed, resume(run.json["run_id"], flow))
+    with temporary_server.without_heartbeats():
+        state = resume(run.json["run_id"], flow)
+    return _answer_with_result(parsed, state)
 
 
 def _answer_with_result(parsed: argparse.Namespace, state: Any) -> int:

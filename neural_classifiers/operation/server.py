@@ -169,6 +169,8 @@ def serve(listening: int, alone: bool) -> None:
         threading.Thread(target=end_with_input, daemon=True).start()
     with socket.socket(fileno=listening) as sock:
         server.run(sockets=[sock])
+    if alone:
+        os._exit(0)  # all is stored; to take the interpreter apart would take seconds
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ the database that `up` uses and show there, but it changes nothing that a worker
 """
 
 import atexit
+import contextlib
 import http.client
 import os
 import socket
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from neural_classifiers.engine import own_prefect
 from neural_classifiers.errors import RefusedError
@@ -23,6 +24,11 @@ from neural_classifiers.operation import server
 
 STARTUP_S = 300  # the first start makes the database: 16 s on an idle machine
 ANSWER_S = 10
+ENVIRONMENT = {
+    "PREFECT_UI_ENABLED": "0",
+    # those of `up`, which crash a run without heartbeats, lie in the same database
+    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
+}
 
 _temporary: list[str] = []
 
@@ -54,7 +60,7 @@ def start() -> Callable[[], None]:
         guarded = own_prefect.guarded(address, own_prefect.new_auth())
         process = subprocess.Popen(
             [sys.executable, "-m", server.__name__, str(listening.fileno()), "--alone"],
-            env=os.environ | own_prefect.storage() | guarded | {"PREFECT_UI_ENABLED": "0"},
+            env=os.environ | own_prefect.storage() | guarded | ENVIRONMENT,
             pass_fds=[listening.fileno()],
             stdin=subprocess.PIPE,  # its end tells the server that we are gone
             start_new_session=True,  # Ctrl-C is for the flow, which has yet to tell how it ended
@@ -65,6 +71,18 @@ def start() -> Callable[[], None]:
     _temporary.append(url)
     atexit.register(_stop, process)  # before any of Prefect's, so it is called after them
     return lambda: _wait(url)
+
+
+@contextlib.contextmanager
+def without_heartbeats() -> Iterator[None]:
+    """Settings of Prefect while a flow runs: no heartbeats where the server is temporary.
+
+    Nobody listens for them there, and each flow waits a second for the end of its own.
+    """
+    from prefect.settings import temporary_settings
+
+    with temporary_settings({"flows.heartbeat_frequency": None} if is_temporary() else {}):
+        yield
 
 
 def _expect(url: str) -> None:
