@@ -160,3 +160,31 @@ def test_the_way_from_the_notebook_names_what_there_is():
                 folder = ROOT if file.startswith("tasks/") else ROOT / "neural_classifiers"
             assert (folder / file).exists(), file
             folder = (folder / file).parent
+
+
+def test_the_ml_test_score_names_what_there_is_and_adds_up():
+    from neural_classifiers.operation.cli import parse
+
+    page = (ROOT / "docs" / "ml-test-score.md").read_text(encoding="utf-8")
+    targets = (ROOT / "Makefile").read_text(encoding="utf-8")
+    sums = []
+    for part in page.split("\n## ")[1:]:
+        rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in part.splitlines()[4:]]
+        assert len(rows) == 7
+        sums.append(sum(float(points) for *_, points in rows))
+        assert part.partition("\n")[0].endswith(f": {sums[-1]:g}")
+        for _, by, points in rows:
+            assert points in ("0", "0.5", "1")
+            assert by.startswith("no") == (points == "0")
+            for name in re.findall(r"`([^`]+)`", by):
+                path, _, test = name.partition("::")
+                if name.startswith("neural-classifiers "):
+                    parse(name.split()[1:])
+                elif name.startswith("make "):
+                    assert re.search(rf"^{name[5:]}:", targets, re.MULTILINE)
+                else:
+                    assert (f"def {test}(" if test else "") in (ROOT / path).read_text(
+                        encoding="utf-8"
+                    )
+    assert len(sums) == 4
+    assert f"least of the four: {min(sums):g}**" in page

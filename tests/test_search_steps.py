@@ -2,6 +2,7 @@
 
 import typing
 
+import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import get_scorer
@@ -14,6 +15,7 @@ from neural_classifiers.engine.step import body_of, key_of
 from neural_classifiers.search import fits as fits_module
 from tasks.model_files import read_grid
 from tasks.references import Split
+from tasks.score_files import keep_scores
 from tasks.search_models import fit_keras, fit_scikit, search_keras, search_scikit
 
 DASK = "NEURAL_CLASSIFIERS_DASK"
@@ -67,6 +69,25 @@ def test_another_scoring_chooses_among_the_same_fits(split, home, monkeypatch):
     assert 0 < by_accuracy.best_cv_score <= 1
     assert by_loss.best_cv_score < 0
     assert "neg_log_loss -" in by_loss.in_words()
+
+
+def test_a_search_in_which_no_candidate_has_a_score_is_refused_in_words(split, home):
+    grid, folder, search = {"solver": ["adma"]}, home / "search", body_of(search_scikit)
+    folder.mkdir()
+    fits = []
+    for fold in range(FOLDS):
+        (home / str(fold)).mkdir()
+        fits.append(body_of(fit_scikit)(split, grid, fold, FOLDS, 34, home / str(fold)))
+    for method in ("grid", "halving"):
+        with pytest.raises(ValueError, match="Got 'adma' instead"):
+            search(split, grid, FOLDS, 34, fits, "accuracy", method, None, folder)
+
+
+def test_a_model_whose_probabilities_are_no_numbers_is_refused(tmp_path):
+    table = pd.DataFrame({"actual": ["a", "b"], "predicted": ["a", "a"], "p_a": [0.5, np.nan]})
+    table["p_b"] = 1 - table["p_a"]
+    with pytest.raises(ValueError, match=r"keras: .* for 1 of 2 test comments: its training div"):
+        keep_scores("keras", table, {}, ["a", "b"], tmp_path)
 
 
 def test_halving_keeps_its_fits_and_chooses_one_of_the_grid(split, home, monkeypatch):
