@@ -7,6 +7,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from neural_classifiers.errors import ParameterError
+
 
 class Values(BaseModel):
     """A frozen record of plain values that can be written as JSON and read back."""
@@ -55,7 +57,8 @@ def checked(check: Callable[[Any], object]) -> AfterValidator:
             if value is not None:
                 check(value)
         except ValueError as error:
-            raise PydanticCustomError("refused", "{why}", {"why": str(error)}) from None
+            why = {"why": str(ParameterError(str(error)))}
+            raise PydanticCustomError("refused", "{why}", why) from None
         return value
 
     return AfterValidator(passed)

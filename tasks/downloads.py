@@ -26,6 +26,8 @@ PACKAGE_TIMEOUT_S = 600.0
 class DownloadError(RefusedError, RuntimeError):
     """A way to get the data failed, perhaps for now."""
 
+    code = "NC21"
+
 
 def from_https(way: Mapping[str, str], digests: Mapping[str, str], folder: Path) -> None:
     """Get the files below one address; those that came whole are not asked for again next time."""

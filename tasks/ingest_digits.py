@@ -11,6 +11,7 @@ from neural_classifiers.digits.looks import turn_round
 from neural_classifiers.digits.splits import draw_images, validation_split
 from neural_classifiers.engine.records import File
 from neural_classifiers.engine.step import step
+from neural_classifiers.errors import SourceError
 from tasks.references import Digits, Source
 
 TEST_FRACTION = 0.2  # of a source that has no test images of its own
@@ -94,7 +95,7 @@ def _read(raw: Source, seed: int) -> tuple[Labelled, Labelled, list[str]]:
     for (images, labels), name in zip(parts, ("training", "test"), strict=False):
         if labels is None or len(images) != len(labels):
             n_labels = "no" if labels is None else len(labels)
-            raise ValueError(
+            raise SourceError(
                 f"{raw.name}: expected one label for each image, got {len(images)} {name} images "
                 f"and {n_labels} labels"
             )

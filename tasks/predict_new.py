@@ -25,6 +25,7 @@ from neural_classifiers.engine.files import as_json, make_folder, write_durably
 from neural_classifiers.engine.records import DamagedFileError, File
 from neural_classifiers.engine.settings import read_settings
 from neural_classifiers.engine.step import UNRECORDED
+from neural_classifiers.errors import ParameterError
 from neural_classifiers.serving import predict, registry
 from neural_classifiers.serving.model import COMMENTS, NotPromotedError
 from neural_classifiers.serving.prediction_files import FORMATS
@@ -58,7 +59,9 @@ def find_new_files(folder: str, out: str, version: str | None) -> New:
     """
     incoming, predictions = (paths.root() / folder).resolve(), paths.root() / out
     if incoming == predictions.resolve():
-        raise ValueError(f"{incoming}: expected another folder for the predictions, got the same")
+        raise ParameterError(
+            f"{incoming}: expected another folder for the predictions, got the same"
+        )
     if not incoming.is_dir():
         get_run_logger().warning("%s: expected a folder of new files, got none", incoming)
     done = set(filter(None, map(_digest_in, predictions.glob("*-*"))))

@@ -54,6 +54,8 @@ R = TypeVar("R", bound=Reference)
 class NothingToPromoteError(RefusedError):
     """A run has no model that could be promoted: says what was expected and what came."""
 
+    code = "NC71"
+
 
 class RunModels(NamedTuple):
     """The models of one kind that a run has.

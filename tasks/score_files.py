@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from neural_classifiers.engine.records import File
+from neural_classifiers.errors import ParameterError
 from neural_classifiers.judgement.scores import JudgedModel, f1_macro_interval, score_predictions
 from tasks.references import Scored
 
@@ -39,7 +40,7 @@ def keep_scores(
     classes = [column.removeprefix("p_") for column in columns]
     probabilities = judged[columns].to_numpy()
     if n_none := int((~np.isfinite(probabilities).all(axis=1)).sum()):
-        raise ValueError(
+        raise ParameterError(
             f"{name}: expected probabilities, got none that are numbers for {n_none:,} of "
             f"{len(judged):,} test comments: its training diverged; try smaller learning rates"
         )

@@ -24,6 +24,7 @@ from neural_classifiers.engine.folder_store import FolderStore, fits_namespace
 from neural_classifiers.engine.records import FITS, File
 from neural_classifiers.engine.settings import read_settings
 from neural_classifiers.engine.step import body_of, key_of
+from neural_classifiers.errors import ParameterError
 from tasks.model_files import add_seconds, save_pipeline, write_grid
 from tasks.references import (
     Fits,
@@ -246,7 +247,7 @@ def _refuse_without_score(search: Search, results: "SearchResults") -> None:
     """Raise where no candidate has a score on every fold, of which scikit-learn only warns."""
     if not math.isfinite(results.best_score_):
         errors = results.cv_results_["error"]
-        raise ValueError(
+        raise ParameterError(
             f"{search.name}: expected a candidate with a score on every fold, got none of "
             f"{len(errors)}; the first error: {next(filter(None, errors), 'none')}"
         )

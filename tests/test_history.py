@@ -257,7 +257,7 @@ def test_a_run_goes_by_its_folder_its_name_a_unique_beginning_or_last(home):
         assert find_run(name).folder == owl
     assert find_run("fox").folder == fox  # exact, though another begins so
     assert find_run("last").folder == foxes
-    with pytest.raises(UnknownRunError, match=r"'fo', got .*-foxes, .*-fox$"):
+    with pytest.raises(UnknownRunError, match=r"'fo', got .*-foxes, .*-fox \[NC60\]$"):
         find_run("fo")
     with pytest.raises(UnknownRunError, match="'20261122T04', got none"):
         find_run("20261122T04")

@@ -30,5 +30,6 @@ def test_a_value_that_cannot_be_used_is_named_and_not_quoted(home, line, expecte
 
 def test_a_line_of_ours_that_is_no_setting_is_refused(home):
     (home / ".env").write_text("NEURAL_CLASSIFIERS_WEBHOK=https://chat.example.org/hook\n")
-    with pytest.raises(SettingsError, match=r"\.env: expected .*, got NEURAL_CLASSIFIERS_WEBHOK$"):
+    got = r"\.env: expected .*, got NEURAL_CLASSIFIERS_WEBHOK \[NC51\]$"
+    with pytest.raises(SettingsError, match=got):
         read_settings()

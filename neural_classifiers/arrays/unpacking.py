@@ -5,6 +5,8 @@ import io
 import zipfile
 import zlib
 
+from neural_classifiers.errors import SourceError
+
 MAX_UNPACKED = 2**30  # bytes: some 1.4 million images of 28 x 28
 MAX_RATIO = 100  # to the packed bytes; MNIST's images: 5, its table as CSV: 7
 ALWAYS_ALLOWED = 2**26  # bytes: of small files the ratio says nothing
@@ -28,12 +30,12 @@ def gunzip(data: bytes, name: str) -> bytes:
         with gzip.open(io.BytesIO(data)) as file:
             unpacked = file.read(limit + 1)
     except (EOFError, OSError, zlib.error) as error:
-        raise ValueError(
+        raise SourceError(
             f"{name}: expected a whole gzip file, got {len(data)} bytes that are damaged or "
             f"end early ({error})"
         ) from error
     if len(unpacked) > limit:
-        raise ValueError(_too_large(name, len(data), "more"))
+        raise SourceError(_too_large(name, len(data), "more"))
     return unpacked
 
 
@@ -46,7 +48,7 @@ def check_archive(archive: zipfile.ZipFile, n_packed: int, name: str) -> None:
     """
     unpacked = sum(member.file_size for member in archive.infolist())
     if unpacked > unpacked_limit(n_packed):
-        raise ValueError(_too_large(name, n_packed, f"{unpacked:,}"))
+        raise SourceError(_too_large(name, n_packed, f"{unpacked:,}"))
 
 
 def _too_large(name: str, n_packed: int, got: str) -> str:

@@ -50,6 +50,8 @@ csv.field_size_limit(MAX_ROW_BYTES)  # the module's only setting is global; its 
 class CommentFileError(RefusedError, ValueError):
     """A file that cannot be read as comments: what was expected, what came, and where."""
 
+    code = "NC30"
+
 
 class NoRowsError(CommentFileError):
     """A file without a row: empty, blank lines, or a header alone."""

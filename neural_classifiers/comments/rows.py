@@ -32,6 +32,7 @@ from neural_classifiers.comments.formats import (
 )
 from neural_classifiers.comments.schemas import SCHEMA
 from neural_classifiers.comments.strict_json import OBJECT, Fields, type_of
+from neural_classifiers.errors import ParameterError
 from neural_classifiers.values import within
 
 SampleSize = Annotated[int | Literal["all"], within(1)]
@@ -111,7 +112,7 @@ def draw_rows(
         return None
     size = min(SAMPLE, n_rows) if sample is None else sample
     if size < 1:
-        raise ValueError(f"sample: expected at least 1 row, got {size}")
+        raise ParameterError(f"sample: expected at least 1 row, got {size}")
     if size > n_rows:
         raise CommentFileError(
             f"{name}: expected at least {size:,} rows to draw the sample from, got {n_rows:,}"
@@ -151,7 +152,7 @@ def read_rows(
         Where a file is at fault.
     """
     if layout.label in layout.text:
-        raise ValueError(f"expected two columns, got {layout.label!r} as text and as label")
+        raise ParameterError(f"expected two columns, got {layout.label!r} as text and as label")
     rows: Iterator[tuple[Part, Row]] = (
         (part, row) for part in parts for row in open_reader(part, layout).rows() if row is not None
     )

@@ -15,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from neural_classifiers.arrays.unpacking import check_archive, gunzip
+from neural_classifiers.errors import SourceError
 
 N_CLASSES = 10
 IMAGE_SHAPE = (28, 28)
@@ -64,7 +65,7 @@ def read_idx(data: bytes, name: str) -> np.ndarray:
         data = gunzip(data, name)
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _IDX_DTYPES:
         known = ", ".join(f"0x{code:02x}" for code in _IDX_DTYPES)
-        raise ValueError(
+        raise SourceError(
             f"{name}: expected an IDX file, starting with two zero bytes and a type out of "
             f"{known}, got {data[:4].hex(' ') or 'no bytes'}"
         )
@@ -72,14 +73,14 @@ def read_idx(data: bytes, name: str) -> np.ndarray:
     n_dimensions = data[3]
     header_size = 4 + 4 * n_dimensions
     if len(data) < header_size:
-        raise ValueError(
+        raise SourceError(
             f"{name}: expected a header of {header_size} bytes for {n_dimensions} dimensions, "
             f"got a file of {len(data)} bytes"
         )
     shape = tuple(np.frombuffer(data, ">u4", n_dimensions, offset=4).tolist())
     expected = header_size + math.prod(shape) * dtype.itemsize
     if len(data) != expected:
-        raise ValueError(
+        raise SourceError(
             f"{name}: expected {expected} bytes (a header of {header_size} and {shape} numbers "
             f"of {dtype.itemsize}), got {len(data)}"
         )
@@ -121,13 +122,13 @@ def read_npz(data: bytes, name: str) -> tuple[np.ndarray, ...]:
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
-        raise ValueError(
+        raise SourceError(
             f"{name}: expected a whole .npz file of numbers, got {len(data)} bytes that cannot be "
             f"read as one ({error})"
         ) from error
     wanted = NPZ_NAMES if {"x_test", "y_test"} & set(arrays) else NPZ_NAMES[:2]
     if missing := [each for each in wanted if each not in arrays]:
-        raise ValueError(
+        raise SourceError(
             f"{name}: expected the arrays {', '.join(wanted)}, got no {', '.join(missing)} "
             f"but {', '.join(names) or 'nothing'}"
         )
@@ -166,7 +167,7 @@ def read_csv(data: bytes, name: str) -> tuple[np.ndarray, np.ndarray | None]:
     columns = [column.strip(' "').lower() for column in header.split(",")]
     has_header = any(re.search("[a-z]", column) for column in columns)
     if len(columns) not in (N_PIXELS, N_PIXELS + 1):
-        raise ValueError(
+        raise SourceError(
             f"{name}: expected {N_PIXELS} pixels on each line, and perhaps a label, separated by "
             f"commas, got {len(columns)} columns: {header[:80]!r}"
         )
@@ -178,13 +179,13 @@ def read_csv(data: bytes, name: str) -> tuple[np.ndarray, np.ndarray | None]:
             convert_options=csv.ConvertOptions(column_types=dict.fromkeys(numbered, pa.uint8())),
         )
     except pa.ArrowException as error:
-        raise ValueError(
+        raise SourceError(
             f"{name}: expected whole numbers from 0 to 255 on each line, got: {str(error)[:200]}"
         ) from None
     if empty := [each for each in numbered if table[each].null_count]:
-        raise ValueError(f"{name}: expected a number in every cell, got none in {empty[:5]}")
+        raise SourceError(f"{name}: expected a number in every cell, got none in {empty[:5]}")
     if not table.num_rows:
-        raise ValueError(f"{name}: expected images, got a header alone")
+        raise SourceError(f"{name}: expected images, got a header alone")
     values = np.stack([table[each].to_numpy() for each in numbered], axis=1)
     if len(columns) == N_PIXELS:
         return values.reshape(-1, *IMAGE_SHAPE), None
@@ -198,7 +199,7 @@ def _label_column(header: list[str], values: np.ndarray, name: str) -> int:
     fitting = [end for end in (0, -1) if values[:, end].max() < N_CLASSES]
     ends = named or [end for end in fitting if np.ptp(values[:, end])]  # a corner may be all 0
     if len(ends) != 1:
-        raise ValueError(
+        raise SourceError(
             f"{name}: expected labels from 0 to 9 in the first or in the last column, got "
             f"{'them in both' if ends else 'none'}; a header with the word label tells the column"
         )
@@ -234,11 +235,11 @@ def read_image(data: bytes, name: str) -> np.ndarray:
     except Exception as error:  # a decoder raises whatever a damaged file makes of it
         is_known = not isinstance(error, UnidentifiedImageError)
         cause = error if is_known else f"they begin with {data[:8].hex(' ') or 'nothing'}"
-        raise ValueError(
+        raise SourceError(
             f"{name}: expected a whole PNG, JPEG, BMP, GIF, TIFF, WebP or PGM file, got "
             f"{len(data)} bytes that cannot be read as one ({cause})"
         ) from error
-    raise ValueError(
+    raise SourceError(
         f"{name}: expected one image of 28 x 28 pixels in 8-bit grey or RGB, got {n_frames} of "
         f"{width} x {height} in mode {mode}"
     )
@@ -256,7 +257,7 @@ def read_images(data: bytes, name: str) -> np.ndarray:
         return read_image(data, name)[None]
     images = read_idx(data, name)
     if images.shape[1:] != IMAGE_SHAPE or images.dtype != np.uint8:
-        raise ValueError(
+        raise SourceError(
             f"{name}: expected images of 28 x 28 bytes, got {images.dtype} of {images.shape}"
         )
     return images

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from neural_classifiers.errors import SourceError
+
 # 5,000 of MNIST's 60,000: one standard error of an accuracy near 0.99 is 0.0014, and the 55,000
 # left are whole batches of the notebook's 1,000.
 VALIDATION_FRACTION = 1 / 12
@@ -40,7 +42,7 @@ def validation_split(
 
     digits, counts = np.unique(labels, return_counts=True)
     if (counts < 2).any():
-        raise ValueError(
+        raise SourceError(
             f"{name}: expected at least 2 images of every label, one to learn from and one to set "
             f"aside, got 1 of {digits[counts < 2][:5].tolist()} among {len(labels):,}: draw more"
         )
@@ -72,7 +74,7 @@ def draw_images(labels: np.ndarray, n: int, seed: int, name: str = "digits") -> 
         If there are fewer.
     """
     if n > len(labels):
-        raise ValueError(f"{name}: expected at least {n:,} training images, got {len(labels):,}")
+        raise SourceError(f"{name}: expected at least {n:,} training images, got {len(labels):,}")
     if n > len(labels) - len(np.unique(labels)):  # too few are left out to have a share of each
         return np.sort(np.random.default_rng(seed).permutation(len(labels))[:n])
     return validation_split(labels, n / len(labels), seed, name)[1]

@@ -19,6 +19,8 @@ _MARK = ".writing-"
 class OutputError(RefusedError):
     """A file that a command shall not write: says what lies there."""
 
+    code = "NC63"
+
 
 def as_json(value: Any) -> bytes:
     """JSON for people: indented, one newline at its end; null for NaN and infinities."""

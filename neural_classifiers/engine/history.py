@@ -27,6 +27,8 @@ _STEP, _KEY = re.compile(r"[a-z]\w*"), re.compile(r"[0-9a-f]{64}")
 class UnknownRunError(RefusedError):
     """No run, or more than one, goes by the name that was given."""
 
+    code = "NC60"
+
     status = 2  # as for any misspelt command
 
 

@@ -37,6 +37,8 @@ LEFT_OUT = (locks.RUNNING, locks.LOCK)  # of a zip
 class InUseError(RefusedError):
     """A run is going on (or a check, an export): nothing may be removed."""
 
+    code = "NC61"
+
 
 # --------------------------------------------------------------------------- verify
 

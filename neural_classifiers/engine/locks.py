@@ -22,6 +22,8 @@ NONE = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}  # what a file system with
 class NoLocksError(RefusedError, OSError):
     """The file system of a lock file has no locks."""
 
+    code = "NC82"
+
 
 def hold(path: Path, *, shared: bool = False) -> IO[bytes]:
     """The locked file, made when missing, to be closed when done; waits until it is free.

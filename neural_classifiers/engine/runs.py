@@ -39,7 +39,7 @@ from neural_classifiers.engine.run_files import (
 )
 from neural_classifiers.engine.run_log import log_once
 from neural_classifiers.engine.settings import read_settings
-from neural_classifiers.errors import RefusedError
+from neural_classifiers.errors import ParameterError, RefusedError
 
 LIBRARIES = tuple(
     "prefect pandas pyarrow numpy nltk scikit-learn tensorflow keras scikeras great-expectations "
@@ -93,7 +93,7 @@ def wants_fresh(step: str, key: str, known: Collection[str]) -> bool:
     """
     asked = (prefect.runtime.flow_run.parameters or {}).get("refresh") or ()
     if unknown := sorted(set(asked) - set(known)):
-        raise ValueError(f"refresh: expected names of steps ({sorted(known)}), got {unknown}")
+        raise ParameterError(f"refresh: expected names of steps ({sorted(known)}), got {unknown}")
     if step not in asked:
         return False
     folder = current()

@@ -86,6 +86,8 @@ class Settings(BaseSettings):
 class SettingsError(RefusedError):
     """A setting cannot be used: says which, what was expected and what came."""
 
+    code = "NC51"
+
 
 def read_settings() -> Settings:
     """The settings as they are now.

@@ -33,6 +33,8 @@ HOOKS = timedelta(seconds=60)
 class NotResumableError(RefusedError):
     """A run that cannot be continued."""
 
+    code = "NC62"
+
 
 def resume(run_id: str, flow: Flow[..., Any]) -> State[Any]:
     """The final state of a flow run, executed again: here, or by a worker if a deployment's.

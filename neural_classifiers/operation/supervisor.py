@@ -69,6 +69,8 @@ _HAPPENED = ("Flow run", "Worker")  # what lines begin with that tell what happe
 class SupervisorError(RefusedError):
     """The server and the worker cannot be brought up, or down."""
 
+    code = "NC80"
+
 
 def was_killed() -> bool:
     """Whether the last `up` here ended without stopping what it started."""

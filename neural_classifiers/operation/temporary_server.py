@@ -36,6 +36,8 @@ _temporary: list[str] = []
 class ServerDiedError(RefusedError):
     """The server that was named is not there, or the temporary one gave no answer in time."""
 
+    code = "NC81"
+
 
 def is_temporary() -> bool:
     """Whether the server that Prefect uses here is one of this command's own."""

@@ -15,6 +15,7 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.utils import resample
 
+from neural_classifiers.errors import ParameterError
 from neural_classifiers.search.fits import FitCounts, fit
 from neural_classifiers.search.plan import SearchPlan, Store, plan_search
 from neural_classifiers.search.results import SearchResults, collect, tabulate
@@ -55,11 +56,11 @@ def halve(
         If the factor is at most 1, or the rows are too few to begin with.
     """
     if factor <= 1:
-        raise ValueError(f"factor: expected a number above 1, got {factor}")
+        raise ParameterError(f"factor: expected a number above 1, got {factor}")
     most = len(plan.y)
     least = 2 * len(plan.folds) * (len(np.unique(plan.y)) if is_classifier(plan.estimator) else 1)
     if least > most:
-        raise ValueError(f"expected at least {least} rows for successive halving, got {most}")
+        raise ParameterError(f"expected at least {least} rows for successive halving, got {most}")
     n_needed = 1 + math.floor(math.log(len(plan.candidates), factor))
     least = max(least, int(most // factor ** (n_needed - 1)))
     n_possible = 1 + math.floor(math.log(most // least, factor))

@@ -31,6 +31,7 @@ from sklearn.metrics import check_scoring
 from sklearn.model_selection import ParameterGrid, StratifiedKFold, check_cv
 from sklearn.pipeline import Pipeline
 
+from neural_classifiers.errors import ParameterError
 from neural_classifiers.search.equivalence import describe, digest
 
 Store = MutableMapping[str, bytes]
@@ -185,11 +186,13 @@ def _labels(y: Any) -> np.ndarray:
 def _candidates(grid: Any) -> list[dict[str, Any]]:
     grids = [grid] if isinstance(grid, Mapping) else list(grid)
     if not grids or not all(grids):
-        raise ValueError(f"empty grid: expected at least one parameter with a value, got {grid!r}")
+        raise ParameterError(
+            f"empty grid: expected at least one parameter with a value, got {grid!r}"
+        )
     for name, values in ((name, values) for part in grids for name, values in part.items()):
         is_sequence = isinstance(values, Sequence | np.ndarray) and not isinstance(values, str)
         if not is_sequence or len(values) == 0:
-            raise ValueError(
+            raise ParameterError(
                 f"empty grid: parameter {name!r}: expected a sequence of at least one value, "
                 f"got {values!r}"
             )
@@ -198,12 +201,12 @@ def _candidates(grid: Any) -> list[dict[str, Any]]:
 
 def _scorer(estimator: Any, scoring: Any) -> Any:
     if scoring is not None and not isinstance(scoring, str) and not callable(scoring):
-        raise ValueError(f"scoring: expected one scorer, got {scoring!r}")
+        raise ParameterError(f"scoring: expected one scorer, got {scoring!r}")
     default = "accuracy" if is_classifier(estimator) else "r2"  # what `score` gives
     try:
         return check_scoring(estimator, scoring=default if scoring is None else scoring)
     except (ValueError, TypeError) as error:
-        raise ValueError(
+        raise ParameterError(
             f"unknown scoring {scoring!r}: expected a name that "
             "sklearn.metrics.get_scorer_names() lists, or a function (estimator, X, y)"
         ) from error
@@ -224,7 +227,7 @@ def with_parameters(estimator: Any, parameters: Mapping[str, Any]) -> Any:
     try:
         return clone(estimator).set_params(**values)
     except ValueError as error:
-        raise ValueError(f"unknown parameter in the grid, {parameters}: {error}") from error
+        raise ParameterError(f"unknown parameter in the grid, {parameters}: {error}") from error
 
 
 def last_step(estimator: Any) -> Any:
@@ -267,7 +270,7 @@ def _folds(
         # scikit-learn only warns, and goes on with folds that lack the class.
         for label, count in zip(*np.unique(y, return_counts=True), strict=True):
             if count < splitter.get_n_splits():
-                raise ValueError(
+                raise ParameterError(
                     f"class {label.item()!r} has {count} rows, too few for "
                     f"{splitter.get_n_splits()} folds: each fold needs at least one"
                 )

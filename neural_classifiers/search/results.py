@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import GridSearchCV
 
+from neural_classifiers.errors import ParameterError
 from neural_classifiers.search.answers import FitAnswer, decode, score
 from neural_classifiers.search.plan import SearchPlan, with_parameters
 
@@ -107,7 +108,7 @@ def _scored_fits(plan: SearchPlan, store: Mapping[str, bytes]) -> Iterator[dict[
         )
     if all(answer.error for answer in answers.values()):
         first = answers[pairs[0]].error
-        raise ValueError(f"all {len(pairs)} fits failed, the first with {first}")
+        raise ParameterError(f"all {len(pairs)} fits failed, the first with {first}")
     scored = {}
     for (candidate, fold), answer in answers.items():
         value, error = score(answer, plan.scorer, plan.estimator, *plan.held_out(fold))

@@ -38,6 +38,8 @@ LONGEST_EXAMPLE = 4000  # characters
 class NotPromotedError(RefusedError):
     """What was to be loaded is no promoted model, or is not as it was when it was promoted."""
 
+    code = "NC70"
+
 
 class PromotedModel(ABC):
     """A promoted model, to be asked as scikit-learn's are.

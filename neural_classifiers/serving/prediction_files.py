@@ -24,6 +24,8 @@ Rows = Sequence[Mapping[str, Any]]
 class PredictionError(RefusedError):
     """What cannot be predicted: says what was expected and what came."""
 
+    code = "NC72"
+
 
 @contextlib.contextmanager
 def prediction_writer(

@@ -37,6 +37,8 @@ Arrays = dict[str, NDArray[np.float32]]
 class EncoderError(RefusedError):
     """Files that are no encoder of the kind that can be built; says what was expected."""
 
+    code = "NC22"
+
 
 class EncoderConfig(Values):
     """The numbers of an encoder, under the names of its ``config.json``."""
