@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from neural_classifiers.operation import server
 from neural_classifiers.operation.server import fence
 
 OURS = "127.0.0.1:4200"
@@ -60,6 +61,19 @@ def asked(path="/", method="GET", alone=False, kind="http", **headers) -> list[d
 )
 def test_only_pages_of_this_address_are_answered_and_none_that_loads_from_elsewhere(status, what):
     assert asked(**what)[0]["status"] == status
+
+
+@pytest.mark.parametrize(("is_a_deployments", "status"), [(True, 403), (False, 200)])
+def test_a_command_s_server_does_not_start_a_deployment_s_run_again(
+    monkeypatch, is_a_deployments, status
+):
+    async def answer(run_id):
+        assert run_id == "1"
+        return is_a_deployments
+
+    monkeypatch.setattr(server, "_has_deployment", answer)
+    [start, *_] = asked("/api/flow_runs/1/set_state", "POST", alone=True)
+    assert start["status"] == status
 
 
 def test_a_page_may_load_nothing_from_elsewhere_nor_be_framed():

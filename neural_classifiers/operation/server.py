@@ -52,6 +52,7 @@ POLICY = "; ".join(
 )
 HEADERS = [
     (b"content-security-policy", POLICY.encode()),
+    (b"cross-origin-resource-policy", b"same-origin"),  # else a picture tells that it is here
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
 ]
