@@ -1,14 +1,24 @@
 """What several tests need: a root of their own, one throw-away Prefect server, small dirty data."""
 
 import json
+import os
 import random
+import tempfile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
+# Flows join what is up in the checkout, so they are imported where nothing is.
+_ELSEWHERE = tempfile.TemporaryDirectory()
+with mock.patch.dict(os.environ, NEURAL_CLASSIFIERS_HOME=_ELSEWHERE.name):
+    import flows  # noqa: F401
+
+    _SET = {k: v for k, v in os.environ.items() if k.startswith(("PREFECT_", "DO_NOT", "TF_"))}
+os.environ |= _SET
 settings.register_profile("here", deadline=None)  # shared machines pause without notice
 settings.load_profile("here")
 
@@ -48,6 +58,13 @@ def one_thread():
     from neural_classifiers.arrays.threads import set_tensorflow_threads
 
     set_tensorflow_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def own_environment():
+    """Put back what a test, or a command in it, sets for its process."""
+    with mock.patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from unittest import mock
 
 import pytest
 from prefect import flow
@@ -54,10 +53,8 @@ def waits(seed: int) -> None:
 
 
 @pytest.fixture(autouse=True)
-def own_settings(home):
-    """Put back what the console script sets for its process."""
-    with mock.patch.dict(os.environ):
-        yield
+def own_home(home):
+    """A root of its own for every test here."""
 
 
 def said(capsys, *arguments: str, status: int = 0):
@@ -118,7 +115,8 @@ def test_a_killed_run_goes_on_where_it_was(home, prefect_server, monkeypatch, ca
         ("start_number", 2, True),
         ("wait_long", 2, False),
     ]
-    assert [p.name for p in run.folder.iterdir()] == ["run.json"]  # no lock is left
+    assert [p.name for p in run.folder.glob("[!.]*")] == ["run.json"]
+    assert not (run.folder / ".running").exists()
     assert cli.main(["prune", "--keep-runs", "1"]) == 0
 
 

@@ -23,7 +23,7 @@ def test_two_that_keep_the_same_value_at_once_take_turns(tmp_path):
         list(threads.map(lambda value: FolderStore(tmp_path).update(a1=value), values))
 
     assert FolderStore(tmp_path)["a1"] in values
-    assert [p.name for p in tmp_path.iterdir()] == ["a1"]
+    assert [p.name for p in tmp_path.glob("[!.]*")] == ["a1"]
 
 
 @pytest.mark.parametrize("name", ["../a", "", "a/b", ".hidden"])

@@ -210,7 +210,7 @@ def test_a_folder_and_a_glob_are_one_data_set(home):
 
 def test_a_folder_or_glob_without_files_is_refused(home):
     (home / "empty").mkdir()
-    with pytest.raises(SourceError, match="expected files of comments, got a folder without any"):
+    with pytest.raises(SourceError, match="expected files, got a folder without any"):
         find_source(str(home / "empty"), "comments")
     with pytest.raises(SourceError, match="expected files of that pattern, got none"):
         find_source(str(home / "empty" / "*.csv"), "comments")

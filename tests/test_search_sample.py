@@ -141,7 +141,7 @@ def test_as_many_as_there_are_or_more_means_all_of_them(split, home, rows):
 
 @pytest.mark.parametrize("rows", [0, 1, 5])
 def test_too_few_for_the_folds_end_before_any_fit(split, home, rows):
-    message = rf"search_sample of {rows} .* at least 3 training rows of every class.*'games'"
+    message = rf"search-sample {rows}: expected at least 3 training rows of every class.*'games'"
     with pytest.raises(ValueError, match=message):
         body_of(draw_search_sample)(split, rows, SEED, 3, made(home / "few"))
 

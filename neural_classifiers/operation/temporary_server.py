@@ -56,7 +56,7 @@ def start() -> Callable[[], None]:
         By what is returned.
     """
     if named := os.environ.get("PREFECT_API_URL"):
-        return lambda: _expect(named)
+        return lambda: (_wait if named in _temporary else _expect)(named)
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listening:
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
         guarded = own_prefect.guarded(address, own_prefect.new_auth())

@@ -18,7 +18,7 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from functools import cache
-from pathlib import Path
+from importlib.resources import files
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -369,5 +369,5 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
 
 @cache
 def _page() -> Any:
-    source = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
-    return Environment(autoescape=True).from_string(source)
+    source = files("neural_classifiers.serving").joinpath("page.html")
+    return Environment(autoescape=True).from_string(source.read_text("utf-8"))
