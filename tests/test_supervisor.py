@@ -108,9 +108,10 @@ def test_what_is_wrong_is_told_once_until_it_is_well_again(watcher, monkeypatch)
     told = []
     monkeypatch.setattr(alerts, "deliver", lambda event, sentence: told.append(event))
     late, well = ([], ["owl"]), ([], [])
-    watcher._lookout = Looks(OSError("locked"), OSError("locked"), well, late, late, well, late)
+    vain = [OSError("locked")] * 4
+    watcher._lookout = Looks(*vain[:2], well, *vain, well, late, late, well, late)
     monkeypatch.setattr(supervisor, "is_answering", lambda *_: True)
-    for _ in range(7):
+    for _ in range(12):
         watcher._look_at_runs()
         time.sleep(0.05)  # each is sent in a thread
     assert told == ["unusable", "late", "late"]

@@ -143,6 +143,22 @@ async def _refuse(scope: Message, send: Send, status: int, words: str) -> None:
     await send({"type": "http.response.body", "body": f"{words}\n".encode()})
 
 
+def let_writers_wait() -> None:
+    """Let each transaction on SQLite take the lock for writing as it begins, and wait for it.
+
+    Prefect begins most as readers. One that writes after another has written since it began fails
+    at once with "database is locked", however long it would have waited: a worker's heartbeat does.
+    """
+    from prefect.server.database.configurations import AioSqliteConfiguration
+
+    begin: Any = AioSqliteConfiguration.begin_transaction
+
+    def begin_to_write(self: Any, session: Any, with_for_update: bool = False) -> Any:
+        return begin(self, session, with_for_update=True)
+
+    AioSqliteConfiguration.begin_transaction = begin_to_write  # type: ignore[method-assign]
+
+
 def serve(listening: int, alone: bool) -> None:
     """Serve Prefect's API, and its first UI, on a socket given by its descriptor."""
     import prefect
@@ -150,6 +166,7 @@ def serve(listening: int, alone: bool) -> None:
     from prefect.server.api.server import create_app
 
     prefect.__ui_v2_static_path__ = Path(os.devnull, "none")  # else it is served, whatever is set
+    let_writers_wait()
     app = fence(create_app(ephemeral=alone, final=True), alone)
 
     class Server(uvicorn.Server):

@@ -51,7 +51,7 @@ WORKER = platform.node() or "this machine"
 PROJECT = Path(__file__).resolve().parents[2]  # where prefect.yaml is
 LOOK_S, LOST_S, HEALTH_S = 1.0, 10.0, 15.0
 LOST_AGAIN_S = 65.0
-RUNS_S = 20.0  # between two looks at the server's runs
+RUNS_S, VAIN = 20.0, 3  # between two looks at the server's runs; vain ones that are told
 SLEPT_S = 60.0  # by so much the clock may differ from the time that passed
 DEAF = 20  # looks at a server that does not answer: five minutes; a busy machine's is slow
 HEARTBEAT_S = 300  # of a run: an event, lost while the server is away
@@ -338,6 +338,7 @@ class _Watcher:
         self._crash_at: dict[Path, float] = {}  # folders of the runs whose process is gone
         self._seen: set[str] = set()  # runs that ended before they began
         self._told: set[str] = set()  # what is wrong, and told
+        self._vain = 0  # looks at the server's runs
         self._clocks = time.time(), time.monotonic()
 
     def watch(self) -> int:
@@ -439,8 +440,11 @@ class _Watcher:
         try:
             unbegun, waiting = self._lookout.unbegun(), self._lookout.waiting()
         except (OSError, ValueError, KeyError) as error:
-            self._tell("unusable", f"the server at {self._address} is no good: {error!r}")
+            self._vain += 1
+            if self._vain == VAIN:
+                self._tell("unusable", f"the server at {self._address} is no good: {error!r}")
             return
+        self._vain = 0
         self._told.discard("unusable")
         for run_id in unbegun:
             if run_id not in self._seen:
