@@ -82,7 +82,8 @@ def weights_from_bytes(data: bytes, name: str = "weights") -> dict[str, np.ndarr
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             expected = archive.comment.decode()
             weights = {
-                member.removesuffix(".npy"): _read(archive, member) for member in archive.namelist()
+                member.removesuffix(".npy"): read_array(archive, member)
+                for member in archive.namelist()
             }
     # What damage raises depends on the byte it hits: all of these were seen.
     except (ValueError, zipfile.BadZipFile, EOFError, RuntimeError) as error:
@@ -96,8 +97,8 @@ def weights_from_bytes(data: bytes, name: str = "weights") -> dict[str, np.ndarr
     return weights
 
 
-def _read(archive: zipfile.ZipFile, member: str) -> np.ndarray:
-    """One array of an ``.npz`` file."""
+def read_array(archive: zipfile.ZipFile, member: str) -> np.ndarray:
+    """One array of an ``.npz`` file; Python objects are never unpickled."""
     with archive.open(member) as file:
         return np.lib.format.read_array(file, allow_pickle=False)
 

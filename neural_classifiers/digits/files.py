@@ -15,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from neural_classifiers.arrays.unpacking import check_archive, gunzip
+from neural_classifiers.arrays.weights import read_array
 from neural_classifiers.errors import SourceError
 
 N_CLASSES = 10
@@ -112,7 +113,7 @@ def read_npz(data: bytes, name: str) -> tuple[np.ndarray, ...]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             check_archive(archive, len(data), name)
             names = [member.removesuffix(".npy") for member in archive.namelist()]
-            arrays = {each: _read_array(archive, each) for each in NPZ_NAMES if each in names}
+            arrays = {n: read_array(archive, f"{n}.npy") for n in NPZ_NAMES if n in names}
     # MemoryError: a header may promise more than there is
     except (
         ValueError,
@@ -271,8 +272,3 @@ def are_images(file: BinaryIO) -> bool:
         with contextlib.suppress(OSError, EOFError, zlib.error), gzip.open(file) as unpacked:
             head = unpacked.read(8)
     return bool(_IMAGE.match(head)) or (head[:3] == b"\0\0\x08" and len(head) > 3)
-
-
-def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    with archive.open(f"{name}.npy") as file:
-        return np.lib.format.read_array(file, allow_pickle=False)

@@ -41,6 +41,7 @@ _LINES = {"line": pa.int64(), "txt": pa.string()}
 _IMAGES = {"file": pa.string(), "image": pa.int64(), "warning": pa.string()}
 _COLUMNS = ["line", "byte_offset", "raw", "line_type", "txt", "txt_type"]
 _RULES = row_rules()
+GUESS = "more likely wrong than right"  # a digit, by the network's own probabilities
 UNKNOWN = "the model knows none of its words"
 
 
@@ -226,8 +227,13 @@ def predict_images(
 
 def answer_images(reader: PromotedModel, images: np.ndarray) -> list[dict[str, Any]]:
     """For each image ``label``, ``probabilities``, ``version``, and a ``warning`` or None."""
-    turned, warnings = compare_looks(reader, images)
-    answers = prediction_rows(reader, reader.predict_proba(turned))
+    turned, oddities = compare_looks(reader, images)
+    probabilities = reader.predict_proba(turned)
+    guesses = [GUESS if row.max() < 0.5 else None for row in probabilities]
+    warnings = [
+        "; ".join(filter(None, both)) or None for both in zip(oddities, guesses, strict=True)
+    ]
+    answers = prediction_rows(reader, probabilities)
     return [{"warning": w} | row for w, row in zip(warnings, answers, strict=True)]
 
 
