@@ -4,8 +4,10 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import made_models
 import pandas as pd
@@ -17,6 +19,7 @@ from prefect.logging import disable_run_logger
 import neural_classifiers
 from neural_classifiers.comments.formats import CommentFileError
 from neural_classifiers.comments.text import Cleaning, clean_column
+from neural_classifiers.engine import runs
 from neural_classifiers.engine.records import File
 from neural_classifiers.judgement.calibration import Calibrated
 from neural_classifiers.serving import model as model_module
@@ -515,3 +518,28 @@ def test_a_folder_without_new_files_needs_no_model(home):
     (home / "incoming" / "new.jsonl").write_text("{}")
     with pytest.raises(NotPromotedError, match="expected a promoted model for 1 new files"):
         new_in(home / "incoming")
+
+
+def test_a_run_that_predicts_ends_at_its_limit_unless_it_ended_before(home, monkeypatch):
+    from flows.predict import predict_comments
+
+    monkeypatch.setenv("NEURAL_CLASSIFIERS_RUN_LIMIT_S", "0.2")
+    told, ended = SimpleNamespace(id="a run"), threading.Event()
+    monkeypatch.setattr(runs.os, "kill", lambda pid, number: ended.set())
+    monkeypatch.setattr(runs.threading, "Timer", _TimerOnce)
+    [limit], [release] = predict_comments.on_running_hooks, predict_comments.on_completion_hooks
+
+    limit(predict_comments, told, None)
+    release(predict_comments, told, None)
+    assert not ended.wait(0.5)
+    limit(predict_comments, told, None)
+    assert ended.wait(10)
+    release(predict_comments, told, None)
+
+
+class _TimerOnce(threading.Timer):
+    """The kill that follows the limit would be at this process: it is not begun."""
+
+    def start(self) -> None:
+        if self.interval < 1:
+            super().start()
