@@ -1,6 +1,7 @@
 """The nouns that steps hand each other, on one page: small frozen values, files by digest."""
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -16,6 +17,11 @@ DATA_DOCS, QUARANTINE_FILE = "data_docs.html", "quarantine.parquet"
 PROFILE = "profile.json"  # in the run's folder; the next run is held against it
 
 Text = Literal["clean", "txt"]  # what a model takes: cleaned texts, or texts as they came
+
+
+def in_utf8(name: str | Path) -> str:
+    r"""A file's name as text that can be written down: bytes that are no UTF-8 as ``\xe9``."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 class Source(Reference):
@@ -65,7 +71,7 @@ class Source(Reference):
         """The path of the file, folder or pattern, the same however many files it has today."""
         name, file = next(iter(self.files.items()))
         folder = Path(*file.path.parts[: len(file.path.parts) - len(Path(name).parts)])
-        return str(folder if folder.name == self.name else folder / self.name)
+        return in_utf8(folder if in_utf8(folder.name) == self.name else folder / self.name)
 
     def in_words(self) -> str:
         """Files and bytes."""

@@ -28,7 +28,7 @@ from neural_classifiers.engine.records import File, digest_of
 from neural_classifiers.engine.step import UNRECORDED
 from neural_classifiers.errors import SourceError
 from tasks.downloads import WAYS, DownloadError
-from tasks.references import Source
+from tasks.references import Source, in_utf8
 
 AS_THEY_CAME = "digests.json"  # of files whose digests the catalogue does not know
 
@@ -157,11 +157,11 @@ def find_source(source: str, kind: str) -> Source:
             "got neither"
         )
     return Source(
-        name=path.stem if form == "npz" else path.name,
-        passed_over=passed_over,
+        name=in_utf8(path.stem if form == "npz" else path.name),
+        passed_over=list(map(in_utf8, passed_over)),
         kind=kind,
         format=form,
-        files={name: File.of(file) for name, file in files.items()},
+        files={in_utf8(name): File.of(file) for name, file in files.items()},
         categories=sorted({name.split("/")[1] for name in files}) if form == "images" else None,
     )
 

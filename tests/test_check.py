@@ -1,6 +1,7 @@
 """The command ``check``: the verdict of a run on a source, without a run."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -80,6 +81,17 @@ def test_what_would_stop_a_run_is_said_with_status_1(home, capsys, content, opti
     assert not found["ok"]
     assert message in found["error"]
     assert checked(capsys, home / "nowhere", status=1)["rows_in"] is None
+
+
+def test_a_name_that_is_no_utf_8_is_read_and_shown_otherwise(home, capsys):
+    folder = home / "days"
+    folder.mkdir()
+    comments_file(folder / os.fsdecode(b"caf\xe9.jsonl"), n=100)
+
+    assert checked(capsys, folder)["accepted"] == 100
+    with pytest.raises(SystemExit):
+        cli.main(["check", os.fsdecode(bytes(folder / "caf") + b"\xe9.jsonl")])
+    assert "expected a path in UTF-8" in capsys.readouterr().err
 
 
 def test_digits_are_checked_too(home, capsys):

@@ -21,6 +21,7 @@ def record_of(message, *args, error=None):
 @pytest.mark.parametrize("text", ["a.jsonl: expected rows, got none", 'it\'s "a"\nand more'])
 def test_an_expected_error_is_logged_once_and_in_words(text):
     once, error = OnceFilter(), SourceError(text)
+    text = str(error)  # with its identifier
     records = [
         record_of("Task run failed with exception: %r", error, error=error),
         record_of(f"Finished in state Failed({f'Task run encountered SourceError: {text}'!r})"),
@@ -32,6 +33,14 @@ def test_an_expected_error_is_logged_once_and_in_words(text):
 
     assert [r.getMessage() for r in logged] == [text, "Finished in state Failed"]
     assert not any(record.exc_info for record in logged)
+
+
+def test_a_task_that_says_only_how_it_ended_has_said_it():
+    once, error = OnceFilter(), SourceError("a.jsonl: expected rows, got none")
+    state = record_of("Finished in state Failed('Task run encountered SourceError: %s')", error)
+    assert once.filter(state)
+    assert not once.filter(record_of("Encountered exception: %r", error, error=error))
+    assert state.getMessage().endswith("got none [NC20]')")
 
 
 def test_an_error_that_nobody_expected_keeps_its_traceback():

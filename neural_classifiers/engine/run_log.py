@@ -29,7 +29,7 @@ class OnceFilter(logging.Filter):
         # Prefect shows a state's message as Python would write it
         is_known = any(each in text or repr(each)[1:-1] in text for each in self.logged)
         if isinstance(error, RefusedError):  # a task that is not tried again logs its state alone
-            is_known = is_known or any(text in each for each in self.states)
+            is_known = is_known or any(repr(text)[1:-1] in each for each in self.states)
             self.logged.append(text)
             record.msg, record.args, record.exc_info, record.exc_text = text, (), None, None
             return not is_known

@@ -115,6 +115,12 @@ def _add_flows(flows: Any, json_option: argparse.ArgumentParser) -> None:
 
 def _source(text: str) -> str:
     """A catalogue's name as it is; a path from the root, for the run leaves this folder."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # Prefect writes every parameter down
+        raise argparse.ArgumentTypeError(
+            "expected a path in UTF-8, got another; rename the file, or name the folder it lies in"
+        ) from None
     names = yaml.safe_load(paths.catalogue().read_text("utf-8"))
     return text if text in names else str(Path(text).expanduser().absolute())
 
