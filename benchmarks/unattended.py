@@ -10,6 +10,7 @@ stopped and brought up again; each time Retry is pressed.
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -19,7 +20,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
+import psutil
 from prefect import flow
+from prefect.exceptions import PrefectException
 from prefect.states import State
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -158,14 +162,24 @@ class Trial:
     def retried(self, run_id: str) -> bool:
         """Press Retry once the run is closed; true when it is at work again."""
         state = self.state(run_id)
-        if state == "Crashed" and self.site.is_idle(run_id_deployment(self.site, run_id)):
-            self.site.retry(run_id)
-        return state == "Running" and self.site.flow_process() is not None
+        with contextlib.suppress(psutil.NoSuchProcess, PrefectException, httpx.HTTPError):
+            # while server or worker are being replaced
+            if state == "Crashed" and self.site.is_idle("retried"):
+                self.site.retry(run_id)
+            return state == "Running" and self.site.flow_process() is not None
+        return False
 
-    def run(self) -> None:
-        """Both runs."""
+    def run(self, parts: list[str], steps: int) -> None:
+        """One of the runs, or both."""
         self.site.start()
-        run_id = self.begin("alone")
+        if "alone" in parts:
+            self.run_alone(steps)
+        if "retried" in parts:
+            self.run_retried(steps)
+
+    def run_alone(self, steps: int) -> None:
+        """The run that nobody touches."""
+        run_id = self.begin("alone", steps=steps)
         self.at(110)
         self.disturb("server killed", self.kill_server, self.ready)
         self.at(190)  # until 280: the lease is renewed at 225
@@ -175,7 +189,9 @@ class Trial:
             self.disturb("database gone for 30 s", self.database_goes, self.ready)
         self.end("the run, which nobody touched", run_id)
 
-        run_id = self.begin("retried")
+    def run_retried(self, steps: int) -> None:
+        """The run whose process ends twice."""
+        run_id = self.begin("retried", steps=steps)
         self.at(100)
         worker = self.site.part("worker").kill
         self.disturb("worker killed, Retry", worker, lambda: self.retried(run_id))
@@ -191,18 +207,15 @@ class Trial:
         self.site.start()
 
 
-def run_id_deployment(site: object, run_id: str) -> str:
-    """Name of the deployment of a run."""
-    deployment = site.ask(f"flow_runs/{run_id}")["deployment_id"]  # type: ignore[attr-defined]
-    return site.ask(f"deployments/{deployment}")["name"]  # type: ignore[attr-defined]
-
-
 def main() -> int:
     """Try both databases side by side; print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", choices=("SQLite", "PostgreSQL"))
     parser.add_argument("--folder", type=Path, help="kept, instead of one that is removed")
+    parser.add_argument("--part", choices=("alone", "retried"))
+    parser.add_argument("--steps", type=int, default=STEPS, help="of 30 s each")
     asked = parser.parse_args()
+    parts = [asked.part] if asked.part else ["alone", "retried"]
     kinds = [asked.only] if asked.only else ["SQLite", "PostgreSQL"]
     with tempfile.TemporaryDirectory() as temporary:
         trials = []
@@ -211,7 +224,9 @@ def main() -> int:
             folder.mkdir(parents=True)
             trials.append(Trial(kind, folder))
         os.environ.pop("PREFECT_API_URL", None)
-        threads = [threading.Thread(target=trial.run) for trial in trials]
+        threads = [
+            threading.Thread(target=trial.run, args=(parts, asked.steps)) for trial in trials
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -19,7 +19,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound
 from prefect.flow_engine import run_flow
 from prefect.flows import Flow
-from prefect.states import Crashed, Scheduled, State
+from prefect.states import Cancelled, Crashed, Scheduled, State
 
 from neural_classifiers.engine import run_files, runs
 from neural_classifiers.errors import RefusedError
@@ -113,8 +113,8 @@ def _wait_for_hooks(run_id: str) -> None:
 def close_lost(run_id: str) -> str | None:
     """Close a run whose process is gone, as crashed; a line for the log, None if it was too early.
 
-    The worker that lost the process of a deployment's run reports so itself, within seconds, and
-    its hooks take some more: such a run is left to it for a while.
+    The worker that lost the process of a deployment's run, or ended it to cancel it, reports so
+    itself, within seconds, and its hooks take some more: such a run is left to it for a while.
     """
     crashed: State[Any] = Crashed(message="The process of this run is gone. Retry takes it.")
     with get_client(sync_client=True) as client:
@@ -122,11 +122,18 @@ def close_lost(run_id: str) -> str | None:
             state = client.read_flow_run(UUID(run_id)).state
         except ObjectNotFound:
             state = crashed  # of another server, in a folder of ours
-        if state is None or not state.is_final():
-            client.set_flow_run_state(UUID(run_id), crashed, force=True)
-            state = crashed
-        elif state is not crashed and datetime.now(UTC) - state.timestamp < HOOKS:
+        is_cancelling = state is not None and state.is_cancelling()
+        is_left = is_cancelling or (state is not None and state.is_final())
+        if (
+            state
+            and state is not crashed
+            and is_left
+            and datetime.now(UTC) - state.timestamp < HOOKS
+        ):
             return None
+        if state is None or not state.is_final():
+            state = Cancelled(message=crashed.message) if is_cancelling else crashed
+            client.set_flow_run_state(UUID(run_id), state, force=True)
     runs.end_run(run_id, state)
     return f"the process of run {run_id} is gone; it is {state.name.lower() if state.name else ''}"
 

@@ -212,15 +212,17 @@ def _free_port() -> int:
 
 def _open_log() -> None:
     """Two logs: what happened on standard output; everything in ``.prefect/up.log``, rotated."""
+    line, seconds = "%(asctime)s  %(name)-7s %(message)", "%Y-%m-%d %H:%M:%S"
     happened = logging.StreamHandler(sys.stdout)
     happened.setLevel(logging.INFO)
+    happened.setFormatter(logging.Formatter(f"{line}.240s", seconds))  # Prefect prints events whole
     rotated = logging.handlers.RotatingFileHandler(
         home() / LOG, maxBytes=LOG_BYTES, backupCount=LOGS, encoding="utf-8"
     )
     logging.basicConfig(
         handlers=[happened, rotated],
-        format="%(asctime)s  %(name)-7s %(message)s",
-        datefmt="%Y-%m-%d %H:%M:%S",
+        format=f"{line}s",
+        datefmt=seconds,
         level=logging.DEBUG,
     )
     logging.raiseExceptions = False  # a reader that went away must not stop the work
