@@ -21,7 +21,7 @@ export UV_COMPILE_BYTECODE := 1
 export UV_NO_CONFIG := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install run up down serve test faults unattended bench load mutations audit check format lock clean
+.PHONY: help install run up down serve test faults unattended bench load hostile mutations audit check format lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -79,6 +79,9 @@ check: install ## lint, format, types, imports
 
 audit: install ## known vulnerabilities of the locked packages; says so where nobody can tell
 	$(BIN)/python benchmarks/audit.py
+
+hostile: install ## files made to cost, of growing size: seconds must grow with the size alone
+	$(BIN)/python benchmarks/hostile.py
 
 mutations: install ## change the code one definition at a time: what reruns, and what had to; half an hour
 	$(BIN)/python benchmarks/mutations.py $(RUN)

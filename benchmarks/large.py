@@ -98,7 +98,9 @@ def step(name: str, source: Path, folder: Path) -> dict[str, Any]:
     result: Any
     if name == "ingest":
         raw, n_rows = find_source(str(source), "comments"), int(source.stem)
-        result = body_of(ingest.ingest_comments)(raw, n_rows, SEED, "txt", "cat", None, own)
+        result = body_of(ingest.ingest_comments)(
+            raw, n_rows, SEED, "txt", "cat", None, None, "auto", None, own
+        )
     elif name == "validate":
         ingested, limits = before("ingest", Ingested), {"duplicates": 1.0}
         result = body_of(validate.validate_comments)(

@@ -86,9 +86,12 @@ def keras(data: Data, side: str, n_jobs: int = -1) -> dict[str, Any]:
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import Pipeline
 
+    from neural_classifiers.comments.text import TOKENS
+
     options = {"loss": "categorical_crossentropy", "optimizer": "adam", "verbose": 0}
     network = KerasClassifier(model=plain_network, random_state=SEED, **options)
-    pipeline = Pipeline([("tfidf", TfidfVectorizer(max_features=2100)), ("keras", network)])
+    vectoriser = TfidfVectorizer(token_pattern=TOKENS, max_features=2100)
+    pipeline = Pipeline([("tfidf", vectoriser), ("keras", network)])
     return searched(data, side, pipeline, KERAS_GRID, n_jobs=n_jobs)
 
 

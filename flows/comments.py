@@ -13,6 +13,7 @@ from neural_classifiers.comments.models.grids import (
     Scoring,
 )
 from neural_classifiers.comments.rows import SampleSize
+from neural_classifiers.comments.tables import Quoting
 from neural_classifiers.comments.text import CleaningChoice
 from neural_classifiers.engine.branches import Branches
 from neural_classifiers.engine.form import with_form
@@ -55,6 +56,9 @@ def classify_comments(
     text_column: str = "txt",
     label_column: str = "cat",
     time_column: str | None = None,
+    delimiter: str | None = None,
+    quoting: Quoting = "auto",
+    escape: str | None = None,
     cleaning: CleaningChoice = "default",
     limits: LimitChanges | None = None,
     stop_for_drift: bool = True,
@@ -84,6 +88,12 @@ def classify_comments(
         Columns (fields) of the source; the catalogue knows those of its own.
     time_column : str, optional
         When each comment was written: then the earliest are the training set.
+    delimiter : str, optional
+        Of tables; by default the one by which the header has the columns.
+    quoting : {"auto", "standard", "none"}
+        Whether cells of tables may stand in quotation marks; by default the file tells.
+    escape : str, optional
+        Of tables: the character before a quotation mark or delimiter that is none.
     cleaning : str or dict
         A preset, "default" or "notebook", or the options that differ from "default".
     limits : dict of str to float, optional
@@ -122,6 +132,9 @@ def classify_comments(
         text_column=text_column,
         label_column=label_column,
         time_column=time_column,
+        delimiter=delimiter,
+        quoting=quoting,
+        escape=escape,
     )
     accepted = validate_comments(  # a gate
         ingested,

@@ -5,6 +5,7 @@ from typing import Literal
 from prefect import flow
 from prefect.states import State
 
+from neural_classifiers.comments.tables import Quoting
 from neural_classifiers.engine.branches import Branches
 from neural_classifiers.engine.form import with_form
 from neural_classifiers.engine.runs import limit_run, release_run
@@ -26,6 +27,9 @@ def predict_comments(
     out: str = "artifacts/predictions",
     format: Literal["parquet", "csv", "jsonl"] = "parquet",
     text_column: str | None = None,
+    delimiter: str | None = None,
+    quoting: Quoting = "auto",
+    escape: str | None = None,
     version: str | None = None,
 ) -> State:
     """Predict the topic of every comment in the files of a folder that were not predicted yet.
@@ -43,6 +47,12 @@ def predict_comments(
         Of the predictions.
     text_column : str, optional
         Column (field) of the text; by default as in the model's training data.
+    delimiter : str, optional
+        Of tables; by default the one by which the header has the column.
+    quoting : {"auto", "standard", "none"}
+        Whether cells of tables may stand in quotation marks; by default the file tells.
+    escape : str, optional
+        Of tables: the character before a quotation mark or delimiter that is none.
     version : str, optional
         Promoted model; by default the one that serves when the run begins.
     """
@@ -57,6 +67,9 @@ def predict_comments(
             out=new.out,
             format=format,
             text_column=text_column,
+            delimiter=delimiter,
+            quoting=quoting,
+            escape=escape,
         )
         branches.wait()  # one after the other: each takes all cores
     return branches.finish(report_predictions(branches.succeeded(predicted)))

@@ -4,15 +4,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from neural_classifiers.comments.formats import Layout, Part
+from neural_classifiers.comments.formats import Layout
+from neural_classifiers.comments.packing import Part
 from neural_classifiers.comments.rows import (
     Parsed,
     SampleSize,
     count_rows,
     draw_rows,
+    open_readers,
     read_rows,
 )
 from neural_classifiers.comments.schemas import SCHEMA
+from neural_classifiers.comments.tables import Quoting
 from neural_classifiers.engine.folder_store import unfinished
 from neural_classifiers.engine.progress import reporter_for_rows
 from neural_classifiers.engine.records import File
@@ -31,6 +34,9 @@ def ingest_comments(
     text_column: str,
     label_column: str,
     time_column: str | None,
+    delimiter: str | None,
+    quoting: Quoting,
+    escape: str | None,
     folder: Path,
 ) -> Ingested:
     """Draw rows from a source, before anything is known of them; other rows than the notebook's.
@@ -47,6 +53,8 @@ def ingest_comments(
         Columns (fields) of the text and of its category.
     time_column : str, optional
         Column of the time that each comment was written at.
+    delimiter, quoting, escape
+        Of tables, as in `comments.formats.Layout`.
 
     Raises
     ------
@@ -58,16 +66,19 @@ def ingest_comments(
         text=tuple(raw.text_columns or [text_column]),
         label=None if raw.text_columns else label_column,
         time=time_column,
-        quoted=raw.quoted,
+        delimiter=delimiter,
+        quoting=quoting if raw.quoted else "none",
+        escape=escape,
     )
-    counted = count_rows(parts, layout)
+    readers = open_readers(parts, layout)
+    counted = count_rows(readers)
     drawn = draw_rows(counted.rows, raw.name, sample, seed)
     n_rows = counted.rows if drawn is None else len(drawn)
     path, parsed = folder / "rows.parquet", Parsed()
     with TableWriter(path, SCHEMA) as table:
         for batch in work_batches(
             parse_batch,
-            batches=((rows, layout) for rows in read_rows(parts, layout, drawn, BATCH_ROWS)),
+            batches=((rows, layout) for rows in read_rows(readers, drawn, BATCH_ROWS)),
             unfinished=unfinished(folder),
             n_workers=useful_workers(n_rows),
             advance=reporter_for_rows(n_rows),

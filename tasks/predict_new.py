@@ -18,7 +18,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.flows import Flow
 from prefect.states import State
 
-from neural_classifiers.comments.formats import NoRowsError
+from neural_classifiers.comments.packing import NoRowsError
 from neural_classifiers.engine import alerts, paths, workers
 from neural_classifiers.engine.artifacts import show_table
 from neural_classifiers.engine.files import as_json, make_folder, write_durably
@@ -88,7 +88,12 @@ def find_new_files(folder: str, out: str, version: str | None) -> New:
 
 @task(task_run_name="predict_file-{file.path.name}", **UNRECORDED)
 def predict_new_file(
-    file: File, version: str, out: Path, format: str, text_column: str | None = None
+    file: File,
+    version: str,
+    out: Path,
+    format: str,
+    text_column: str | None = None,
+    **table: Any,
 ) -> predict.PredictedFile | None:
     """The predictions of a file, in one that is named for its content; None where it has no rows.
 
@@ -104,6 +109,8 @@ def predict_new_file(
     format : {"parquet", "csv", "jsonl"}
     text_column : str, optional
         Column (field) of the text; by default as in the model's training data.
+    **table
+        ``delimiter``, ``quoting`` and ``escape``, as in `comments.formats.Layout`.
 
     Raises
     ------
@@ -115,7 +122,7 @@ def predict_new_file(
         If it changes meanwhile: nothing of it is kept then, and it is tried again.
     """
     name = f"{file.path.name.partition('.')[0]}-{_short(file)}"
-    arguments = file.verified(), out / f"{name}.{format}", text_column
+    arguments = file.verified(), out / f"{name}.{format}", text_column, table
     try:
         answer = workers.run(
             predict.predict_file_by,

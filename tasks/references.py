@@ -118,13 +118,13 @@ class Accepted(Reference):
     rows: int
     rows_quarantined: int
     reasons: dict[str, int]
+    notes: list[str] = Field(default_factory=list)
 
     def in_words(self) -> str:
-        """Rows through the gate, rows set aside, and why."""
+        """Rows through the gate, rows set aside, and why; what is odd about their labels."""
         why = ", ".join(f"{reason} {n}" for reason, n in self.reasons.items())
-        return f"{self.rows:,} comments accepted, {self.rows_quarantined} set aside" + (
-            f" ({why})" if why else ""
-        )
+        set_aside = f"{self.rows_quarantined} set aside" + (f" ({why})" if why else "")
+        return "; ".join([f"{self.rows:,} comments accepted, {set_aside}", *self.notes])
 
 
 class Cleaned(Reference):

@@ -147,6 +147,7 @@ def report_comments(
             "account": account_of(ingested, accepted, split),
             "counts": split.counts,
             "drift": {name: findings[name] for name in ("drift", "moved_words", "drifted")},
+            "notes": accepted.notes,
             "near_duplicates": near and near.model_dump() | {"pairs": _first_rows(near.pairs)},
             "explained": explained and _json(explained.explanations),
             "examined": examined

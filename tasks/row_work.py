@@ -33,10 +33,15 @@ def parse_batch(segments: list[Segment], layout: Layout) -> Result:
 
 
 def examine_batch(
-    path: Path, start: int, stop: int, categories: tuple[str, ...], n_rows: int
+    path: Path,
+    start: int,
+    stop: int,
+    categories: tuple[str, ...],
+    n_rows: int,
+    spellings: tuple[tuple[str, str], ...],
 ) -> Result:
     """Part rows that meet every expectation from those that do not."""
-    examined = _examiner(categories, n_rows).examine(read_slice(path, start, stop))
+    examined = _examiner(categories, n_rows, spellings).examine(read_slice(path, start, stop))
     tables = {
         "accepted": [examined.accepted],
         "quarantined": [examined.quarantined],
@@ -46,11 +51,13 @@ def examine_batch(
 
 
 @lru_cache(1)
-def _examiner(categories: tuple[str, ...], n_rows: int) -> "Validator":
+def _examiner(
+    categories: tuple[str, ...], n_rows: int, spellings: tuple[tuple[str, str], ...]
+) -> "Validator":
     """The expectations, made once a process, since that takes 0.3 s."""
     from neural_classifiers.comments.validator import Validator
 
-    return Validator(categories, n_rows=n_rows)
+    return Validator(categories, n_rows=n_rows, spellings=dict(spellings))
 
 
 def clean_batch(path: Path, start: int, stop: int, cleaning: str | dict[str, bool | str]) -> Result:

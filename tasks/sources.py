@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from prefect.states import State
 from pydantic import BaseModel, ConfigDict, Field
 
 from neural_classifiers.arrays.unpacking import gunzip
+from neural_classifiers.comments.packing import is_no_data
 from neural_classifiers.digits.layouts import find_layout
 from neural_classifiers.engine import paths
 from neural_classifiers.engine.files import write_durably
@@ -149,7 +151,7 @@ def find_source(source: str, kind: str) -> Source:
         path = path.resolve()
         form, files, passed_over = FORMS[kind](path)
     elif kind == "comments" and glob.has_magic(source):
-        form, files = "rows", _files_of_pattern(str(path))
+        form, (files, passed_over) = "rows", _files_of_pattern(str(path))
     else:
         known = ", ".join(name for name, entry in entries.items() if entry.kind == kind)
         raise SourceError(
@@ -167,7 +169,7 @@ def find_source(source: str, kind: str) -> Source:
 
 
 def _files_of_comments(path: Path) -> tuple[str, dict[str, Path], list[str]]:
-    return "rows", _files_below(path), []
+    return "rows", *_files_below(path)
 
 
 def _files_of_encoder(path: Path) -> tuple[str, dict[str, Path], list[str]]:
@@ -180,33 +182,53 @@ def _files_of_encoder(path: Path) -> tuple[str, dict[str, Path], list[str]]:
     return "bert", files, []
 
 
-def _files_of_pattern(pattern: str) -> dict[str, Path]:
+def _files_of_pattern(pattern: str) -> tuple[dict[str, Path], list[str]]:
     matches = glob.glob(pattern, recursive=True)  # noqa: PTH207 (Path.glob wants a root)
     files = sorted(file for file in map(Path, matches) if file.is_file())
     if not files:
         raise SourceError(f"{pattern}: expected files of that pattern, got none")
-    above = Path(os.path.commonpath([file.resolve().parent for file in files]))
-    return {file.resolve().relative_to(above).as_posix(): file for file in files}
+    above = Path(os.path.commonpath([file.absolute().parent for file in files]))
+    return _data_among(above, {file.absolute(): file for file in files})
 
 
-def _files_below(path: Path) -> dict[str, Path]:
-    """A file, or those below a folder; hidden ones and ``_SUCCESS`` and its like are none."""
+def _files_below(path: Path) -> tuple[dict[str, Path], list[str]]:
+    """A file, or those below a folder that are data by their names; and those that are not."""
     if path.is_file():
-        return {path.name: path}
-    inside = {file.relative_to(path): file for file in sorted(path.rglob("*")) if file.is_file()}
-    files = {
-        name.as_posix(): file
-        for name, file in inside.items()
-        if not any(part.startswith((".", "_")) for part in name.parts)
-    }
+        return {path.name: path}, []
+    if not path.is_dir():
+        raise SourceError(f"{path}: expected a file or a folder, got neither: a pipe, a device?")
+    return _data_among(path, {entry: entry for entry in sorted(path.rglob("*"))})
+
+
+def _data_among(folder: Path, entries: Mapping[Path, Path]) -> tuple[dict[str, Path], list[str]]:
+    """Files that lie in a folder, by their names there, and the names of those passed over.
+
+    Raises
+    ------
+    SourceError
+        If a link leaves the folder, for then whoever may put files there would read what the user
+        can, or there is no file of data.
+    """
+    files, passed_over = {}, []
+    for entry, file in entries.items():
+        name = entry.relative_to(folder).as_posix()
+        if file.is_symlink() and not file.resolve().is_relative_to(folder.resolve()):
+            raise SourceError(
+                f"{file}: expected files of the folder, got a link that leaves it, to "
+                f"{file.resolve()}: copy the file, or name it as the source"
+            )
+        if file.is_file() and not is_no_data(name):
+            files[name] = file
+        elif not file.is_dir() or file.is_symlink():
+            passed_over.append(name)
     if not files:
-        raise SourceError(f"{path}: expected files, got a folder without any")
-    return files
+        raise SourceError(f"{folder}: expected files, got a folder without any")
+    return files, passed_over
 
 
 def _files_of_digits(path: Path) -> tuple[str, dict[str, Path], list[str]]:
     """Format and files of digits, by what they are for, and what is passed over."""
-    inside = _files_below(path)
+    inside, passed_over = _files_below(path)
     if path.is_file():
         form = next((form for form in ("npz", "csv") if f".{form}" in path.name.lower()), None)
         if form is None:
@@ -219,7 +241,7 @@ def _files_of_digits(path: Path) -> tuple[str, dict[str, Path], list[str]]:
     files = {
         role: _one_of([inside[name] for name in names]) for role, names in layout.files.items()
     }
-    return layout.format, files, layout.passed_over
+    return layout.format, files, [*layout.passed_over, *passed_over]
 
 
 def _one_of(copies: list[Path]) -> Path:

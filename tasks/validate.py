@@ -85,15 +85,21 @@ def validate_comments(
         comments are no longer what they were in the last run.
     """
     from neural_classifiers.comments.expectations import Limits
+    from neural_classifiers.comments.labels import notes_on, same_labels
     from neural_classifiers.comments.schemas import ACCEPTED, QUARANTINE
-    from neural_classifiers.comments.validator import Validator
+    from neural_classifiers.comments.validator import Validator, usual_categories
     from neural_classifiers.errors import ValidationError
     from neural_classifiers.report.data_docs import render_data_docs
     from neural_classifiers.report.plots import plot_drift
 
     before = Profile.model_validate_json(last.path.read_bytes()) if last else None
     rows = ingested.table.path
-    known = tuple(categories or _usual_categories(rows))
+    counts = _label_counts(rows)
+    spellings = same_labels(counts, categories)
+    spelled: Counter[str] = Counter()
+    for label, n in counts.items():
+        spelled[spellings.get(label, label)] += n
+    known = tuple(categories or usual_categories(spelled))
     validator = Validator(
         known,
         folds,
@@ -106,7 +112,10 @@ def validate_comments(
     )
     table, quarantine = folder / "comments.parquet", folder / QUARANTINE_FILE
     with TableWriter(table, ACCEPTED) as good, TableWriter(quarantine, QUARANTINE) as bad:
-        batches = ((rows, *s, known, ingested.rows) for s in slices(ingested.rows, BATCH_ROWS))
+        batches = (
+            (rows, *s, known, ingested.rows, tuple(spellings.items()))
+            for s in slices(ingested.rows, BATCH_ROWS)
+        )
         n_workers, report = useful_workers(ingested.rows), reporter_for_rows(ingested.rows)
         for batch in work_batches(examine_batch, batches, unfinished(folder), n_workers, report):
             good.write(batch.read("accepted"))
@@ -136,6 +145,7 @@ def validate_comments(
         rows=good.rows,
         rows_quarantined=bad.rows,
         reasons=passed.report["reasons"],
+        notes=notes_on(counts, spellings, known),
     )
 
 
@@ -147,11 +157,9 @@ def _leave(docs: str, quarantine: Path) -> None:
         get_run_logger().error("see %s and %s", folder / DATA_DOCS, folder / QUARANTINE_FILE)
 
 
-def _usual_categories(path: Path) -> list[str]:
-    from neural_classifiers.comments.validator import usual_categories
-
+def _label_counts(path: Path) -> Counter[str]:
     counts: Counter[str] = Counter()
     for group in read_groups(path, ["cat"]):
         for label, n in zip(*group["cat"].drop_null().value_counts().flatten(), strict=True):
             counts[label.as_py()] += n.as_py()
-    return usual_categories(counts)
+    return counts

@@ -16,7 +16,6 @@ from neural_classifiers.engine.code.reach import EVERYTHING, Chain, Codebase, St
 ALLOWED = {
     "flows acts on import": "Prefect reads its settings when a flow imports it",
     "neural_classifiers.__main__ acts on import": "it is started, and imported by nothing",
-    "neural_classifiers.comments.formats acts on import": "Python's csv has one limit for all",
     "neural_classifiers.serving.registry acts on import": "only where a clean process starts it",
 }
 """What stands in our sources all the same, and why it may."""

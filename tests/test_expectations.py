@@ -16,9 +16,10 @@ from neural_classifiers.comments.expectations import (
     gate_expectations,
     row_expectations,
 )
-from neural_classifiers.comments.formats import Layout, Part
+from neural_classifiers.comments.formats import Layout
 from neural_classifiers.comments.gx_adapter import as_expectation, broken_rows
-from neural_classifiers.comments.rows import read_parsed_rows
+from neural_classifiers.comments.packing import Part
+from neural_classifiers.comments.rows import open_readers, read_parsed_rows
 from neural_classifiers.comments.rules import Rule, row_rules
 from neural_classifiers.comments.schemas import ACCEPTED, QUARANTINE
 from neural_classifiers.comments.text import english_stop_words
@@ -34,7 +35,8 @@ def table_of(*comments, batch_rows=8192):
     lines = [c if isinstance(c, str) else json.dumps(c) for c in comments]
     content = "\n".join(lines).encode()
     part = Part("posts.jsonl", lambda: BytesIO(content))
-    return list(read_parsed_rows([part], Layout(), None, batch_rows)) if comments else []
+    readers = open_readers([part], Layout())
+    return list(read_parsed_rows(readers, Layout(), None, batch_rows)) if comments else []
 
 
 def check(batches, categories=CLASSES, folds=5, **options):
@@ -417,12 +419,14 @@ def test_checking_writes_no_file_opens_no_connection_and_prints_nothing(tmp_path
     watched = """
 import json, sys
 from io import BytesIO
-from neural_classifiers.comments.formats import Layout, Part
+from neural_classifiers.comments.formats import Layout, open_reader
+from neural_classifiers.comments.packing import Part
 from neural_classifiers.comments.rows import read_parsed_rows
 from neural_classifiers.comments.validator import Validator
 comments = [{"cat": c, "txt": f"x {i}"} for c in ("games", "sports") for i in range(50)] + [{}]
 content = b"\\n".join(json.dumps(c).encode() for c in comments)
-[rows] = read_parsed_rows([Part("posts.jsonl", lambda: BytesIO(content))], Layout())
+part = Part("posts.jsonl", lambda: BytesIO(content))
+[rows] = read_parsed_rows([open_reader(part, Layout())], Layout())
 Validator(["games", "sports"]).examine(rows)
 assert "great_expectations" not in sys.modules  # rows wait for no library that they do not need
 from great_expectations import expectations

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from dirty import dirty_lines
 
-from neural_classifiers.comments.formats import KEPT_BYTES, MAX_ROW_BYTES
+from neural_classifiers.comments.lines import KEPT_BYTES, MAX_ROW_BYTES
 from neural_classifiers.comments.schemas import CLEANED
 from neural_classifiers.comments.splits import Side, keys_of, split_keys
 from neural_classifiers.engine.records import File
@@ -26,7 +26,9 @@ CLASSES = ["science_and_technology", "sports", "video_games"]
 def ingested_from(path, folder, sample=None):
     folder.mkdir(parents=True, exist_ok=True)
     source = find_source(str(path), "comments")
-    return body_of(ingest.ingest_comments)(source, sample, 34, "txt", "cat", None, folder)
+    return body_of(ingest.ingest_comments)(
+        source, sample, 34, "txt", "cat", None, None, "auto", None, folder
+    )
 
 
 def validated(ingested, folder, categories=None, last=None):

@@ -17,7 +17,7 @@ from dirty import dirty_lines
 from prefect.logging import disable_run_logger
 
 import neural_classifiers
-from neural_classifiers.comments.formats import CommentFileError
+from neural_classifiers.comments.packing import CommentFileError
 from neural_classifiers.comments.text import Cleaning, clean_column
 from neural_classifiers.engine import runs
 from neural_classifiers.engine.records import File

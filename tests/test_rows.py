@@ -11,9 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neural_classifiers.comments import formats
-from neural_classifiers.comments.formats import CommentFileError, Layout, Part
-from neural_classifiers.comments.rows import count_rows, draw_rows, read_parsed_rows
+from neural_classifiers.comments import lines
+from neural_classifiers.comments.formats import Layout
+from neural_classifiers.comments.packing import CommentFileError, Part
+from neural_classifiers.comments.rows import (
+    count_rows,
+    draw_rows,
+    open_readers,
+    read_parsed_rows,
+)
 from neural_classifiers.comments.schemas import SCHEMA
 
 GOOD = b'{"cat": "sports", "txt": "Barely better"}\n'
@@ -33,8 +39,9 @@ def part(content, name="posts.jsonl", label=None):
 def rows_of(*parts, batch_rows=8192, drawn=None, **layout):
     """All rows of some files, and how many there are."""
     chosen = Layout(**layout)
-    table = pa.Table.from_batches(read_parsed_rows(parts, chosen, drawn, batch_rows), SCHEMA)
-    return table.to_pylist(), count_rows(parts, chosen)
+    readers = open_readers(parts, chosen)
+    table = pa.Table.from_batches(read_parsed_rows(readers, chosen, drawn, batch_rows), SCHEMA)
+    return table.to_pylist(), count_rows(readers)
 
 
 def draw(n_rows, sample=None, seed=34):
@@ -64,10 +71,8 @@ def test_each_line_becomes_a_row_with_its_place_and_bytes():
     ("value", "came"),
     [
         ("null", "null"),
-        ("3", "number"),
         ("9" * 5000, "number"),  # more digits than Python's int takes from a string
         ("1e999", "number"),
-        ("true", "boolean"),
         ('["a"]', "list"),
         ('{"a": 1}', "object"),
         (r'"\ud83d"', "lone surrogate"),
@@ -124,10 +129,10 @@ def test_a_line_of_many_megabytes_is_a_row_and_a_longer_one_is_set_aside(monkeyp
     long = json.dumps({"cat": "sports", "txt": "a" * 3_000_000}).encode()
     assert len(read(GOOD + long)[1]["txt"]) == 3_000_000
 
-    monkeypatch.setattr(formats, "MAX_ROW_BYTES", 2 * 2**20)
+    monkeypatch.setattr(lines, "MAX_ROW_BYTES", 2 * 2**20)
     rows = read(GOOD + long + b"\n" + GOOD)
     assert [row["line_type"] for row in rows] == ["object", "longer than 2 MiB", "object"]
-    assert rows[1]["raw"] == long[: formats.KEPT_BYTES]
+    assert rows[1]["raw"] == long[: lines.KEPT_BYTES]
     assert rows[1]["size"] == len(long) + 1
     assert rows[2]["byte_offset"] == len(GOOD) + len(long) + 1
 
@@ -158,7 +163,6 @@ def test_several_text_columns_are_joined_and_the_file_may_tell_the_category():
         ('"nan"', "not a time"),
         ("1e999", "not a time"),
         ("[1]", "not a time"),
-        ("true", "boolean"),
         ("null", "null"),
     ],
 )
@@ -174,9 +178,7 @@ def test_a_time_is_a_moment_or_tells_what_came(value, expected):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "posts.jsonl: expected rows, got 0 bytes"),
-        (b"\n\r\n", "posts.jsonl: expected rows, got 2 blank lines"),
-        (b"\xff\xfe{\x00", "posts.jsonl: expected UTF-8, got the mark of UTF-16"),
+        (b"\xff\xfe{\x00", "posts.jsonl: expected comments, got UTF-16: save it as UTF-8"),
         (b"category,txt\nsports,x\n", "posts.jsonl:1: .* no such row in 2"),
         (b'\n[{"cat": "a", "txt": "b"}]', r"posts.jsonl:2: .* in 1 \(this one: list\)"),
         (b'{"txt": "x"}\n{"label": "a"}', r"a field 'cat', got only \['label', 'txt'\] in 2 rows"),
@@ -283,7 +285,7 @@ def test_files_of_several_formats_make_one_data_set():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (gzip.compress(GOOD * 500)[:-40], "expected a whole file, got: Truncated"),
+        (gzip.compress(GOOD * 500)[:-40], "expected a whole file, got: .* ended before"),
         (gzip.compress(GOOD * 500) + b"junk", "expected a whole file"),
         (as_zstd(GOOD * 500)[:-20], "expected a whole file, got: Truncated"),
         (as_zip(GOOD)[:-30], "expected a whole file"),
@@ -300,8 +302,8 @@ def test_a_file_that_is_cut_short_or_packed_oddly_is_refused(content, message):
 
 
 def test_a_table_without_the_columns_says_what_it_has():
-    with pytest.raises(CommentFileError, match=r"the columns \['txt', 'cat'\], got \['a', 'b'\]"):
-        read(b"a,b\n1,2\n", "posts.csv.gz")
+    with pytest.raises(CommentFileError, match=r"the columns \['txt', 'cat'\], got \['a', 'b'\]: "):
+        read(b"a,b\n1,2\n", "posts.CSV.gz")
     with pytest.raises(CommentFileError, match=r"expected the columns \['body'\], got"):
         read(as_parquet(), text=("body",))
     with pytest.raises(CommentFileError, match=r"each column once, got \['cat'\] twice"):
@@ -329,7 +331,7 @@ def test_a_bad_record_of_a_table_costs_its_line_and_nothing_else():
 
 
 def test_quotes_are_characters_where_a_layout_says_so():
-    [row, other] = read(b'cat\ttxt\ns\t"open\ns\tb"c', quoted=False)
+    [row, other] = read(b'cat\ttxt\ns\t"open\ns\tb"c', quoting="none")
 
     assert (row["txt"], other["txt"]) == ('"open', 'b"c')
 
@@ -341,7 +343,6 @@ def test_values_of_parquet_that_are_no_text_are_named():
     rows = read(stored.getvalue())
 
     assert [row["txt_type"] for row in rows] == ["bytes", "null", "string"]
-    assert {row["cat_type"] for row in rows} == {"number"}
     assert json.loads(rows[2]["raw"]) == {"txt": "fine", "cat": 3}
     assert rows[0]["byte_offset"] is None
 

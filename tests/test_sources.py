@@ -279,7 +279,9 @@ def stays(home):
 def test_a_source_of_many_files_becomes_comments(server, home):
     source = find_source("small", "comments")
     (home / "out").mkdir()
-    ingested = body_of(ingest_comments)(source, None, 34, "txt", "cat", None, home / "out")
+    ingested = body_of(ingest_comments)(
+        source, None, 34, "txt", "cat", None, None, "auto", None, home / "out"
+    )
 
     rows = pd.read_parquet(ingested.table.path)
     assert rows["cat"].value_counts().to_dict() == dict.fromkeys("sng", 200)

@@ -1,6 +1,8 @@
 import hashlib
 import json
+import re
 import sys
+import time
 import unicodedata
 from importlib.resources import files
 
@@ -13,9 +15,11 @@ from hypothesis import strategies as st
 from nltk.stem import PorterStemmer
 from Stemmer import Stemmer
 
+from neural_classifiers.comments.models.pipelines import scikit_pipeline
 from neural_classifiers.comments.text import (
     _PORTERS_ENDINGS,
     CLEANINGS,
+    TOKENS,
     Cleaning,
     clean_column,
     clean_comment,
@@ -165,6 +169,45 @@ def clean(comment, **options):
 )  # fmt: skip
 def test_each_option_does_what_its_name_says_and_nothing_by_default(comment, options, expected):
     assert clean(comment, **options) == expected
+
+
+@pytest.mark.parametrize(
+    ("comment", "expected"),
+    [
+        ("goalie_1 saved a c++ 5 été", ["goalie", "saved", "été"]),  # as by scikit-learn
+        ("टीम मैदान खिलाड़ी।", ["टीम", "मैदान", "खिलाड़ी"]),
+        ("cafe\u0301 می\u200cخواهم", ["cafe\u0301", "می\u200cخواهم"]),
+        ("我喜欢 iphone手机", ["我", "喜", "欢", "iphone", "手", "机"]),
+        ("ฉันรัก", ["ฉั", "น", "รั", "ก"]),
+        ("テスト", ["テ", "ス", "ト"]),
+        ("⚽⚽a👨\u200d👩👍🏽🇩🇪☀\ufe0f", ["⚽", "⚽", "👨\u200d👩", "👍🏽", "🇩🇪", "☀\ufe0f"]),
+    ],
+)  # fmt: skip
+def test_a_model_sees_words_of_every_script_whole(comment, expected):
+    assert re.findall(TOKENS, clean(comment)) == expected
+    assert scikit_pipeline(0)["tfidf"].build_tokenizer()(clean(comment)) == expected
+
+
+@given(st.text(st.characters(max_codepoint=0x2AF)))
+def test_words_of_letters_without_marks_are_those_of_scikit_learn(text):
+    assert re.findall(TOKENS, text) == re.findall(r"\b\w\w+\b", text)
+
+
+def test_every_combining_mark_belongs_to_the_word_before_it():
+    marks = [chr(n) for n in range(sys.maxunicode + 1) if unicodedata.category(chr(n))[0] == "M"]
+    assert len(marks) > 2000
+    assert [m for m in marks if re.findall(TOKENS, f"é{m}é") != [f"é{m}é"]] == []
+
+
+def test_hostile_text_is_cleaned_in_time_that_grows_with_its_length():
+    began = time.process_time()
+    number = "&#" + "9" * 5000 + ";"
+    assert clean(number, html_entities=True) == "9" * 5000
+    assert clean(f"&#x{'f' * 5000} &lt;3", html_entities=True) == f"x{'f' * 5000} <3"
+    marks = "a" + "\u0301\u0323" * 100_000  # two minutes where the square of their number counts
+    assert len(clean(marks, unicode="NFC")) > 200_000
+    assert clean("e\u0301 " * 40, unicode="NFC") == " ".join(["é"] * 40)
+    assert time.process_time() - began < 20
 
 
 def test_the_preset_notebook_cleans_as_the_notebook_does_mistakes_included():

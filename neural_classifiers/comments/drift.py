@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from neural_classifiers.comments.splits import keys_of
+from neural_classifiers.comments.text import MARKS, UNSPACED
 from neural_classifiers.values import Values
 
 WORDS_OF_ROWS = 50_000  # about so many comments have their words counted
@@ -30,7 +31,8 @@ DRIFTS = {
     "language_drift": "language",
 }
 
-_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+_LETTERS = rf"[^\W\d_{UNSPACED}](?:[^\W\d_{UNSPACED}]++|[{MARKS}]++)*+"
+_WORD = re.compile(rf"[{UNSPACED}][{MARKS}]*+|{_LETTERS}(?:['’]{_LETTERS})*")
 
 
 class Profile(Values):

@@ -1,84 +1,52 @@
-"""Rows out of files as they come: JSON Lines, CSV, TSV and Parquet, compressed or not.
+"""Rows out of files as they come: JSON Lines, CSV, TSV and Parquet, packed or not.
 
 What a file is, its content tells; its name only where the content leaves it open. Text is read
 line by line, so memory holds a row, never a file. A fault of a row makes a row with that fault; a
 fault of the file (cut short, several files in one zip, a column that is nowhere) raises
-`CommentFileError`.
-
-What a reader might question: where a quote is never closed, CSV would swallow all that follows.
-Here a record that is no CSV costs its first line; reading goes on with the next one.
+`CommentFileError`. Whatever a reader gives is held against what was counted apart from it.
 """
 
-import csv
-import io
 import json
-import zipfile
-import zlib
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
-from typing import IO, Any, BinaryIO, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from neural_classifiers.comments import lines
+from neural_classifiers.comments.lines import BLANK, Blank, Row, accounted, read_lines, without_mark
+from neural_classifiers.comments.packing import (
+    BUFFER_BYTES,
+    FREE_BYTES,
+    MAX_RATIO,
+    CommentFileError,
+    Part,
+    refusing_damage,
+    unpacked,
+)
 from neural_classifiers.comments.strict_json import BYTE_ORDER_MARK, OBJECT, Fields, read_json
-from neural_classifiers.errors import RefusedError
+from neural_classifiers.comments.tables import (
+    DELIMITERS,
+    Dialect,
+    Quoting,
+    records,
+    survey,
+    text_of,
+    with_values,
+)
+from neural_classifiers.errors import ParameterError, shown
 
-MAX_ROW_BYTES = 16 * 2**20  # a longer row is set aside unread
-KEPT_BYTES = 64 * 2**10  # of a row that is too long
-BUFFER_BYTES = 2**20
+BATCH_BYTES = 32 * 2**20  # of rows at once, about
 
-_BLANK = b" \t\r\n"
-_MAGIC = {
-    b"\x1f\x8b": "gzip",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"PK\x03\x04": "zip",
-    b"PAR1": "parquet",
-}
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
-_DELIMITERS = {",": "CSV", "\t": "TSV", ";": "CSV (semicolons)"}
-_TABLE_NAMES = (".csv", ".tsv", ".tab")
-_DAMAGE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, pa.ArrowException)
-
-csv.field_size_limit(MAX_ROW_BYTES)  # the module's only setting is global; its default is 128 KiB
-
-
-class CommentFileError(RefusedError, ValueError):
-    """A file that cannot be read as comments: what was expected, what came, and where."""
-
-    code = "NC30"
-
-
-class NoRowsError(CommentFileError):
-    """A file without a row: empty, blank lines, or a header alone."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """One file of a data set.
-
-    Attributes
-    ----------
-    name : str
-        Names the file in messages and in the column ``file``.
-    open : callable
-        Gives the file, opened in binary mode, from its beginning. Called twice.
-    label : str, optional
-        Category of all its rows, where the file tells it and not a column.
-    """
-
-    name: str
-    open: Callable[[], BinaryIO]
-    label: str | None = None
+_TABLE_NAMES = (".csv", ".tsv", ".tab", ".psv")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Which columns (fields) count.
+    """Which columns (fields) count, and how the cells of a table are told apart.
 
     Attributes
     ----------
@@ -88,47 +56,44 @@ class Layout:
         Column of the category; None where each file has one.
     time : str or None
         Column of the time, if there is one.
-    quoted : bool
-        False: a quotation mark in a table is a character like any other.
+    delimiter : str, optional
+        Of a table; by default the one by which its header has the columns.
+    quoting : {"auto", "standard", "none"}
+        Whether cells of a table may stand in quotation marks; "auto": the file tells.
+    escape : str, optional
+        Of a table: the character before a quotation mark or delimiter that is none.
+
+    Raises
+    ------
+    ParameterError
+        If one column is text and label, or an option of tables is none.
     """
 
     text: tuple[str, ...] = ("txt",)
     label: str | None = "cat"
     time: str | None = None
-    quoted: bool = True
+    delimiter: str | None = None
+    quoting: Quoting = "auto"
+    escape: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.label in self.text:
+            raise ParameterError(f"expected two columns, got {self.label!r} as text and as label")
+        if self.quoting not in ("auto", "standard", "none"):
+            raise ParameterError(f"quoting: expected auto, standard or none, got {self.quoting!r}")
+        for name in ("delimiter", "escape"):
+            sign = self.delimiter if name == "delimiter" else self.escape
+            if sign is not None and (len(sign) != 1 or sign in '"\r\n'):
+                raise ParameterError(f"{name}: expected one character but no quote, got {sign!r}")
+        if self.delimiter is not None and self.delimiter == self.escape:
+            raise ParameterError(
+                f"expected two characters, got {self.escape!r} as delimiter and escape"
+            )
 
     @property
     def columns(self) -> list[str]:
         """All of them, each once."""
         return list(dict.fromkeys([*self.text, *filter(None, (self.label, self.time))]))
-
-
-class Row(NamedTuple):
-    """One row as it stands in its file.
-
-    Attributes
-    ----------
-    line : int
-        Number of its first line, from 1 (Parquet: of the row).
-    offset : int or None
-        Bytes of the unpacked file before it; None in Parquet.
-    size : int
-        Bytes that it takes, with its line end.
-    raw : bytes
-        Those bytes without the line end; the first 64 KiB of a row that is too long. Parquet: the
-        columns that count, as JSON.
-    fault : str
-        Why it cannot be read, such as "longer than 16 MiB"; "" where it can.
-    values : mapping or None
-        Its fields by name, where the format tells them while it looks for the row's end.
-    """
-
-    line: int
-    offset: int | None
-    size: int
-    raw: bytes
-    fault: str = ""
-    values: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -137,24 +102,32 @@ class Reader:
 
     Attributes
     ----------
+    part : Part
     format : str
-        Such as "JSON Lines".
+        Such as "JSON Lines"; "" where there is nothing.
     rows : callable
-        Every row, in order; None stands for a blank line, which is no row.
-    n_rows : int, optional
-        Where the file tells it.
+        Every row, in order, and blank lines. In the end it raises `CommentFileError` if these are
+        not the lines, bytes or rows that the file was counted to have.
+    counted : (int, int), optional
+        Rows and blank lines, where they are known already.
     """
 
+    part: Part
     format: str
-    rows: Callable[[], Iterator[Row | None]]
-    n_rows: int | None = None
+    rows: Callable[[], Iterator[Row]]
+    counted: tuple[int, int] | None = None
 
     def count(self) -> tuple[int, int]:
         """Rows, and blank lines."""
-        if self.n_rows is not None:
-            return self.n_rows, 0
-        blank = Counter(row is None for row in self.rows())
-        return blank[False], blank[True]
+        if self.counted is not None:
+            return self.counted
+        n_rows = n_blank = 0
+        for row in self.rows():
+            if type(row) is Blank:
+                n_blank += row.lines
+            else:
+                n_rows += 1
+        return n_rows, n_blank
 
 
 def fields_of(row: Row) -> Fields:
@@ -163,7 +136,7 @@ def fields_of(row: Row) -> Fields:
         return Fields(row.fault)
     if row.values is not None:
         return Fields(OBJECT, row.values)
-    return read_json(_without_mark(row))
+    return read_json(without_mark(row))
 
 
 def open_reader(part: Part, layout: Layout) -> Reader:
@@ -172,260 +145,228 @@ def open_reader(part: Part, layout: Layout) -> Reader:
     Raises
     ------
     CommentFileError
-        If the file is empty, UTF-16, a zip of other than one file, or a table or Parquet file
-        without the columns of `layout`.
+        If the file is of a format that is not read, or an archive of other than one file, or a
+        table or Parquet file without the columns of `layout`, or if it cannot be told how a table
+        is quoted.
     """
-    with _unpacked(part) as (stream, packing):
+    with unpacked(part) as (stream, packing):
         if packing == "parquet":
             return _parquet(part, layout)
-        first, number = b"", 0
-        for line in _lines(stream):
-            first, number = line.raw, line.line
-            if first.startswith(_UTF16):
-                raise CommentFileError(f"{part.name}: expected UTF-8, got the mark of UTF-16")
-            if _without_mark(line).strip(_BLANK):
-                break
-        else:
-            came = f"{number:,} blank lines" if number else "0 bytes"
-            raise NoRowsError(f"{part.name}: expected rows, got {came}")
-    head = first.removeprefix(BYTE_ORDER_MARK).decode("utf-8", "surrogateescape")
-    headers = {delimiter: _split(head, delimiter, layout.quoted) for delimiter in _DELIMITERS}
+        is_swapped = _ends_in_cr(stream.peek(BUFFER_BYTES))
+    head, sign = _header(part, is_swapped)
+    if head is None:
+        n_blank = sum(line.lines for line in _lines(part, is_swapped))
+        return Reader(part, "", partial(_lines, part, is_swapped), (0, n_blank))
+    text = text_of(head)
+    signs = [layout.delimiter or sign] if layout.delimiter or sign else [*DELIMITERS]
+    headers = {d: _names(text, d, layout) for d in signs}
     for delimiter, header in headers.items():
         if set(layout.columns) <= set(header):
-            return _table(part, layout, delimiter, header)
+            return _table(part, layout, is_swapped, delimiter, header, '"' in text)
     names = part.name.lower().split(".")
-    if not head.lstrip().startswith("{") and any(f".{n}" in _TABLE_NAMES for n in names[1:]):
-        delimiter = max(headers, key=lambda d: len(headers[d]))
+    is_named_table = any(f".{n}" in _TABLE_NAMES for n in names[1:])
+    if not text.lstrip().startswith("{") and (is_named_table or len(signs) == 1):
+        header = max(headers.values(), key=len)
         raise CommentFileError(
-            f"{part.name}: expected a header with the columns {layout.columns}, "
-            f"got {headers[delimiter][:20]}"
+            f"{part.name}: expected a header with the columns {layout.columns}, got "
+            f"{shown(header)}: name them by --text-column and --label-column"
         )
-    return Reader("JSON Lines", partial(_json_lines, part))
+    return Reader(part, "JSON Lines", partial(_lines, part, is_swapped))
 
 
-def _json_lines(part: Part) -> Iterator[Row | None]:
-    """One JSON text a line; lines end in LF or CRLF, the last one may have no end."""
-    with _unpacked(part) as (stream, _):
-        for line in _lines(stream):
-            yield line if _without_mark(line).strip(_BLANK) else None
+def _ends_in_cr(head: bytes) -> bool:
+    """Whether lines end in CR alone, by the first of them."""
+    first = head.partition(b"\n")[0].rstrip(b"\r")
+    line, end, _ = first.partition(b"\r")
+    # JSON may have CR for white space
+    is_json = line.removeprefix(BYTE_ORDER_MARK).lstrip(BLANK).startswith((b"{", b"["))
+    return bool(end) and not (is_json and (b"\n" in head or read_json(line).kind != OBJECT))
 
 
-def _table(part: Part, layout: Layout, delimiter: str, header: list[str]) -> Reader:
-    """CSV by RFC 4180, and the same with tabs or semicolons; the first row is the header."""
-    if twice := [name for name in layout.columns if header.count(name) > 1]:
-        raise CommentFileError(f"{part.name}: expected each column once, got {twice} twice")
-
-    def rows() -> Iterator[Row | None]:
-        with _unpacked(part) as (stream, _):
-            records = _records(_Lines(_lines(stream)), delimiter, layout.quoted)
-            has_header = False
-            for record in records:
-                if has_header:
-                    yield record and _with_values(record, header, delimiter, layout.quoted)
-                has_header = has_header or record is not None
-
-    return Reader(_DELIMITERS[delimiter], rows)
+def _lines(part: Part, is_swapped: bool) -> Iterator[Row]:
+    with unpacked(part, is_swapped) as (stream, _):
+        yield from accounted(part.name, stream, read_lines(stream, _end(is_swapped)))
 
 
-class _Lines:
-    """Lines of a file, some of which may be put back."""
-
-    def __init__(self, lines: Iterator[Row]) -> None:
-        self._lines = lines
-        self._ahead: deque[Row] = deque()
-
-    def __iter__(self) -> Iterator[Row]:
-        return self
-
-    def __next__(self) -> Row:
-        return self._ahead.popleft() if self._ahead else next(self._lines)
-
-    def put_back(self, lines: list[Row]) -> None:
-        self._ahead.extendleft(reversed(lines))
+def _end(is_swapped: bool) -> bytes:
+    return b"\r" if is_swapped else b"\n"
 
 
-def _records(lines: _Lines, delimiter: str, quoted: bool) -> Iterator[Row | None]:
-    """Records of a table: a line each, or several where a quote asks for it; None: a blank line."""
-    for line in lines:
-        if not line.raw.strip(_BLANK):
-            yield None
-        elif line.fault or not (quoted and b'"' in line.raw):
-            yield line
-        else:
-            yield _quoted_record(line, lines, delimiter)
+def _header(part: Part, is_swapped: bool) -> tuple[Row | None, str]:
+    """The first line that is not blank, and the delimiter that a line ``sep=;`` before it names."""
+    sign = ""
+    for line in _lines(part, is_swapped):
+        if type(line) is not Blank:
+            named = _named_delimiter(line)
+            if sign or not named:
+                return line, sign
+            sign = named
+    return None, sign
 
 
-def _quoted_record(first: Row, lines: _Lines, delimiter: str) -> Row:
-    """A line and those that its quotes need as one row; the line alone if they are no record."""
-    taken, size = [first], first.size
-
-    def texts() -> Iterator[str]:
-        nonlocal size
-        yield _text(first)
-        for line in lines:
-            taken.append(line)
-            size += line.size
-            if size > MAX_ROW_BYTES:
-                return
-            yield _text(line)
-
-    try:
-        next(csv.reader(texts(), delimiter=delimiter, strict=True))
-    except csv.Error as error:
-        closed = "unexpected end" not in str(error) and "field limit" not in str(error)
-        lines.put_back(taken[1:])
-        is_stray = closed and len(taken) == 1
-        return first._replace(fault="stray quotation mark" if is_stray else "quote never closed")
-    raw = b"".join(line.raw + _end(line) for line in taken[:-1]) + taken[-1].raw
-    return first._replace(size=size, raw=raw)
+def _named_delimiter(line: Row) -> str:
+    """The delimiter that Excel's first line names, or ""."""
+    text = text_of(line).strip('"').lower() if len(line.raw) < 12 else ""
+    return text[4:] if text.startswith("sep=") and len(text) == 5 else ""
 
 
-def _with_values(row: Row, header: Sequence[str], delimiter: str, quoted: bool) -> Row:
-    """A record of a table with its columns by name, or with the fault that it has none."""
-    if row.fault:
-        return row
-    try:
-        text = _without_mark(row).decode("utf-8")
-    except UnicodeDecodeError:
-        return row._replace(fault="not UTF-8")
-    columns = _split(text, delimiter, quoted)
-    if len(columns) != len(header):
-        return row._replace(fault=f"{len(columns)} columns, not {len(header)}")
-    return row._replace(values=dict(zip(header, columns, strict=True)))
+def _names(text: str, delimiter: str, layout: Layout) -> list[str]:
+    dialect = Dialect(delimiter, layout.quoting != "none", layout.escape or "")
+    return [(name or "").strip() for name in dialect.cells(text)]
+
+
+def _table(
+    part: Part,
+    layout: Layout,
+    is_swapped: bool,
+    delimiter: str,
+    header: list[str],
+    is_header_quoted: bool,
+) -> Reader:
+    """CSV by RFC 4180, and its like with other delimiters or escapes; the header comes first."""
+    _refuse_twice(part, layout, header)
+    dialect = Dialect(delimiter, layout.quoting != "none", layout.escape or "")
+
+    def read(dialect: Dialect) -> Iterator[Row]:
+        with unpacked(part, is_swapped) as (stream, _):
+            found = records(read_lines(stream, _end(is_swapped)), _end(is_swapped), dialect)
+            has_header = has_sign = False
+            for record in accounted(part.name, stream, found):
+                if has_header or type(record) is Blank:
+                    yield record
+                elif has_sign or not _named_delimiter(record):
+                    has_header = True
+                else:
+                    has_sign = True
+
+    counted = None
+    if layout.quoting == "auto":
+        told = [layout.label] if layout.label else [n for n in header if n not in layout.text]
+        telling = [header.index(name) for name in told]
+        dialect, counted = survey(part.name, read, dialect, len(header), telling, is_header_quoted)
+
+    def rows() -> Iterator[Row]:
+        for record in read(dialect):
+            yield record if type(record) is Blank else with_values(record, header, dialect)
+
+    return Reader(part, DELIMITERS.get(delimiter, f"table ({delimiter})"), rows, counted)
+
+
+def _refuse_twice(part: Part, layout: Layout, names: Sequence[str]) -> None:
+    if twice := [name for name in layout.columns if names.count(name) > 1]:
+        raise CommentFileError(
+            f"{part.name}: expected each column once, got {twice} twice: rename or drop one of each"
+        )
 
 
 def _parquet(part: Part, layout: Layout) -> Reader:
     """Parquet, the columns that count alone."""
     columns = layout.columns
-    with _opened_parquet(part) as file:
-        names, n_rows = file.schema_arrow.names, file.metadata.num_rows
+    with _opened_parquet(part) as (file, _):
+        names, meta = file.schema_arrow.names, file.metadata
+        texts = [f.name for f in file.schema_arrow if f.name in columns and _is_text(f.type)]
+        n_rows = sum(meta.row_group(g).num_rows for g in range(meta.num_row_groups))
     if missing := [column for column in columns if column not in names]:
-        raise CommentFileError(f"{part.name}: expected the columns {missing}, got {names[:20]}")
+        raise CommentFileError(
+            f"{part.name}: expected the columns {missing}, got {shown(names)}: name them by "
+            "--text-column and --label-column"
+        )
+    _refuse_twice(part, layout, names)
 
-    def rows() -> Iterator[Row | None]:
-        number = 0
-        with _opened_parquet(part) as file:
-            groups = range(file.num_row_groups)  # one call would keep a buffer for each of them
-            read = partial(file.iter_batches, batch_size=4096, columns=columns)
-            for batch in chain.from_iterable(read(row_groups=[group]) for group in groups):
+    def rows() -> Iterator[Row]:
+        number = size = 0
+        with _opened_parquet(part, texts) as (file, most):
+            for batch in _batches(part, file, columns, most):
                 for values in zip(*(_values(batch.column(name)) for name in columns), strict=True):
                     number += 1
-                    fields = dict(zip(columns, values, strict=True))
-                    text = json.dumps(fields, ensure_ascii=False, default=_plain)
-                    raw = text.encode("utf-8", "surrogatepass")
-                    yield Row(number, None, len(raw), raw, values=fields)
+                    row = _parquet_row(number, dict(zip(columns, values, strict=True)))
+                    size += row.size
+                    if size > most:
+                        raise _too_large(part)
+                    yield row
+        if number != n_rows:
+            raise CommentFileError(
+                f"{part.name}: expected the {n_rows:,} rows of its row groups, got {number:,}"
+            )
 
-    return Reader("Parquet", rows, n_rows)
+    return Reader(part, "Parquet", rows, (n_rows, 0))
+
+
+def _parquet_row(number: int, fields: dict[str, Any]) -> Row:
+    texts = [value for value in fields.values() if isinstance(value, str | bytes)]
+    if sum(map(len, texts)) > lines.MAX_ROW_BYTES:
+        kept = str({name: shown(_plain(value)) for name, value in fields.items()})
+        fault = f"longer than {lines.MAX_ROW_BYTES // 2**20} MiB"
+        return Row(number, None, sum(map(len, texts)), kept.encode("utf-8", "replace"), fault)
+    text = json.dumps(fields, ensure_ascii=False, default=_plain)
+    raw = text.encode("utf-8", "surrogatepass")
+    return Row(number, None, len(raw), raw, values=fields)
+
+
+def _batches(
+    part: Part, file: pq.ParquetFile, columns: list[str], most: int
+) -> Iterator[pa.RecordBatch]:
+    """Batches of about 32 MiB at most, as far as the sizes that the file states can be trusted."""
+    for number in range(file.num_row_groups):  # one call would keep a buffer for each of them
+        group = file.metadata.row_group(number)
+        chunks = [group.column(c) for c in range(group.num_columns)]
+        counted = [c for c in chunks if c.path_in_schema.split(".")[0] in columns]
+        size = sum(chunk.total_uncompressed_size for chunk in counted)
+        if size > most:
+            raise _too_large(part)
+        n_rows = BATCH_BYTES * group.num_rows // max(size, 1)
+        n_rows = min(max(n_rows, 1), 4096)
+        yield from file.iter_batches(batch_size=n_rows, columns=columns, row_groups=[number])
+
+
+def _too_large(part: Part) -> CommentFileError:
+    return CommentFileError(
+        f"{part.name}: expected at most {MAX_RATIO} bytes for each byte of the file, got more: if "
+        "they are comments, write them as JSON Lines"
+    )
 
 
 @contextmanager
-def _opened_parquet(part: Part) -> Iterator[pq.ParquetFile]:
-    with _refusing_damage(part.name, "Parquet"), part.open() as file:
-        yield pq.ParquetFile(file)
+def _opened_parquet(part: Part, texts: Sequence[str] = ()) -> Iterator[tuple[pq.ParquetFile, int]]:
+    """The file, its columns of text with each value once; and how many bytes its rows may have."""
+    with refusing_damage(part.name, "Parquet"), part.open() as file:
+        most = max(FREE_BYTES, MAX_RATIO * file.seek(0, 2))
+        yield pq.ParquetFile(file, read_dictionary=list(texts)), most
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return kind in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
 
 
 def _values(column: pa.Array) -> list[Any]:
     """Values of a column; a string that is no UTF-8 stays bytes, which no string is taken for."""
+    if isinstance(column, pa.ExtensionArray):
+        column = column.storage
     if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if column.type not in (pa.string(), pa.large_string(), pa.string_view()):
-        return column.to_pylist()
-    return [_decoded(value) for value in column.cast(pa.large_binary()).to_pylist()]
-
-
-def _decoded(value: bytes | None) -> str | bytes | None:
+        distinct = _values(column.dictionary)  # each once in memory, however many rows have it
+        return [None if i is None else distinct[i] for i in column.indices.to_pylist()]
+    if column.type in (pa.string(), pa.large_string(), pa.string_view()):
+        column = column.cast(pa.large_binary())
     try:
-        return None if value is None else value.decode("utf-8")
+        values = column.to_pylist()
+    except (ValueError, OverflowError, ArithmeticError, KeyError):  # a time beyond year 9999
+        values = [_python(value) for value in column]
+    return [_decoded(value) if isinstance(value, bytes) else value for value in values]
+
+
+def _python(value: pa.Scalar) -> Any:
+    try:
+        return value.as_py()
+    except (ValueError, OverflowError, ArithmeticError, KeyError):
+        return f"{value.value} ({value.type})"
+
+
+def _decoded(value: bytes) -> str | bytes:
+    try:
+        return value.decode("utf-8")
     except UnicodeDecodeError:
         return value
 
 
 def _plain(value: Any) -> str:
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
-
-
-@contextmanager
-def _unpacked(part: Part) -> Iterator[tuple[io.BufferedReader, str]]:
-    """The file's content, unpacked as often as it is packed; and its magic number's format."""
-    with _refusing_damage(part.name, "file"), part.open() as file:
-        stream, layers = _buffered(file), 0
-        while (packing := _packing(stream)) in ("gzip", "zstd", "zip"):
-            if layers == 3:
-                raise CommentFileError(f"{part.name}: expected at most 3 layers of packing")
-            if packing != "zip":
-                inner = pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), packing)
-            elif layers:
-                raise CommentFileError(f"{part.name}: expected a zip as the outermost layer")
-            else:
-                inner = _opened_zip(part.name, stream)
-            stream, layers = _buffered(inner), layers + 1
-        if packing == "parquet" and layers:
-            raise CommentFileError(f"{part.name}: expected Parquet as it is, got it packed")
-        yield stream, packing
-
-
-def _buffered(file: Any) -> io.BufferedReader:
-    return io.BufferedReader(file, BUFFER_BYTES)
-
-
-def _packing(stream: io.BufferedReader) -> str:
-    head = stream.peek(4)
-    return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "")
-
-
-def _opened_zip(name: str, stream: BinaryIO) -> IO[bytes]:
-    archive = zipfile.ZipFile(stream)
-    members = [m for m in archive.infolist() if not m.is_dir() and "__MACOSX" not in m.filename]
-    if len(members) != 1:
-        named = [member.filename for member in members[:5]]
-        raise CommentFileError(f"{name}: expected one file in the zip, got {len(members)}: {named}")
-    if members[0].flag_bits & 1:
-        raise CommentFileError(f"{name}: expected a zip without a password, got one with")
-    return archive.open(members[0])
-
-
-@contextmanager
-def _refusing_damage(name: str, what: str) -> Iterator[None]:
-    try:
-        yield
-    except _DAMAGE as error:
-        raise CommentFileError(f"{name}: expected a whole {what}, got: {error}") from error
-
-
-def _lines(stream: BinaryIO) -> Iterator[Row]:
-    """Every line as a row of its bytes; one that is too long keeps its beginning only."""
-    number = offset = 0
-    while line := stream.readline(MAX_ROW_BYTES + 1):
-        number, size = number + 1, len(line)
-        if size > MAX_ROW_BYTES:
-            beginning, rest = line[:KEPT_BYTES], line
-            while not rest.endswith(b"\n") and (rest := stream.readline(MAX_ROW_BYTES)):
-                size += len(rest)
-            fault = f"longer than {MAX_ROW_BYTES // 2**20} MiB"
-            yield Row(number, offset, size, beginning, fault)
-        else:
-            yield Row(number, offset, size, line.removesuffix(b"\n").removesuffix(b"\r"))
-        offset += size
-
-
-def _end(line: Row) -> bytes:
-    """The line end that a line was read without."""
-    return b"\r\n" if line.size - len(line.raw) == 2 else b"\n"
-
-
-def _text(line: Row) -> str:
-    return (_without_mark(line) + _end(line)).decode("utf-8", "surrogateescape")
-
-
-def _without_mark(row: Row) -> bytes:
-    return row.raw.removeprefix(BYTE_ORDER_MARK) if row.offset == 0 else row.raw
-
-
-def _split(text: str, delimiter: str, quoted: bool) -> list[str]:
-    """Columns of one record that is known to be sound."""
-    if not (quoted and '"' in text):
-        return text.split(delimiter)
-    try:
-        return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True), [])
-    except csv.Error:
-        return []

@@ -13,7 +13,7 @@ All hold one batch of rows in memory. How rows are cut into batches changes noth
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import datetime
 from itertools import compress
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -21,18 +21,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from neural_classifiers.comments.formats import (
-    CommentFileError,
-    Layout,
-    NoRowsError,
-    Part,
-    Row,
-    fields_of,
-    open_reader,
-)
+from neural_classifiers.comments.formats import Layout, Reader, fields_of, open_reader
+from neural_classifiers.comments.lines import Blank, Row
+from neural_classifiers.comments.packing import CommentFileError, NoRowsError, Part
 from neural_classifiers.comments.schemas import SCHEMA
 from neural_classifiers.comments.strict_json import OBJECT, Fields, type_of
-from neural_classifiers.errors import ParameterError
+from neural_classifiers.comments.times import moment_of
+from neural_classifiers.errors import ParameterError, shown
 from neural_classifiers.values import within
 
 SampleSize = Annotated[int | Literal["all"], within(1)]
@@ -40,6 +35,7 @@ SampleSize = Annotated[int | Literal["all"], within(1)]
 SAMPLE = 3000  # notebook, "Load and Clean Comment Data"
 ROWS_IN_MEMORY = 8192  # of a file that one process reads and uses as it goes
 BATCH_BYTES = 32 * 2**20
+_TEXTS = ("number", "boolean", "Decimal", "date", "datetime", "Timestamp")  # that CSV has as text
 MAX_NAMES = 1000  # fields remembered for the message about one that is nowhere
 
 
@@ -60,21 +56,32 @@ class Counted(NamedTuple):
     formats: list[str]
 
 
-def count_rows(parts: Sequence[Part], layout: Layout) -> Counted:
+def open_readers(parts: Sequence[Part], layout: Layout) -> list[Reader]:
+    """A reader for each file.
+
+    Raises
+    ------
+    CommentFileError
+        As `comments.formats.open_reader` does.
+    """
+    return [open_reader(part, layout) for part in parts]
+
+
+def count_rows(readers: Sequence[Reader]) -> Counted:
     """Count the rows of all files, which costs a pass over them.
 
     Raises
     ------
     CommentFileError
-        As `comments.formats.open_reader` does, or if no file has a row.
+        If a reader does not give the lines that its file has, or no file has a row.
     """
-    readers = [open_reader(part, layout) for part in parts]
-    counts = [reader.count() for reader in readers]
-    rows, blank = (sum(n) for n in zip(*counts, strict=True))
+    rows, blank = (sum(n) for n in zip(*(reader.count() for reader in readers), strict=True))
     if not rows:
-        names = ", ".join(part.name for part in parts)
-        raise NoRowsError(f"{names}: expected rows, got none")
-    return Counted(rows, blank, list(dict.fromkeys(reader.format for reader in readers)))
+        names = ", ".join(reader.part.name for reader in readers)
+        came = f"{blank:,} blank lines" if blank else "none"
+        raise NoRowsError(f"{shown(names)}: expected rows, got {came}")
+    formats = dict.fromkeys(reader.format for reader in readers if reader.format)
+    return Counted(rows, blank, list(formats))
 
 
 def draw_rows(
@@ -131,16 +138,14 @@ class Segment(NamedTuple):
 
 
 def read_rows(
-    parts: Sequence[Part], layout: Layout, drawn: NDArray[np.int64] | None, batch_rows: int
+    readers: Sequence[Reader], drawn: NDArray[np.int64] | None, batch_rows: int
 ) -> Iterator[list[Segment]]:
     """The rows of the files in batches, as they stand there.
 
     Parameters
     ----------
-    parts : sequence of Part
-        Files, read in this order.
-    layout : Layout
-        Columns that count.
+    readers : sequence of Reader
+        Of the files, read in this order.
     drawn : ndarray of int64, or None
         Positions over all files, rising, as `draw_rows` gives them; None: every row.
     batch_rows : int
@@ -151,12 +156,10 @@ def read_rows(
     CommentFileError
         Where a file is at fault.
     """
-    if layout.label in layout.text:
-        raise ParameterError(f"expected two columns, got {layout.label!r} as text and as label")
     rows: Iterator[tuple[Part, Row]] = (
-        (part, row) for part in parts for row in open_reader(part, layout).rows() if row is not None
+        (reader.part, row) for reader in readers for row in reader.rows() if type(row) is not Blank
     )
-    if drawn is not None:
+    if drawn is not None and len(drawn):
         is_drawn = np.zeros(drawn[-1] + 1, dtype=bool)
         is_drawn[drawn] = True
         rows = compress(rows, is_drawn.data)
@@ -208,12 +211,13 @@ class Parsed:
             file, line, kind = self.first
             raise CommentFileError(
                 f"{file}:{line}: expected a JSON object on each line, or a table with the "
-                f"columns {layout.columns}, got no such row in {self.rows:,} (this one: {kind})"
+                f"columns {layout.columns}, got no such row in {self.rows:,} (this one: {kind}); "
+                "a JSON document becomes lines by jq -c '.[]'"
             )
         for column in layout.columns:
-            if column not in self.names and len(self.names) < MAX_NAMES:
+            if self.rows and column not in self.names and len(self.names) < MAX_NAMES:
                 raise CommentFileError(
-                    f"{name}: expected a field {column!r}, got only {sorted(self.names)[:20]} "
+                    f"{name}: expected a field {column!r}, got only {shown(sorted(self.names))} "
                     f"in {self.rows:,} rows"
                 )
 
@@ -251,7 +255,7 @@ def parse_rows(segments: Sequence[Segment], layout: Layout) -> tuple[pa.RecordBa
 
 
 def read_parsed_rows(
-    parts: Sequence[Part],
+    readers: Sequence[Reader],
     layout: Layout,
     drawn: NDArray[np.int64] | None = None,
     batch_rows: int = ROWS_IN_MEMORY,
@@ -265,11 +269,11 @@ def read_parsed_rows(
         of the columns.
     """
     parsed = Parsed()
-    for segments in read_rows(parts, layout, drawn, batch_rows):
+    for segments in read_rows(readers, drawn, batch_rows):
         batch, of_batch = parse_rows(segments, layout)
         parsed.add(of_batch)
         yield batch
-    parsed.check(parts[0].name, layout)
+    parsed.check(readers[0].part.name, layout)
 
 
 def _schema_row(
@@ -297,10 +301,16 @@ def _texts_of(fields: Fields, columns: tuple[str, ...]) -> tuple[str | None, str
 
 
 def _text_of(fields: Fields, column: str) -> tuple[str | None, str]:
-    """A field's text, null where it has none, and what came."""
-    if (came := _came(fields, column)) != "string":
-        return None, came
-    return storable(fields.values[column])
+    """A field's text, null where it has none, and what came; a number is its digits, as in CSV."""
+    came = _came(fields, column)
+    if came == "string":
+        return storable(fields.values[column])
+    if came in _TEXTS:
+        value = fields.values[column]
+        if came != "number" or math.isfinite(value):
+            return str(value), "string"
+        came = "null" if math.isnan(value) else came
+    return None, came
 
 
 def storable(text: str) -> tuple[str | None, str]:
@@ -313,16 +323,11 @@ def storable(text: str) -> tuple[str | None, str]:
 
 
 def _time_of(fields: Fields, column: str) -> tuple[datetime | None, str]:
-    """A field's moment, null where it has none, and what came.
-
-    Numbers, in digits too, are seconds since 1970; texts are ISO 8601. Without a zone it is UTC.
-    """
+    """A field's moment, null where it has none, and what came."""
     if (came := _came(fields, column)) in ("missing", "given twice", "null", "boolean"):
         return None, came
-    try:
-        return _moment(fields.values[column]), "time"
-    except (ValueError, OverflowError, OSError, TypeError):
-        return None, "not a time"
+    moment, came = moment_of(fields.values[column])
+    return moment, came
 
 
 def _came(fields: Fields, column: str) -> str:
@@ -330,18 +335,3 @@ def _came(fields: Fields, column: str) -> str:
     if column not in fields.values:
         return "missing"
     return "given twice" if column in fields.twice else type_of(fields.values[column])
-
-
-def _moment(value: Any) -> datetime:
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            value = datetime.fromisoformat(value.strip())
-    if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime(value.year, value.month, value.day)
-    if isinstance(value, datetime):
-        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"no time: {value!r}")
-    return datetime.fromtimestamp(value, UTC)

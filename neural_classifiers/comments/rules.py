@@ -14,7 +14,7 @@ from neural_classifiers.comments.strict_json import OBJECT
 
 REMOVED = "txt: removed"  # the reason of rows whose author or moderator took the text away
 EMPTIED = "clean: nothing left"  # the reason of rows of which cleaning leaves nothing
-_REMOVED_TEXT = r"(?i)^\s*\[\s*(?:removed|deleted)(?:\s+by\s[^\]]*)?\s*\]\s*$"
+_REMOVED_TEXT = r"(?i)^\s*\[\s*(?:removed|deleted)(?:\s+by\s[^\]]*|\s*)\]\s*$"
 
 
 @dataclass(frozen=True)

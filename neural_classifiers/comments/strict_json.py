@@ -6,6 +6,7 @@ RFC leaves open. ``docs/json.md`` lists the decisions, ``tests/json_texts.py`` h
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from itertools import accumulate
 from types import MappingProxyType
@@ -90,9 +91,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) == len(pairs):
         return fields
-    names = [name for name, _ in pairs]
+    times = Counter(name for name, _ in pairs)
     repeating = _Object(fields)
-    repeating.twice = frozenset(name for name in fields if names.count(name) > 1)
+    repeating.twice = frozenset(name for name in fields if times[name] > 1)
     return repeating
 
 
@@ -100,8 +101,11 @@ def _refuse(constant: str) -> NoReturn:
     raise json.JSONDecodeError(f"{constant} is no JSON", constant, 0)
 
 
-# float for whole numbers too: they are never used, and int() refuses more than 4,300 digits
-_DECODER = json.JSONDecoder(parse_int=float, parse_constant=_refuse, object_pairs_hook=_object)
+def _whole(digits: str) -> int | float:
+    return int(digits) if len(digits) < 4000 else float(digits)  # int() refuses 4,300
+
+
+_DECODER = json.JSONDecoder(parse_int=_whole, parse_constant=_refuse, object_pairs_hook=_object)
 
 
 def _depth(text: str) -> int:

@@ -45,10 +45,41 @@ _NLTKS_OWN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
-_EMOJI = re.compile(
-    "[\u231a\u231b\u23e9-\u23fa\u2600-\u27bf\u2b00-\u2bff\ufe0e\ufe0f\u200d\u20e3"
-    "\U0001f000-\U0001faff\U000e0020-\U000e007f]"
+# Inside of a regular expression's brackets: signs that belong to the word before them, which \w
+# passes over (combining marks, joiners), by the blocks that have them; scripts that put no space
+# between words (Thai, Lao, Myanmar, Khmer, Chinese, Japanese); emoji without what joins them
+MARKS = (
+    "\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f"
+    "\u0670\u06d6-\u06dc\u06df-\u06e8\u06ea-\u06ed\u0711-\u07f3\u07fd\u0816-\u082d\u0859-\u085b\u0898-\u0963"
+    "\u0981-\u09e3\u09fe-\u0a75\u0a81-\u0ae3\u0afa-\u0bd7\u0c00-\u0c63\u0c81-\u0df3\u0e31\u0e34-\u0e3a"
+    "\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece\u0f18-\u0f39\u0f3e-\u0fc6\u102b-\u103e\u1056-\u1059"
+    "\u105e-\u1060\u1062-\u1064\u1067-\u106d\u1071-\u1074\u1082-\u108d\u108f\u109a-\u109d\u135d-\u135f"
+    "\u1712-\u1773\u17b4-\u17d3\u17dd\u180b-\u1cff\u1dc0-\u1dff\u200c\u200d\u20d0-\u20f0\u2cef-\u2dff"
+    "\u302a-\u302f\u3099\u309a\ua66f-\ua6f1\ua802-\ua9c0\ua9e5\uaa29-\uaa4d\uaa7b-\uaa7d\uaab0-\uabed"
+    "\ufb1e\ufe00-\ufe2f\U000101fd-\U00011fff\U00016ac0-\U00016fff\U0001bc9d\U0001bc9e"
+    "\U0001cf00-\U0001d244\U0001da00-\U0001e94a\U000e0100-\U000e01ef"
 )
+UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u312f\u31a0-\u31bf\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\ua9e0-\ua9ff\uaa60-\uaa7f\uf900-\ufaff\uff66-\uff9f"
+    "\U0001b000-\U0001b16f\U00020000-\U0003ffff"
+)
+_EMOJI_SIGNS = "\u231a\u231b\u23e9-\u23fa\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff"
+_FLAG = "[\U0001f1e6-\U0001f1ff]{2}"
+# What `TfidfVectorizer` takes for words: two signs or more, as by its own pattern, with their
+# marks; of scripts without spaces each character; each emoji
+TOKENS = "|".join(
+    [
+        r"(?a:\w{2,}+)(?![^\x00-\x7f])",  # the same in ASCII, quickly
+        rf"[^\W{UNSPACED}](?=[^\W{UNSPACED}]|[{MARKS}])(?:[^\W{UNSPACED}]++|[{MARKS}]++)*+",
+        rf"[{UNSPACED}][{MARKS}]*+",
+        rf"{_FLAG}|[{_EMOJI_SIGNS}](?:[\ufe0e\ufe0f\u20e3\U0001f3fb-\U0001f3ff]|\u200d[{_EMOJI_SIGNS}])*+",
+    ]
+)
+
+_EMOJI = re.compile(rf"[{_EMOJI_SIGNS}\ufe0e\ufe0f\u200d\u20e3\U000e0020-\U000e007f]")
+_LONG_NUMBER = re.compile(r"&#(?=[xX]?[0-9a-fA-F]{20})")
+_MANY_MARKS = re.compile(rf"[{MARKS}]{{31,}}")
 _LINK = re.compile(r"!?\[([^\[\]\n]*)\]\((?:[^()\s]|\([^()\s]*\))*(?:\s+\"[^\"\n]*\")?\)")
 _URL = re.compile(r"(?i)\b(?:https?://|www\.)[^\s<>\[\]()\"]+")
 _QUOTED = re.compile(r"(?m)^[ ]{0,3}(?:>|&gt;).*$")
@@ -306,9 +337,9 @@ def _prepared(text: str, cleaning: Cleaning) -> str:
 
         text = ftfy.fix_encoding(text)
     if cleaning.html_entities:
-        text = html.unescape(text)
+        text = html.unescape(_LONG_NUMBER.sub("&amp;#", text))  # Python reads no such number
     if cleaning.unicode != "none":
-        text = unicodedata.normalize(cleaning.unicode, text)
+        text = unicodedata.normalize(cleaning.unicode, _MANY_MARKS.sub(_stream_safe, text))
     if cleaning.quoted_lines == "drop":
         text = _QUOTED.sub("", text)
     if cleaning.markdown:
@@ -321,6 +352,15 @@ def _prepared(text: str, cleaning: Cleaning) -> str:
         text = _EMOJI.sub(lambda match: f" {_emoji_name(match.group())} ", text)
     text = text.lower()
     return _expanded(text.replace("’", "'")) if cleaning.contractions else text
+
+
+def _stream_safe(match: re.Match[str]) -> str:
+    """Marks with a joiner after each 30 (UAX 15); to sort more takes the square of their number."""
+    safe, n = [], 0
+    for character in match.group():
+        n = n + 1 if unicodedata.combining(character) else 0
+        safe.append(character if n % 30 else f"{character}\u034f" if n else character)
+    return "".join(safe)
 
 
 def _emoji_name(character: str) -> str:

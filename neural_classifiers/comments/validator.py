@@ -90,6 +90,8 @@ class Validator:
         False: a drift is reported and stops nothing.
     name : str
         Names the data in messages.
+    spellings : mapping of str to str, optional
+        The label that another spelling stands for, as `comments.labels.same_labels` gives it.
 
     Notes
     -----
@@ -110,11 +112,12 @@ class Validator:
         last_run: str = "",
         stop_for_drift: bool = True,
         name: str = "comments",
+        spellings: Mapping[str, str] | None = None,
     ) -> None:
         self._categories, self._folds = sorted(set(categories)), folds
         self._limits, self._last, self._last_run = limits or Limits(), last, last_run
         self._stop_for_drift, self._name = stop_for_drift, name
-        self._n_expected = n_rows
+        self._n_expected, self._spellings = n_rows, spellings or {}
         self._expected = row_expectations(self._categories)
         self._broken = [gx_adapter.count_broken([], []) for _ in self._expected]
         self._profiler = Profiler(english_stop_words(), n_rows)
@@ -133,6 +136,7 @@ class Validator:
         ValidationError
             If the table itself is not as it should be, such as without one of its columns.
         """
+        rows = self._respelled(rows)
         broken, reasons = self._judge(rows)
         is_accepted = np.ones(rows.num_rows, dtype=bool)
         is_accepted[list(reasons)] = False
@@ -203,6 +207,15 @@ class Validator:
         if faults:
             raise ValidationError(self._message(faults, report), report, result)
         return GateResult(profile, report, result)
+
+    def _respelled(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows, each label as it is spelled by most."""
+        if not self._spellings or "cat" not in rows.schema.names:
+            return rows
+        labels = rows["cat"].dictionary_encode()
+        spelled = [self._spellings.get(label, label) for label in labels.dictionary.to_pylist()]
+        column = pa.array(spelled, pa.string()).take(labels.indices)
+        return rows.set_column(rows.schema.get_field_index("cat"), "cat", column)
 
     def _judge(self, rows: pa.RecordBatch) -> tuple[list[dict[str, Any]], dict[int, list[str]]]:
         """How often each expectation is broken, and by row in the suite's order the reasons."""
@@ -287,7 +300,10 @@ class Validator:
             for reason, n in report["reasons"].items()
         ]
         if report["unknown_categories"]:
-            got.append(f"unknown categories {shown(report['unknown_categories'])}")
+            got.append(
+                f"unknown categories {shown(report['unknown_categories'])}: known are those of the "
+                f"catalogue or of --categories, else labels of {MIN_CATEGORY_SHARE:.0%} of rows"
+            )
         if any("duplicates" in fault for fault in faults):
             got.append(f"{report['duplicate_share']:.1%} duplicates")
         if any("drift" in fault for fault in faults):
@@ -304,7 +320,12 @@ class Validator:
 def usual_categories(counts: Mapping[str, int]) -> list[str]:
     """Labels of at least 1 % of the rows whose label is a string, in sorted order.
 
-    Rarer ones are taken for slips. A category that is really so rare has to be named.
+    Rarer ones are taken for slips; a category that is really so rare has to be named. Of many
+    classes, 1 % is too much: there it is a quarter of what an even one of them would have, their
+    number being counted as the inverse of Simpson's index, to which slips add nothing.
     """
     n_rows = max(sum(counts.values()), 1)
-    return sorted(c for c, n in counts.items() if c.strip() and n / n_rows >= MIN_CATEGORY_SHARE)
+    shares = {label: n / n_rows for label, n in counts.items() if label.strip()}
+    n_classes = 1 / max(sum(share**2 for share in shares.values()), 1e-9)
+    least = min(MIN_CATEGORY_SHARE, 1 / (4 * n_classes))
+    return sorted(label for label, share in shares.items() if share >= least)

@@ -77,7 +77,7 @@ def _of_comments(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
         name=raw.name,
     )
     report = json.loads(accepted.findings.path.read_bytes())
-    warnings = [*report["drifted"], *report.get("warnings", [])]
+    warnings = [*report["drifted"], *report.get("warnings", []), *accepted.notes]
     yield {"accepted": accepted.rows, "quarantined": accepted.reasons, "warnings": warnings}
     cleaned = _result(clean_comments, asked, accepted=accepted)
     by_time = asked["time_column"] is not None

@@ -135,6 +135,7 @@ def _add_source_options(command: argparse.ArgumentParser) -> None:
     _add_rows(command)
     for name in ("text", "label", "time"):
         command.add_argument(f"--{name}-column", metavar="NAME", help=f"column of the {name}")
+    cli_runs.add_table_options(command)
     command.add_argument("--cleaning", metavar="PRESET", help="default, or notebook")
     command.add_argument(
         "--despite-drift", **IS_GIVEN, dest="stop_for_drift", const=False, help="go on all the same"

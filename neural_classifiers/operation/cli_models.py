@@ -13,6 +13,7 @@ from typing import Any
 from neural_classifiers.engine import history, paths
 from neural_classifiers.errors import RefusedError
 from neural_classifiers.operation.arguments import files_among
+from neural_classifiers.operation.cli_runs import add_table_options
 from neural_classifiers.operation.output import answer, table
 
 KINDS = ("comments", "digits")
@@ -37,6 +38,7 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
         "--out", type=Path, metavar="FILE", help=".jsonl, .csv or .parquet; needed for comments"
     )
     predict.add_argument("--text-column", metavar="NAME", help="default: the model's")
+    add_table_options(predict)
     predict.add_argument("--version", metavar="NAME", help="default: the one that serves")
     predict.add_argument("--workers", type=int, metavar="N", help="processes")
     serve = add("serve", _serve, "answer over HTTP, with a page; stays", uses_prefect=False)
@@ -169,7 +171,14 @@ def _predict_comments(parsed: argparse.Namespace, files: list[Path]) -> int:
         )
     classifier = registry.load(parsed.version or "comments", kind="comments")
     predicted = predict.predict_file(
-        files[0], parsed.out, classifier, parsed.text_column, parsed.workers
+        files[0],
+        parsed.out,
+        classifier,
+        parsed.text_column,
+        parsed.workers,
+        delimiter=parsed.delimiter,
+        quoting=parsed.quoting or "auto",
+        escape=parsed.escape,
     )
     answer(parsed, asdict(predicted), "\n".join(predicted.in_words()))
     return 0

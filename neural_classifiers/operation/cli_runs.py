@@ -39,6 +39,18 @@ def count(text: str) -> int:
     return int(text)
 
 
+def add_table_options(command: argparse.ArgumentParser) -> None:
+    """Add how the cells of a table are told apart, by the names of the flows' parameters."""
+    for name, about in (("delimiter", "between cells, tab for a tab"), ("escape", r"such as '\'")):
+        command.add_argument(f"--{name}", type=_sign, metavar="SIGN", help=f"of tables: {about}")
+    about = "of tables: whether cells may stand in quotation marks; default: the file tells"
+    command.add_argument("--quoting", choices=("auto", "standard", "none"), help=about)
+
+
+def _sign(text: str) -> str:
+    return {"tab": "\t", r"\t": "\t", r"\\": "\\"}.get(text, text)
+
+
 def _runs(parsed: argparse.Namespace) -> int:
     runs = [history.overview(run) for run in history.all_runs()]
     answer(parsed, {"runs": runs}, _runs_in_words)

@@ -28,7 +28,7 @@ WELL, LOOK, ILL = "well", "look", "ill"
 LOW_GB, FULL_GB = 5.0, 1.0
 
 
-class Row(NamedTuple):
+class Diagnosis(NamedTuple):
     """One check: what was looked at, how it is, what was found, what to do."""
 
     what: str
@@ -37,8 +37,8 @@ class Row(NamedTuple):
     do: str = ""
 
 
-def examine() -> Iterator[Row]:
-    """Every row, the ones that others stand on first."""
+def examine() -> Iterator[Diagnosis]:
+    """Every check, the ones that others stand on first."""
     yield _versions()
     yield _settings()
     yield _access()
@@ -46,12 +46,12 @@ def examine() -> Iterator[Row]:
     yield server
     for what, check in (("worker", _worker), ("schedules", _schedules)):
         answers = server.state == WELL
-        yield check() if answers else Row(what, LOOK, "no server to ask", "as for the server")
+        yield check() if answers else Diagnosis(what, LOOK, "no server to ask", "as for the server")
     for check in (_database, _last_run, _alerts, _data, _model, _cache, _locks, _disk):
         yield check()
 
 
-def _versions() -> Row:
+def _versions() -> Diagnosis:
     wrong = []
     for line in (supervisor.PROJECT / "requirements.lock").read_text(encoding="utf-8").splitlines():
         if not line[:1].isalnum():
@@ -66,59 +66,65 @@ def _versions() -> Row:
         if not locked.specifier.contains(got if got != "none" else "0", prereleases=True):
             wrong.append(f"{locked.name} {got} (locked{locked.specifier})")
     if wrong:
-        return Row("versions", ILL, f"{len(wrong)} differ: {', '.join(wrong[:5])}", "make install")
-    return Row("versions", WELL, "every package is the one of requirements.lock")
+        return Diagnosis(
+            "versions", ILL, f"{len(wrong)} differ: {', '.join(wrong[:5])}", "make install"
+        )
+    return Diagnosis("versions", WELL, "every package is the one of requirements.lock")
 
 
-def _settings() -> Row:
+def _settings() -> Diagnosis:
     try:
         settings = read_settings()
     except SettingsError as error:
-        return Row("settings", ILL, str(error), "mend the line, or take it out")
+        return Diagnosis("settings", ILL, str(error), "mend the line, or take it out")
     password = "a password of your own" if settings.auth else "the password that `up` makes"
     alerts = "alerts to a webhook" if settings.webhook else "no alerts"
-    return Row("settings", WELL, f"port {settings.port}, {password}, {alerts}")
+    return Diagnosis("settings", WELL, f"port {settings.port}, {password}, {alerts}")
 
 
-def _access() -> Row:
+def _access() -> Diagnosis:
     here = (paths.root() / ".env", own_prefect.home(), paths.cache().parent)
     if opened := [str(path) for path in here if paths.open_to_others(path)]:
         found = f"other users of this machine may read {', '.join(opened)}"
-        return Row("access", LOOK, found, f"chmod go= {' '.join(opened)}, unless they are meant to")
-    return Row("access", WELL, "settings, history and artifacts are for this user alone")
+        return Diagnosis(
+            "access", LOOK, found, f"chmod go= {' '.join(opened)}, unless they are meant to"
+        )
+    return Diagnosis("access", WELL, "settings, history and artifacts are for this user alone")
 
 
-def _server() -> Row:
+def _server() -> Diagnosis:
     up = own_prefect.what_is_up()
     if up is None and supervisor.was_killed():
-        return Row("server", ILL, "`up` was killed", "make up")
+        return Diagnosis("server", ILL, "`up` was killed", "make up")
     if up is None:
-        return Row("server", LOOK, "nothing is up", "make up, if there is to be a schedule")
+        return Diagnosis("server", LOOK, "nothing is up", "make up, if there is to be a schedule")
     if not is_answering(up["api"]):
         found = f"no answer from {up['address']}"
         if is_answering(up["api"], "health"):
             found = f"{up['address']} answers, its database does not"
-        return Row("server", ILL, found, "wait a minute: `up` restarts it; else make down, make up")
+        return Diagnosis(
+            "server", ILL, found, "wait a minute: `up` restarts it; else make down, make up"
+        )
     if is_open(up["api"]):
         found = f"{up['address']} does what anybody on this machine asks"
-        return Row("server", ILL, found, "give it a password: make down, make up")
+        return Diagnosis("server", ILL, found, "give it a password: make down, make up")
     try:
         if "server" in up["processes"]:
             Lookout(up["api"], own_prefect.auth()).waiting()
     except (OSError, ValueError, SettingsError) as error:
         do = "is the disk full, or only read? else make down, make up"
-        return Row("server", ILL, f"{up['address']} answers, and cannot write: {error}", do)
-    return Row("server", WELL, f"{up['address']} answers")
+        return Diagnosis("server", ILL, f"{up['address']} answers, and cannot write: {error}", do)
+    return Diagnosis("server", WELL, f"{up['address']} answers")
 
 
-def _database() -> Row:
+def _database() -> Diagnosis:
     try:
         settings = read_settings()
         found = asyncio.run(_postgresql(settings.database)) if settings.database else _sqlite()
     except (OSError, ValueError, SettingsError, TimeoutError) as error:
         do = "is it up, and NEURAL_CLASSIFIERS_DATABASE right?"
-        return Row("database", ILL, f"no answer: {error}", do)
-    return Row("database", WELL, f"{found}; runs kept for {settings.keep_days:g} days")
+        return Diagnosis("database", ILL, f"no answer: {error}", do)
+    return Diagnosis("database", WELL, f"{found}; runs kept for {settings.keep_days:g} days")
 
 
 def _sqlite() -> str:
@@ -141,7 +147,7 @@ async def _postgresql(url: SecretStr) -> str:
     return f"PostgreSQL {version}, {size / 1e6:,.1f} MB"
 
 
-def _worker() -> Row:
+def _worker() -> Diagnosis:
     from prefect.client.orchestration import get_client
 
     from neural_classifiers.operation.deployments import workers_online
@@ -150,11 +156,11 @@ def _worker() -> Row:
         online = workers_online(client, supervisor.POOL)
     if not online:
         found = f"none of the pool {supervisor.POOL} is online"
-        return Row("worker", ILL, found, "make down, make up")
-    return Row("worker", WELL, f"online: {', '.join(online)}")
+        return Diagnosis("worker", ILL, found, "make down, make up")
+    return Diagnosis("worker", WELL, f"online: {', '.join(online)}")
 
 
-def _schedules() -> Row:
+def _schedules() -> Diagnosis:
     from prefect.client.orchestration import get_client
 
     from neural_classifiers.operation.deployments import AT_WORK, scheduled_runs
@@ -169,7 +175,7 @@ def _schedules() -> Row:
     }
     if not names:
         do = "make down, make up; or switch a schedule on in the UI"
-        return Row("schedules", LOOK, "none is active", do)
+        return Diagnosis("schedules", LOOK, "none is active", do)
     late: list[str] = []
     planned: dict[str, str] = {}
     for run in scheduled:
@@ -182,30 +188,32 @@ def _schedules() -> Row:
             planned.setdefault(name, f"{name} next {due:%Y-%m-%d %H:%M} UTC")
     if late:
         do = "another run is at work: wait; or the log of `up`, then make down, make up"
-        return Row("schedules", LOOK if at_work else ILL, f"late: {', '.join(late)}", do)
+        return Diagnosis("schedules", LOOK if at_work else ILL, f"late: {', '.join(late)}", do)
     if unplanned := [name for name in names.values() if name not in planned]:
         found = f"nothing planned for {', '.join(unplanned)}"
-        return Row("schedules", ILL, found, "make down, make up")
-    return Row("schedules", WELL, ", ".join(planned.values()))
+        return Diagnosis("schedules", ILL, found, "make down, make up")
+    return Diagnosis("schedules", WELL, ", ".join(planned.values()))
 
 
-def _last_run() -> Row:
+def _last_run() -> Diagnosis:
     try:
         runs = history.all_runs()
     except ValueError as error:
-        return Row("last run", LOOK, str(error), "look at the file, then take its folder away")
+        return Diagnosis(
+            "last run", LOOK, str(error), "look at the file, then take its folder away"
+        )
     if not runs:
-        return Row("last run", WELL, "none yet")
+        return Diagnosis("last run", WELL, "none yet")
     run = runs[0]
     found = f"{run.folder.name}: {run.status}"
     if run.status in ("completed", "running"):
-        return Row("last run", WELL, found)
+        return Diagnosis("last run", WELL, found)
     do = f"neural-classifiers show {run.folder.name}; once mended, Retry or rerun"
     ill = not run.json["attempts"] and run.status != "cancelled"  # so will the next, of a schedule
-    return Row("last run", ILL if ill else LOOK, f"{found}, {run.json['error']}", do)
+    return Diagnosis("last run", ILL if ill else LOOK, f"{found}, {run.json['error']}", do)
 
 
-def _alerts() -> Row:
+def _alerts() -> Diagnosis:
     alerts = []
     for folder in run_files.newest_first()[:20]:
         with contextlib.suppress(OSError, ValueError):
@@ -214,11 +222,11 @@ def _alerts() -> Row:
     if lost:
         found = f"{len(lost)} of {len(alerts)} not delivered in the last 20 runs"
         do = "is NEURAL_CLASSIFIERS_WEBHOOK the right address?"
-        return Row("alerts", LOOK, f"{found}: {lost[0]['fault']}", do)
-    return Row("alerts", WELL, f"{len(alerts)} delivered in the last 20 runs")
+        return Diagnosis("alerts", LOOK, f"{found}: {lost[0]['fault']}", do)
+    return Diagnosis("alerts", WELL, f"{len(alerts)} delivered in the last 20 runs")
 
 
-def _data() -> Row:
+def _data() -> Diagnosis:
     from tasks.sources import read_catalogue
 
     here: list[str] = []
@@ -228,26 +236,26 @@ def _data() -> Row:
         (here if all((folder / file).is_file() for file in entry.files) else away).append(name)
     found = [f"at hand: {', '.join(here)}"] if here else []
     found += [f"got when first asked for: {', '.join(away)}"] if away else []
-    return Row("data", WELL, "; ".join(found))
+    return Diagnosis("data", WELL, "; ".join(found))
 
 
-def _model() -> Row:
+def _model() -> Diagnosis:
     from neural_classifiers.serving import registry
     from neural_classifiers.serving.model import KINDS, NotPromotedError
 
     try:
         serving = [version for kind in KINDS if (version := registry.serving_version(kind))]
     except NotPromotedError as error:
-        return Row("model", ILL, str(error), "put serving.json back from a backup")
+        return Diagnosis("model", ILL, str(error), "put serving.json back from a backup")
     faults = [fault for version in serving if (fault := registry.fault_of(version))]
     if faults:
         do = "neural-classifiers rollback; or put its folder back from a backup"
-        return Row("model", ILL, "; ".join(faults), do)
+        return Diagnosis("model", ILL, "; ".join(faults), do)
     found = f"serving, whole: {', '.join(serving)}" if serving else "none serves"
-    return Row("model", WELL, found)
+    return Diagnosis("model", WELL, found)
 
 
-def _cache() -> Row:
+def _cache() -> Diagnosis:
     files = [p for p in paths.cache().rglob("*") if p.is_file()] if paths.cache().is_dir() else []
     size = sum(path.stat().st_size for path in files)
     records = sum((folder / RECORD).is_file() for folder in record_folders(paths.cache()))
@@ -255,11 +263,11 @@ def _cache() -> Row:
     aside = list((paths.cache() / ASIDE).glob("*/"))
     if aside:
         do = f"look at {aside[0].parent}, then remove it; neural-classifiers verify tells more"
-        return Row("cache", LOOK, f"{found}; {len(aside)} set aside as damaged", do)
-    return Row("cache", WELL, found)
+        return Diagnosis("cache", LOOK, f"{found}; {len(aside)} set aside as damaged", do)
+    return Diagnosis("cache", WELL, found)
 
 
-def _locks() -> Row:
+def _locks() -> Diagnosis:
     """A lock that is really held where the records lie, and refused to a second one."""
     path = paths.cache() / LOCKS / f"doctor-{os.getpid()}"
     try:
@@ -267,15 +275,15 @@ def _locks() -> Row:
             works = locks.try_to_hold(path) is None and locks.is_held(path)
         path.unlink()
     except OSError as error:  # a disk that is full or only read, too
-        return Row("locks", ILL, str(error), "put the root on a file system with locks")
+        return Diagnosis("locks", ILL, str(error), "put the root on a file system with locks")
     if not works:
         found = f"{path}: a second process may hold what one holds"
-        return Row("locks", ILL, found, "put the root on a file system with locks")
-    return Row("locks", WELL, "held, and refused to a second one, where the records lie")
+        return Diagnosis("locks", ILL, found, "put the root on a file system with locks")
+    return Diagnosis("locks", WELL, "held, and refused to a second one, where the records lie")
 
 
-def _disk() -> Row:
+def _disk() -> Diagnosis:
     free = shutil.disk_usage(paths.root()).free / 1e9
     state = ILL if free < FULL_GB else LOOK if free < LOW_GB else WELL
     do = "" if state == WELL else "neural-classifiers prune --keep-runs 10"
-    return Row("disk", state, f"{free:,.1f} GB free", do)
+    return Diagnosis("disk", state, f"{free:,.1f} GB free", do)

@@ -125,9 +125,9 @@ class CommentsSection(Printable):
     steps. What a failed step would have said is None.
 
     `drift` holds measures and moved words of the comments against those of the last run, and names
-    limits passed and let through; `near_duplicates` the share of the test comments ``checked`` that
-    nearly repeat a training comment, its bounds, and ``pairs``. `prices` are of those models whose
-    cost was measured.
+    limits passed and let through; `notes` are sentences on odd labels; `near_duplicates` has the
+    share of the test comments ``checked`` that nearly repeat a training comment, its bounds, and
+    ``pairs``. `prices` are of those models whose cost was measured.
     """
 
     source: SourceOfRows
@@ -135,6 +135,7 @@ class CommentsSection(Printable):
     account: dict[str, int]
     counts: dict[str, dict[str, int]]
     drift: dict[str, Any]
+    notes: tuple[str, ...] = ()
     near_duplicates: dict[str, Any] | None
     explained: Explanations | None
     examined: TrainingExamined | None

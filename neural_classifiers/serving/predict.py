@@ -19,9 +19,11 @@ import numpy as np
 import pyarrow as pa
 
 from neural_classifiers.comments.drift import Profiler
-from neural_classifiers.comments.formats import Layout, Part
-from neural_classifiers.comments.rows import count_rows, read_parsed_rows, storable
+from neural_classifiers.comments.formats import Layout
+from neural_classifiers.comments.packing import Part
+from neural_classifiers.comments.rows import count_rows, open_readers, read_parsed_rows, storable
 from neural_classifiers.comments.rules import EMPTIED, faults, row_rules
+from neural_classifiers.comments.tables import Quoting
 from neural_classifiers.comments.text import english_stop_words
 from neural_classifiers.digits.files import read_images
 from neural_classifiers.engine import workers
@@ -127,6 +129,9 @@ def predict_file(
     text_column: str | None = None,
     n_workers: int | None = None,
     batch_rows: int = BATCH_ROWS,
+    delimiter: str | None = None,
+    quoting: Quoting = "auto",
+    escape: str | None = None,
 ) -> PredictedFile:
     """Write a prediction for each row of a file of comments, and the rows that have none apart.
 
@@ -145,6 +150,8 @@ def predict_file(
         same rows come out, in the same order.
     batch_rows : int
         Rows in memory at once, times the workers.
+    delimiter, quoting, escape
+        Of tables, as in `comments.formats.Layout`.
 
     Raises
     ------
@@ -160,11 +167,12 @@ def predict_file(
         write = stack.enter_context(prediction_writer(out, classifier, _LINES))
         rejected_path = stack.enter_context(whole_file(rejected_out, if_empty=False))
         rejected_file = stack.enter_context(rejected_path.open("w", encoding="utf-8"))
-        parts = [Part(source.name, lambda: source.open("rb"))]
-        layout = Layout((text_column or classifier.text_column,), None)
-        n_rows = count_rows(parts, layout).rows
+        text_column = text_column or classifier.text_column
+        layout = Layout((text_column,), None, None, delimiter, quoting, escape)
+        readers = open_readers([Part(source.name, lambda: source.open("rb"))], layout)
+        n_rows = count_rows(readers).rows
         profiler = Profiler(english_stop_words(), n_rows)
-        batches = read_parsed_rows(parts, layout, batch_rows=batch_rows)
+        batches = read_parsed_rows(readers, layout, batch_rows=batch_rows)
         n_workers = useful_workers(n_rows) if n_workers is None else n_workers
         work = partial(_predict_batch, classifier)
         if n_workers:  # they load the version themselves
@@ -239,8 +247,8 @@ def answer_images(reader: PromotedModel, images: np.ndarray) -> list[dict[str, A
 
 def predict_file_by(folder: Path, version: str, *arguments: Any) -> PredictedFile:
     """As `predict_file` with the version in a folder; in a worker process, which can be ended."""
-    source, out, *others = arguments
-    return predict_file(source, out, loaded(folder, version), *others)
+    source, out, text_column, table = arguments
+    return predict_file(source, out, loaded(folder, version), text_column, **table)
 
 
 class _PredictedBatch(NamedTuple):

@@ -16,12 +16,13 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.svm import LinearSVC
 
 from neural_classifiers.comments.models.selection import SelectByRows
+from neural_classifiers.comments.text import TOKENS
 
 
 def scikit_pipeline(seed: int) -> Pipeline:
     """TF-IDF and scikit-learn's network, 6 and 2 hidden units (notebook, Part 1)."""
     network = MLPClassifier(hidden_layer_sizes=(6, 2), random_state=seed)
-    return Pipeline([("tfidf", TfidfVectorizer()), ("mlp", network)])
+    return Pipeline([("tfidf", _words()), ("mlp", network)])
 
 
 def keras_pipeline(seed: int) -> Pipeline:
@@ -37,8 +38,7 @@ def keras_pipeline(seed: int) -> Pipeline:
     """
     from neural_classifiers.comments.models.keras_classifier import comment_classifier
 
-    vectoriser = TfidfVectorizer(max_features=2100)
-    return Pipeline([("tfidf", vectoriser), ("keras", comment_classifier(seed))])
+    return Pipeline([("tfidf", _words(max_features=2100)), ("keras", comment_classifier(seed))])
 
 
 def improved_scikit_pipeline(seed: int) -> Pipeline:
@@ -57,7 +57,7 @@ def improved_keras_pipeline(seed: int) -> Pipeline:
 
 def _best_features() -> list[tuple[str, Any]]:
     """The words and n-grams that tell classes apart best, more of more rows."""
-    features = FeatureUnion([("words", _words()), ("characters", _characters())])
+    features = FeatureUnion([("words", _words(sublinear_tf=True)), ("characters", _characters())])
     return [("features", features), ("best", SelectByRows())]
 
 
@@ -65,7 +65,7 @@ def linear_pipeline() -> Pipeline:
     """TF-IDF and a linear classifier, which a network has to beat; `linear_grid` has which."""
     # 100 iterations are not enough at C=100
     classifier = LogisticRegression(max_iter=1000)
-    features = FeatureUnion([("words", _words()), ("characters", "drop")])
+    features = FeatureUnion([("words", _words(sublinear_tf=True)), ("characters", "drop")])
     return Pipeline([("features", features), ("classifier", classifier)])
 
 
@@ -86,8 +86,9 @@ def linear_grid() -> list[dict[str, list[Any]]]:
     ]  # fmt: skip
 
 
-def _words() -> TfidfVectorizer:
-    return TfidfVectorizer(sublinear_tf=True)
+def _words(**options: Any) -> TfidfVectorizer:
+    """TF-IDF of words in any script; scikit-learn's own pattern breaks them at combining marks."""
+    return TfidfVectorizer(token_pattern=TOKENS, **options)
 
 
 def _characters() -> TfidfVectorizer:
@@ -110,4 +111,4 @@ def in_names(value: Any) -> Any:
 def constant_pipeline() -> Pipeline:
     """The commonest class of the training rows, regardless of the comment."""
     constant = DummyClassifier(strategy="most_frequent")
-    return Pipeline([("tfidf", TfidfVectorizer()), ("constant", constant)])
+    return Pipeline([("tfidf", _words()), ("constant", constant)])
