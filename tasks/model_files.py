@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from neural_classifiers.search.results import SearchResults
 
 PRICE, N_TIMED = "timing.price.json", 20  # texts
+TRAINING, BEFORE = "timing.training.json", "timing.before.json"
 
 
 def save_pipeline(
@@ -86,22 +87,28 @@ def load_pipeline(model: Model) -> "Pipeline":
 
 def add_seconds(folder: Path, files: Iterable[File]) -> None:
     """Let the price of the model of a folder count the steps that made these files of records."""
-    seconds = sum(_seconds(file.path.parent, "timing.json") for file in files)
-    (folder / "timing.before.json").write_text(json.dumps({"seconds": seconds}))
+    write_seconds(folder, sum(_seconds(file.path.parent) for file in files), BEFORE)
 
 
-def _seconds(folder: Path, name: str) -> float:
-    path = folder / name
-    return float(json.loads(path.read_bytes())["seconds"]) if path.is_file() else 0.0
+def write_seconds(folder: Path, seconds: float, name: str = TRAINING) -> None:
+    """Note the processor seconds of a training: on a busy machine those of the clock mislead."""
+    (folder / name).write_text(json.dumps({"seconds": seconds}))
+
+
+def _seconds(folder: Path) -> float:
+    """Processor seconds of a training and of what it counts; of other steps those of the clock."""
+    names = (TRAINING, BEFORE) if (folder / TRAINING).is_file() else ("timing.json",)
+    paths = [folder / name for name in names if (folder / name).is_file()]
+    return float(sum(json.loads(path.read_bytes())["seconds"] for path in paths))
 
 
 def write_price(folder: Path, pipeline: "Pipeline", texts: Sequence[str]) -> None:
-    """Time a fitted pipeline on some of the texts, one at a time; the median, for `read_price`."""
+    """Time a fitted pipeline on some texts, one at a time: the median of the processor's time."""
     seconds = []
     for text in texts[: N_TIMED + 1]:
-        began = time.perf_counter()
+        began = time.process_time()
         pipeline.predict_proba([text])
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.process_time() - began)
     price = {"ms_per_text": 1000 * statistics.median(seconds[1:] or seconds)}  # the first warms up
     (folder / PRICE).write_text(json.dumps(price))
 
@@ -115,7 +122,7 @@ def read_price(model: Model, scored: Scored) -> Price | None:
     return Price(
         **json.loads(timed.read_bytes()),
         megabytes=sum(file.size for file in files) / 1e6,
-        training_s=_seconds(folder, "timing.json") + _seconds(folder, "timing.before.json"),
+        training_s=_seconds(folder),
     )
 
 

@@ -10,8 +10,9 @@ import importlib.metadata
 import json
 import math
 import platform
+import time
 from collections.abc import Callable, MutableMapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from neural_classifiers.engine.records import FITS, File
 from neural_classifiers.engine.settings import read_settings
 from neural_classifiers.engine.step import body_of, key_of
 from neural_classifiers.errors import ParameterError
-from tasks.model_files import add_seconds, save_pipeline, write_grid
+from tasks.model_files import add_seconds, save_pipeline, write_grid, write_seconds
 from tasks.references import (
     Fits,
     Model,
@@ -82,6 +83,8 @@ class Search:
         What the pipeline is fitted on, of texts; of what comes before it in the saved model.
     encoder : PretrainedEncoder or None
         That `features` uses.
+    began : float
+        Processor seconds of this process by then.
     """
 
     name: str
@@ -98,6 +101,7 @@ class Search:
     text: Text = "clean"
     features: Callable[[list[str]], Any] = list
     encoder: PretrainedEncoder | None = None
+    began: float = field(default_factory=time.process_time)
 
     def read(self, file: File) -> tuple[Any, list[str]]:
         """What the pipeline is fitted on, and the categories, of one table of comments."""
@@ -155,6 +159,7 @@ def fit_fold(step: Task[..., Any], search: Search, fold: int, folder: Path) -> F
     table = pd.DataFrame({"candidate": list(answers), "answer": list(answers.values())})
     table.to_parquet(path, index=False)
     path.with_name("timing.fits.json").write_text(json.dumps(seconds))
+    write_seconds(folder, time.process_time() - search.began)
     return Fits(
         fits=File.of(path),
         fold=fold,
@@ -330,6 +335,7 @@ def _write_model(
     }
     held_out.table.to_parquet(folder / "held_out.parquet", index=False)
     pipeline, weights, recipe_file = search.save(folder, fitted, recipe)
+    write_seconds(folder, time.process_time() - search.began)
     return Model(
         name=search.name,
         pipeline=pipeline,

@@ -414,8 +414,8 @@ def test_failures_come_first_then_the_verdict_then_the_figures():
         for told in (
             "This run failed in fit_keras-0, classify-digits.",
             "fit_keras-0: ValueError: expected a, got b",
-            "Use the linear model: it is right for 95.0\N{NO-BREAK SPACE}% of 100 test comments, "
-            "1.2 ms a text, 2.5 MB, 60 s of training.",
+            "Use the linear model: it is right for 95.0\N{NO-BREAK SPACE}% of 100 test comments "
+            "at 1.2 ms a text, 2.5 MB, 60 s of training.",
             "Chosen by cross-validated answers to 240 training comments, as the best there",
             "Of 10,000 unseen digits the notebook network reads 97.3",
             "Comments: the models",

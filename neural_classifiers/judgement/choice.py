@@ -17,7 +17,10 @@ SAME_PRICE = 2  # a price up to so many times the least is not told from it
 
 
 class Price(Values):
-    """Cost of a model, as measured: an answer to one text alone, its files, its search and fit."""
+    """Cost of a model, as measured: an answer to one text alone, its files, its search and fit.
+
+    Times are the processor's: on a busy machine those of the clock say little.
+    """
 
     ms_per_text: float
     megabytes: float

@@ -170,7 +170,7 @@ class Judgement:
             ]
         is_traded = self.pairs.standings(chosen, CONSTANT) == ("worse", "better")
         condition = " if every class matters to you" if is_traded else ""
-        price = f", {price_in_words(self.prices[chosen])}" if chosen in self.prices else ""
+        price = f" at {price_in_words(self.prices[chosen])}" if chosen in self.prices else ""
         first = f"Use {self._title(chosen)}{condition}: it is right for {right}{price}."
         none, n_rows = "Use none of these models", f"{self.models[chosen].n_rows:,} test comments"
         if self.recommended is None:

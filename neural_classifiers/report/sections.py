@@ -214,11 +214,11 @@ class CommentsSection(Printable):
 
     def mark(self, name: str) -> str:
         """The tag of the model that was chosen; "" of every other."""
-        if name != (self.recommended or self.judgement.chosen):
+        if name != self.judgement.chosen:
             return ""
-        if self.recommended is None:
-            return "refused"
-        return "not beaten" if name == CONSTANT else "recommended"
+        if name == CONSTANT:
+            return "not beaten"
+        return "recommended" if name == self.recommended else "refused"
 
 
 # --- digits -------------------------------------------------------------------------------
