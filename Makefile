@@ -39,7 +39,7 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	@touch $@
 
 run: install ## train everything and print where the report is: WHAT=comments SOURCE=... SAMPLE=...
-	$(BIN)/neural-classifiers run $(WHAT) $(if $(GIVEN_SOURCE),--source "$$GIVEN_SOURCE") $(if $(SAMPLE),--sample $(SAMPLE))
+	$(BIN)/neural-classifiers run $(WHAT) $(if $(GIVEN_SOURCE),--source "$$GIVEN_SOURCE") $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(ENCODER),--encoder '$(ENCODER)')
 
 up: install ## Prefect server with UI, schedules and worker, in the foreground: PORT=...
 	@exec $(BIN)/neural-classifiers up $(if $(PORT),--port $(PORT))

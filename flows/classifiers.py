@@ -21,6 +21,7 @@ def train_classifiers(
     digits: str = "mnist",
     sample: SampleSize | None = None,
     categories: Categories | None = None,
+    encoder: str | None = "minilm",
     seed: Seed = SEED,
     refresh: list[str] | None = None,
 ) -> State:
@@ -37,6 +38,8 @@ def train_classifiers(
         Comments to draw; by default 3,000. The digits are always taken whole.
     categories : list of str, optional
         Known categories of the comments.
+    encoder : str, optional
+        A pretrained encoder of comments: name in data/catalog.yaml, or a folder; none: without.
     seed : int
         Of the samples, the splits and every network.
     refresh : list of str, optional
@@ -48,6 +51,7 @@ def train_classifiers(
         source=comments,
         sample=sample,
         categories=categories,
+        encoder=encoder,
         seed=seed,
         refresh=refresh,
     )

@@ -6,6 +6,7 @@ from prefect.states import State
 from neural_classifiers.comments.expectations import Categories, LimitChanges
 from neural_classifiers.comments.models.grids import (
     KERAS_GRID,
+    PRETRAINED_GRID,
     SCIKIT_GRID,
     Grid,
     Improvable,
@@ -18,10 +19,12 @@ from neural_classifiers.comments.text import CleaningChoice
 from neural_classifiers.engine.branches import Branches
 from neural_classifiers.engine.form import with_form
 from neural_classifiers.engine.runs import FLOW
+from neural_classifiers.judgement.names import PRETRAINED
 from neural_classifiers.values import Count, Folds, Fraction, Seed
 from tasks.clean import clean_comments
 from tasks.compare import compare_models
 from tasks.draw import draw_model
+from tasks.encode import encode_comments, keep_encoder
 from tasks.explain import examine_training, explain_models
 from tasks.ingest import ingest_comments
 from tasks.promote import promote_best
@@ -35,11 +38,12 @@ from tasks.search_models import (
     search_keras,
     search_keras_improved,
     search_linear,
+    search_pretrained,
     search_scikit,
     search_scikit_improved,
 )
 from tasks.search_sample import check_halving, draw_search_sample
-from tasks.sources import fetch_source
+from tasks.sources import fetch_encoder, fetch_source
 from tasks.split import find_near_duplicates, split_comments
 from tasks.validate import find_last_profile, validate_comments
 
@@ -68,6 +72,8 @@ def classify_comments(
     search_sample: Count | None = None,
     scikit_grid: Grid = SCIKIT_GRID,
     keras_grid: Grid = KERAS_GRID,
+    encoder: str | None = "minilm",
+    pretrained_grid: Grid = PRETRAINED_GRID,
     improved_grids: dict[Improvable, Grid] | None = None,
     scoring: Scoring = "accuracy",
     search: Method = "grid",
@@ -111,6 +117,11 @@ def classify_comments(
         fewer, all. The chosen models are fitted on all either way.
     scikit_grid, keras_grid : dict of str to list
         Values to try; the notebook's by default.
+    encoder : str, optional
+        A pretrained encoder to sort raw texts by: name in data/catalog.yaml, or a folder with
+        BERT's ``config.json``, ``model.safetensors`` and ``tokenizer.json``; none: without one.
+    pretrained_grid : dict of str to list
+        How many of the encoder's last blocks are fine-tuned: values to try.
     improved_grids : dict of str to dict of str to list, optional
         The same for improved networks, "scikit" and "keras", and with them an improved linear
         model; by default none. `comments.models.grids.IMPROVED_GRIDS` are those of ``--improved``.
@@ -181,11 +192,21 @@ def classify_comments(
         models["linear_improved"] = branches.submit(
             search_linear, "linear_improved", split, **common, scoring="f1_macro"
         )
+    encoded = None
+    if files := fetch_encoder(encoder):  # what cannot be had is left out
+        kept = branches.submit(keep_encoder, files)
+        encoded = branches.submit(encode_comments, split, kept)
+        models[PRETRAINED] = branches.submit(
+            search_pretrained, split, encoded, pretrained_grid, **common, scoring=scoring
+        )
     for name, grid in (improved_grids or {}).items():
         models[f"{name}_improved"] = branches.submit(SEARCH_IMPROVED[name], split, grid, **common)
 
     scores = {
-        name: branches.submit(score_model, name, model, split) for name, model in models.items()
+        name: branches.submit(
+            score_model, name, model, split, encoded if name == PRETRAINED else None
+        )
+        for name, model in models.items()
     }
     if serving := find_serving(split):  # the version that serves, on texts new to it
         scores["serving"] = branches.submit(score_serving, serving, split)
@@ -214,6 +235,8 @@ def classify_comments(
         examined=branches.result(examined),
         explained=branches.result(explained),
         failed=branches.failures(),
+        asked=encoder,
+        encoder=files,
     )
     branches.wait()
     if promote and scored:

@@ -86,5 +86,8 @@ def encode_comments(split: Split, encoder: PretrainedEncoder, folder: Path) -> E
     vectors.flush()
     np.save(folder / "keys.npy", keys)
     return Encoded(
-        encoder=encoder, vectors=File.of(path), keys=File.of(folder / "keys.npy"), rows=len(keys)
+        encoder=encoder,
+        vectors=File.of(path),
+        text_keys=File.of(folder / "keys.npy"),
+        rows=len(keys),
     )

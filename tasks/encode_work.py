@@ -19,14 +19,10 @@ def load_encoder(about: PretrainedEncoder | Encoded) -> "Encoder":
     from neural_classifiers.comments.models.encoder import Encoder, KnownVectors
 
     files = about.encoder if isinstance(about, Encoded) else about
-    encoder = Encoder.from_bytes(
-        files.config.path.read_bytes(),
-        files.weights.path.read_bytes(),
-        files.tokenizer.path.read_bytes(),
-    )
+    encoder = Encoder.from_bytes(*(file.path.read_bytes() for file in files.files))
     if isinstance(about, Encoded):
         vectors = np.load(about.vectors.path, mmap_mode="r")
-        encoder.known = KnownVectors(np.load(about.keys.path), vectors)
+        encoder.known = KnownVectors(np.load(about.text_keys.path), vectors)
     return encoder
 
 

@@ -114,10 +114,13 @@ def _suspected(train: pd.DataFrame, linear: Model) -> pd.DataFrame:
 
 
 def _occluded(model: Model, table: pd.DataFrame, test: pd.DataFrame) -> list[weaknesses.Occlusion]:
-    """The comments that a network was surest of, rightly or not, and the words it hung on."""
-    pipeline = load_pipeline(model)
+    """The comments that a network was surest of, rightly or not, and the words it hung on.
+
+    Words are those that the network sees: stems, or of a pretrained one the words as they came.
+    """
+    pipeline, texts = load_pipeline(model), test[model.text]
     probabilities, classes = _probabilities(table)
-    n_words = [len(text.split()) for text in test["clean"]]
+    n_words = [len(text.split()) for text in texts]
     surest = np.argsort(-probabilities.max(axis=1), kind="stable").tolist()
     # of comments long enough to show something, one of each class if there are so many
     order = [row for row in surest if n_words[row] >= 3]
@@ -126,9 +129,7 @@ def _occluded(model: Model, table: pd.DataFrame, test: pd.DataFrame) -> list[wea
     occluded = []
     for row in [row for row in firsts if row is not None][:N_OCCLUDED]:
         column = classes.index(answers[row])
-        probability, words = weaknesses.occlusion(
-            pipeline.predict_proba, test["clean"].iloc[row], column
-        )
+        probability, words = weaknesses.occlusion(pipeline.predict_proba, texts.iloc[row], column)
         occluded.append(
             weaknesses.Occlusion(
                 txt=test["txt"].iloc[row],

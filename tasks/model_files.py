@@ -19,7 +19,8 @@ from neural_classifiers.arrays.threads import set_tensorflow_threads
 from neural_classifiers.arrays.weights import weights_digest, weights_to_bytes
 from neural_classifiers.engine.records import File
 from neural_classifiers.judgement.choice import Price
-from tasks.references import Model, Scored
+from tasks.encode_work import load_encoder
+from tasks.references import Encoded, Model, Scored
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -57,6 +58,21 @@ def save_keras_pipeline(
     return _write_pipeline(folder, fitted[:-1]), weights_file, _write_recipe(folder, recipe)
 
 
+def save_pretrained(
+    folder: Path, fitted: "Pipeline", recipe: dict[str, Any]
+) -> tuple[File, File | None, File]:
+    """Write what was trained on top of an encoder, which `recipe` names; the encoder stays."""
+    network = fitted[-1].classifier
+    digests = {"encoder": np.frombuffer(bytes.fromhex(recipe["encoder"]["sha256"]), np.uint8)}
+    recipe = recipe | {
+        "network": {"tuned_blocks": network.tuned_blocks},
+        "classes": network.classes_.tolist(),
+        "parameters_sha256": weights_digest(network.weights_ | digests),
+    }
+    weights_file = _write(folder / "weights.npz", weights_to_bytes(network.weights_))
+    return _write_pipeline(folder, fitted[:-1]), weights_file, _write_recipe(folder, recipe)
+
+
 def _write_pipeline(folder: Path, pipeline: "Pipeline") -> File:
     from neural_classifiers.arrays.skops_bytes import model_to_bytes, parameters_digest
 
@@ -73,16 +89,19 @@ def _write(path: Path, data: bytes, content: str | None = None) -> File:
     return File.of(path, content)
 
 
-def load_pipeline(model: Model) -> "Pipeline":
-    """The fitted pipeline: takes cleaned texts, predicts categories."""
+def load_pipeline(model: Model, encoded: Encoded | None = None) -> "Pipeline":
+    """The fitted pipeline: takes the texts of column ``model.text``, predicts categories.
+
+    What was `encoded` by its encoder is looked up.
+    """
     from neural_classifiers.serving.model import build_pipeline
 
-    weights = None
-    if model.weights:
+    if model.weights or model.encoder:
         set_tensorflow_threads(1)
-        weights = model.weights.path.read_bytes()
+    weights = model.weights.path.read_bytes() if model.weights else None
+    encoder = load_encoder(encoded or model.encoder) if model.encoder else None
     recipe = json.loads(model.recipe.path.read_bytes())
-    return build_pipeline(model.pipeline.path.read_bytes(), weights, recipe)
+    return build_pipeline(model.pipeline.path.read_bytes(), weights, recipe, encoder)
 
 
 def add_seconds(folder: Path, files: Iterable[File]) -> None:
@@ -118,7 +137,8 @@ def read_price(model: Model, scored: Scored) -> Price | None:
     timed, folder = scored.predictions.path.with_name(PRICE), model.recipe.path.parent
     if not timed.is_file():
         return None
-    files = [file for file in (model.pipeline, model.weights) if file]
+    encoder = model.encoder.files if model.encoder else ()
+    files = [file for file in (model.pipeline, model.weights, *encoder) if file]
     return Price(
         **json.loads(timed.read_bytes()),
         megabytes=sum(file.size for file in files) / 1e6,

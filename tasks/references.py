@@ -238,6 +238,11 @@ class PretrainedEncoder(Reference):
     pretrained_on: str
     licence: str
 
+    @property
+    def files(self) -> tuple[File, File, File]:
+        """Numbers, arrays and word pieces, as `Encoder.from_bytes` takes them."""
+        return self.config, self.weights, self.tokenizer
+
     def about(self) -> dict[str, Any]:
         """What a reader should know of it, without its files."""
         return self.model_dump(mode="json", exclude={"config", "weights", "tokenizer"})
@@ -246,14 +251,14 @@ class PretrainedEncoder(Reference):
 class Encoded(Reference):
     """Vectors of the texts of a split, each text of the same word pieces once.
 
-    `vectors` is an ``.npy`` of float32, shape (rows, width); `keys` one of uint64, rising, which
-    stand for the texts (`comments.models.encoder.keys_of_tokens`). `load_encoder` looks them up.
+    `vectors` is an ``.npy`` of float32, shape (rows, width); `text_keys` one of uint64, rising, for
+    the texts (`comments.models.encoder.keys_of_tokens`). `load_encoder` looks them up.
     """
 
     words = "{0.rows:,} distinct texts encoded by {0.encoder.name}"
     encoder: PretrainedEncoder
     vectors: File
-    keys: File
+    text_keys: File
     rows: int
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 from prefect import get_run_logger, runtime, task
 from prefect.states import State
 
+from neural_classifiers.comments.drift import Profile
 from neural_classifiers.digits.scores import best_seed, spread_of_seeds
 from neural_classifiers.engine import run_files, runs
 from neural_classifiers.engine.artifacts import show_table
@@ -25,6 +26,7 @@ from neural_classifiers.engine.records import File
 from neural_classifiers.engine.step import UNRECORDED
 from neural_classifiers.report.pages import render_card
 from neural_classifiers.report.sections import CommentsSection, DigitsSection, GridSummary
+from neural_classifiers.report.warnings import about_encoder
 from neural_classifiers.search.candidates import RankedCandidate, rank_candidates
 from tasks.model_files import read_grid, read_price
 from tasks.references import (
@@ -80,6 +82,8 @@ def report_comments(
     examined: Examined | None,
     explained: Explained | None,
     failed: dict[str, str],
+    asked: str | None,
+    encoder: Source | None,
 ) -> None:
     """The section on comments: metrics, grids, figures, page, models' cards and artifacts.
 
@@ -93,6 +97,10 @@ def report_comments(
         None where the step failed.
     failed : dict of str to str
         Error of each step that failed, by its name.
+    asked : str or None
+        The encoder that was asked for.
+    encoder : Source or None
+        Its files; None where they could not be had.
     """
     folder = runs.run_folder()
     metrics = {name: _json(s.scores) for name, s in scored.items()}
@@ -167,6 +175,11 @@ def report_comments(
             ),
             "files": _where(files),
             "failed": list(failed),
+            "about_encoder": about_encoder(
+                asked,
+                encoder.languages if encoder else None,
+                Profile.model_validate(_json(accepted.profile)),
+            ),
         }
     )
     publish(folder, "comments", section)

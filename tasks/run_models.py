@@ -141,7 +141,14 @@ def _of_comments(
             PROFILE: profile_to_bytes(train["txt"].tolist(), train["cat"].tolist()),
         }
 
+    encoder = model.encoder
+
+    def encoder_files() -> dict[str, bytes]:
+        files = encoder.files if encoder else ()
+        return {file.path.name: file.verified().read_bytes() for file in files}
+
     return Challenger(
+        encoder=encoder_files,
         manifest={
             **_manifest(run, COMMENTS, model.name, scored.scores, json.loads(recipe)),
             "classes": [column.removeprefix("p_") for column in columns],
@@ -150,6 +157,8 @@ def _of_comments(
             },
             "cleaning": asdict(cleaning_of(cleaned["parameters"]["cleaning"])),  # every option
             "best_params": model.best_params,
+            "text": model.text,
+            **({"encoder": encoder.about()} if encoder else {}),
             "training": {"rows": split.rows_train, "sha256": split.train.sha256},
             "test_rows": split.rows_test,
         },

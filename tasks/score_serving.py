@@ -1,5 +1,6 @@
 """The serving model, judged beside those of a run on the texts that it was not trained on."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -61,7 +62,8 @@ def score_serving(serving: Serving, split: Split, folder: Path) -> Scored:
     `predictions` has a column ``seen`` more: the rows that the model was trained on, which count in
     no score.
     """
-    if (serving.manifest.path.parent / WEIGHTS).exists():
+    manifest = json.loads(serving.manifest.path.read_bytes())
+    if WEIGHTS in manifest["files"] or "encoder" in manifest:
         set_tensorflow_threads(1)
     model = load(serving.manifest.path.parent)
     test = pd.read_parquet(split.test.path, columns=["txt", "cat"])

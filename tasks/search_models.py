@@ -8,10 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from neural_classifiers.comments.models.grids import CONSTANT_GRID, Grid, Method, Scoring
+from neural_classifiers.engine.folder_store import FolderStore, unfinished
 from neural_classifiers.engine.step import step
-from tasks.model_files import save_keras_pipeline
-from tasks.references import Fits, Model, SearchSample, Split
-from tasks.search_work import KERAS_LIBRARIES, Search, choose_model, fit_fold, search_at_once
+from neural_classifiers.judgement.names import PRETRAINED
+from tasks.encode_work import load_encoder
+from tasks.model_files import add_seconds, save_keras_pipeline, save_pretrained
+from tasks.references import Encoded, Fits, Model, SearchSample, Split
+from tasks.search_work import (
+    ENCODER_LIBRARIES,
+    KERAS_LIBRARIES,
+    Search,
+    choose_model,
+    fit_fold,
+    search_at_once,
+)
 
 
 @step(threads=1, attempts=3, task_run_name="fit_scikit-{fold}")
@@ -233,6 +243,54 @@ def search_linear(
         search_sample=search_sample,
     )
     return search_at_once(search, folder)
+
+
+@step(threads=1, attempts=3)
+def search_pretrained(
+    split: Split,
+    encoded: Encoded,
+    grid: Grid,
+    folds: int,
+    seed: int,
+    scoring: Scoring,
+    search_sample: SearchSample | None,
+    folder: Path,
+) -> Model:
+    """Choose how many blocks of the encoder are fine-tuned, on texts as they came; calibrate.
+
+    A kill costs at most an epoch of the fine-tuning under way.
+
+    Parameters
+    ----------
+    split, grid, folds, seed, scoring, search_sample, folder
+        As for `search_scikit`.
+    encoded : Encoded
+        The encoder, and the vectors of the comments.
+    """
+    from neural_classifiers.arrays.threads import set_tensorflow_threads
+    from neural_classifiers.comments.models.pretrained import pretrained_pipeline
+
+    set_tensorflow_threads(1)
+    encoder = load_encoder(encoded)
+    encoder.checkpoints = FolderStore(unfinished(folder))
+    search = Search(
+        name=PRETRAINED,
+        pipeline=pretrained_pipeline(encoder, seed),
+        grid=grid,
+        split=split,
+        folds=folds,
+        seed=seed,
+        scoring=scoring,
+        is_calibrated=True,
+        search_sample=search_sample,
+        save=save_pretrained,
+        libraries=ENCODER_LIBRARIES,
+        text="txt",
+        features=encoder.tokens,
+        encoder=encoded.encoder,
+    )
+    add_seconds(folder, [encoded.vectors])
+    return search_at_once(search, folder, search_pretrained)
 
 
 def _scikit(

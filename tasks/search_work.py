@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 Save = Callable[[Path, Any, dict[str, Any]], tuple[File, File | None, File]]
 SCIKIT_LIBRARIES = ("scikit-learn", "numpy", "scipy", "skops")
 KERAS_LIBRARIES = (*SCIKIT_LIBRARIES, "tensorflow", "keras", "scikeras")
+ENCODER_LIBRARIES = (*SCIKIT_LIBRARIES, "tensorflow", "keras", "tokenizers", "safetensors")
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ CONFIG = {
 
 
 def arrays(seed: int = 1) -> dict[str, np.ndarray]:
-    """Arrays under the names of the format, drawn at random; no bias is 0, no scale 1."""
+    """Arrays under the names of the format, drawn at random; no bias is 0, every scale near 1."""
     width, inner = CONFIG["hidden_size"], CONFIG["intermediate_size"]
     shapes = {
         "embeddings.word_embeddings.weight": (CONFIG["vocab_size"], width),
@@ -50,7 +50,12 @@ def arrays(seed: int = 1) -> dict[str, np.ndarray]:
     for name in norms:
         shapes |= {f"{name}.weight": (width,), f"{name}.bias": (width,)}
     rng = np.random.default_rng(seed)
-    return {name: rng.normal(0, 0.5, shape).astype(np.float32) for name, shape in shapes.items()}
+    return {
+        name: (rng.normal(0, 0.5, shape) / 4 + 1).astype(np.float32)
+        if name.endswith("LayerNorm.weight")
+        else rng.normal(0, 0.5, shape).astype(np.float32)
+        for name, shape in shapes.items()
+    }
 
 
 def tokenizer() -> Tokenizer:

@@ -23,6 +23,7 @@ SMALL: dict[str, Any] = {
     "scikit_grid": {"solver": ["lbfgs"], "alpha": [1e-4]},
     "keras_grid": {"epochs": [1], "batch_size": [50]},
     "folds": 2,
+    "encoder": None,
 }
 
 

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 SMALL: dict[str, Any] = {
     "folds": 2,
+    "encoder": None,
     "scikit_grid": {"solver": ["lbfgs"], "alpha": [1e-4, 1e-5]},
     "keras_grid": {"epochs": [1, 2], "batch_size": [50]},
     "improved_grids": {"scikit": {"alpha": [0.1]}, "keras": {"epochs": [2]}},

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import comments_file
+from made_encoder import made_encoder
 from PIL import Image
 
 import neural_classifiers
@@ -29,6 +30,7 @@ SMALL = {
     "scikit_grid": {"solver": ["lbfgs", "adam"], "learning_rate": ["constant", "adaptive"]},
     "keras_grid": {"epochs": [1, 3], "batch_size": [50]},
     "folds": 2,
+    "encoder": None,
 }
 IMPROVED = {"scikit": {"balance": [0.5, 1.0]}, "keras": {"epochs": [2]}}
 DIRTY = [
@@ -58,7 +60,8 @@ def good(tmp_path_factory, prefect_server):
         source = comments_file(home / "comments.jsonl")
         lines = source.read_text().splitlines()
         source.write_text("\n".join([*lines, *DIRTY, lines[0]]) + "\n")
-        asked = {**SMALL, "improved_grids": IMPROVED}
+        asked = {**SMALL, "improved_grids": IMPROVED, "pretrained_grid": {"tuned_blocks": [0, 1]}}
+        asked["encoder"] = str(made_encoder(home / "tiny"))
         states = [classify_comments(str(source), **asked, return_state=True) for _ in range(2)]
         folders = [run_files.find_folder(str(state.state_details.flow_run_id)) for state in states]
         yield home, states, folders
@@ -87,7 +90,7 @@ def test_metrics_hold_every_number_that_the_notebook_printed_and_the_baselines(g
     metrics = read(good[2][0] / "metrics.json")["comments"]
 
     improved = {"linear_improved", "scikit_improved", "keras_improved"}
-    assert set(metrics) == {"constant", "linear", "scikit", "keras", *improved}
+    assert set(metrics) == {"constant", "linear", "scikit", "keras", "pretrained", *improved}
     for told in metrics.values():
         matrix = np.array(told["confusion_matrix"])
         assert told["accuracy"] == pytest.approx(np.trace(matrix) / matrix.sum())

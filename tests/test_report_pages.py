@@ -13,6 +13,7 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
+from neural_classifiers.comments.drift import Profile
 from neural_classifiers.judgement.scores import compare_predictions, score_predictions
 from neural_classifiers.report.departures import DEPARTURES
 from neural_classifiers.report.pages import (
@@ -25,7 +26,7 @@ from neural_classifiers.report.pages import (
 )
 from neural_classifiers.report.plots import plot_digits
 from neural_classifiers.report.sections import Sections, SinceLast
-from neural_classifiers.report.warnings import warnings_of
+from neural_classifiers.report.warnings import about_encoder, warnings_of
 
 ROOT, GUIDE = Path(__file__).parents[1], "docs/from-the-notebook.md"
 HOSTILE = (
@@ -721,3 +722,26 @@ def test_a_change_is_told_beside_what_changed():
 def test_an_unchanged_run_says_that_nothing_changed():
     text = summary_of({"before": "hen", "scores": [("a.b.accuracy", 0.5, 0.5)]})
     assert "- nothing: the same parameters, data, code and libraries" in text
+
+
+@pytest.mark.parametrize(
+    ("asked", "languages", "stop_words", "words"),
+    [
+        (None, None, 40, ""),
+        ("minilm", None, 40, "minilm was left out"),
+        ("minilm", ["English"], 40, ""),
+        ("minilm", ["English"], 9, "knows English, which these comments hardly are: 9.0"),
+        ("mine", [], 9, ""),  # nobody said which
+        ("mine", ["English", "German"], 9, ""),
+    ],
+)
+def test_a_language_that_the_encoder_does_not_know_is_a_warning(
+    asked, languages, stop_words, words
+):
+    counts = {"rows": 10, "categories": {}, "lengths": [], "words": {}, "n_words": 100}
+    profile = Profile(**counts, n_stop_words=stop_words)
+
+    warning = about_encoder(asked, languages, profile)
+
+    assert words in warning
+    assert bool(words) == bool(warning)

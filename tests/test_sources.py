@@ -15,6 +15,7 @@ import pandas as pd
 import pooch.core
 import pytest
 import yaml
+from prefect.logging import disable_run_logger
 
 from neural_classifiers.digits.files import read_idx
 from neural_classifiers.engine import paths
@@ -112,6 +113,20 @@ def test_no_way_left_tells_why_each_failed(home, catalogue):
     with pytest.raises(DownloadError, match=r"no network.*no disk"):
         find_source("small", "comments")
     assert list((home / "data/raw/small").iterdir()) == []
+
+
+def test_an_encoder_that_cannot_be_had_is_left_out_with_the_reason(catalogue):
+    asked, rewrite = catalogue
+    rewrite(kind="encoder", get=[{"way": "hand", "fails": "no network"}])
+
+    with disable_run_logger():
+        assert sources.fetch_encoder.fn("small") is None
+        assert sources.fetch_encoder.fn(None) is None
+        rewrite(kind="encoder")
+        assert sources.fetch_encoder.fn("small").name == "small"
+    with disable_run_logger(), pytest.raises(SourceError, match="expected a path that exists"):
+        sources.fetch_encoder.fn("nowhere")
+    assert asked == ["hand", "hand"]
 
 
 def test_a_source_of_the_other_kind_or_a_file_that_is_nowhere_is_refused(catalogue):

@@ -1,7 +1,7 @@
 """Names of the models, as files, report and terminal call them."""
 
 CONSTANT, LINEAR, LINEAR_IMPROVED = "constant", "linear", "linear_improved"
-SERVING = "serving"
+PRETRAINED, SERVING = "pretrained", "serving"
 SIMPLE = (CONSTANT, LINEAR, LINEAR_IMPROVED)  # simplest first
 RIVALS = (*SIMPLE, SERVING)
 
@@ -13,6 +13,7 @@ MODEL_TITLES = {
     "keras": "Keras network",
     "scikit_improved": "improved scikit-learn network",
     "keras_improved": "improved Keras network",
+    PRETRAINED: "pretrained encoder",
     SERVING: "serving model",
 }
 

@@ -194,11 +194,12 @@ def deciding_words(pipeline: Any) -> dict[str, list[str]]:
 def occlusion(
     predict_proba: Callable[[list[str]], NDArray[np.float64]], text: str, column: int
 ) -> tuple[float, list[tuple[str, float]]]:
-    """Words of a cleaned comment that a model's answer hangs on: what it loses without each.
+    """Words of a comment that a model's answer hangs on: what it loses without each.
 
-    Takes the model's probabilities of cleaned texts, of shape (n_texts, n_classes), and the column
-    of the answer. Gives the probability of the answer and the five words that it loses most
-    without, each with how far the probability falls when every occurrence is left out.
+    Takes the model's probabilities of texts such as it was fitted on, of shape (n_texts,
+    n_classes), and the column of the answer. Gives the probability of the answer and the five
+    words that it loses most without, each with how far the probability falls when every occurrence
+    is left out.
     """
     words = text.split()
     tried = list(dict.fromkeys(words))[:N_WITHOUT]

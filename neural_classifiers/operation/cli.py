@@ -95,6 +95,9 @@ def _add_flows(flows: Any, json_option: argparse.ArgumentParser) -> None:
         command.add_argument("--source", type=_source, help=WHERE)
     _add_rows(both)
     _add_source_options(comments)
+    for command in (both, comments):
+        encoder = f"pretrained: {WHERE}, or none"
+        command.add_argument("--encoder", type=_encoder, metavar="NAME", help=encoder)
     digits.add_argument("--sample", type=_images, metavar="N|all", help="training images to draw")
     digits.add_argument("--seeds", nargs="+", type=_seed, help="one training for each")
     comments.add_argument(
@@ -161,6 +164,10 @@ def _seed(text: str) -> int:
 
 def _sample(text: str) -> int | str:
     return text if text == "all" else cli_runs.count(text)
+
+
+def _encoder(text: str) -> str | None:
+    return None if text == "none" else text
 
 
 def _images(text: str) -> int | None:

@@ -156,14 +156,19 @@ def render_card(
     Source of the headings: M. Mitchell et al., Model Cards for Model Reporting, 2019. The header
     states no licence of the model, which nobody gave it, and no language, which nobody knows.
     """
-    is_keras = name.startswith("keras")
+    encoder = about.get("encoder")
+    is_keras = name.startswith("keras") or encoder is not None
     licence = re.sub(r"[^\w .,()-]", "", section.source.licence)
     header = {
         "license": "other",
         "license_name": f"of the training data: {licence}",
         "library_name": "keras" if is_keras else "sklearn",
         "pipeline_tag": "text-classification",
-        "tags": ["text-classification", "tf-idf", "keras" if is_keras else "skops"],
+        "tags": [
+            "text-classification",
+            "bert" if encoder else "tf-idf",
+            "keras" if is_keras else "skops",
+        ],
         "metrics": ["accuracy", "f1"],
     }
     return _render(

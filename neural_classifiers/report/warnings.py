@@ -1,7 +1,10 @@
 """Warnings: what a reader should know before using a model."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from neural_classifiers.comments.drift import Profile
 from neural_classifiers.judgement.names import CONSTANT, SIMPLE, percent
 from neural_classifiers.report.sections import CommentsSection
 
@@ -9,6 +12,7 @@ TOO_GOOD = 0.99  # no model sorts people's comments so well without a leak
 NEAR_DUPLICATES = 0.05  # of the test comments, beyond which they make a score look better
 SUSPECTED = 0.05  # of the training comments
 ERRORS_SHOWN, ERROR_LENGTH = 3, 300  # of a grid; characters
+ENGLISH = 0.1  # stop words among the words of comments, below which they are of another language
 UNSURE = 0.1  # calibration error beyond which probabilities mislead
 
 
@@ -16,7 +20,7 @@ def warnings_of(section: CommentsSection) -> list[str]:
     """Sentences that warn of what is odd about a run's models; none where all is well."""
     trained = {name: model for name, model in section.models.items() if name != CONSTANT}
     titles, near, examined = section.titles, section.near_duplicates, section.examined
-    warnings = [*section.notes]
+    warnings = [*section.notes, *filter(None, [section.about_encoder])]
     best = max(trained, key=lambda name: trained[name].accuracy, default=None)
     if best and trained[best].accuracy >= TOO_GOOD:
         warnings.append(
@@ -57,6 +61,31 @@ def warnings_of(section: CommentsSection) -> list[str]:
             "wrong label; the likeliest are listed below."
         )
     return warnings
+
+
+def about_encoder(asked: str | None, languages: Sequence[str] | None, profile: Profile) -> str:
+    """A warning that a pretrained encoder was left out, or does not know the language; or "".
+
+    Parameters
+    ----------
+    asked : str or None
+        Its name; None where none was asked for.
+    languages : sequence of str or None
+        Its languages, as far as they are stated; None where it could not be had.
+    profile : Profile
+        Of the comments.
+    """
+    if asked is None:
+        return ""
+    if languages is None:
+        return f"The pretrained encoder {asked} was left out: its files could not be had."
+    share = profile.n_stop_words / max(profile.n_words, 1)
+    if list(languages) == ["English"] and share < ENGLISH:
+        return (
+            f"The pretrained encoder {asked} knows English, which these comments hardly are: "
+            f"{percent(share)} of their words are English stop words."
+        )
+    return ""
 
 
 def _on_best_network(section: CommentsSection) -> list[str]:

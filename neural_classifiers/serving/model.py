@@ -26,6 +26,7 @@ KINDS = (COMMENTS, DIGITS)
 MANIFEST = "manifest.json"
 PIPELINE, WEIGHTS, RECIPE = "pipeline.skops", "weights.npz", "recipe.json"
 EXAMPLES, SEEN, PROFILE = "examples.json", "seen.npz", "profile.json"
+ENCODERS = "encoders"  # beside the versions: one each, whatever the number of versions
 MODEL_FILES = (PIPELINE, WEIGHTS, RECIPE, EXAMPLES)  # what answering takes
 
 # Of a probability. The same bits are expected on one machine; other processors and other builds of
@@ -89,6 +90,7 @@ class Classifier(PromotedModel):
     ) -> None:
         super().__init__(pipeline.classes_, manifest, folder)
         self._pipeline, self._cleaning, self._stem = pipeline, cleaning, porter_stemmer()
+        self.takes_raw = manifest.get("text") == "txt"
 
     def clean(self, X: Sequence[str]) -> list[str]:
         """Texts as the model was trained on them; "" where nothing is left.
@@ -104,13 +106,14 @@ class Classifier(PromotedModel):
 
     def predict_proba(self, X: Sequence[str]) -> NDArray[np.float64]:
         """Probabilities of shape (n_comments, n_classes), in the order of `classes_`."""
-        return self.predict_cleaned(self.clean(X))
+        return self.predict_cleaned(self.clean(X), X)
 
-    def predict_cleaned(self, cleaned: Sequence[str]) -> NDArray[np.float64]:
-        """Probabilities as `predict_proba` gives them, of texts that `clean` gave."""
+    def predict_cleaned(self, cleaned: Sequence[str], raw: Sequence[str]) -> NDArray[np.float64]:
+        """Probabilities as `predict_proba` gives them, of texts that `clean` gave of `raw`."""
         if not len(cleaned):
             return np.empty((0, len(self.classes_)))
-        return np.asarray(self._pipeline.predict_proba(list(cleaned)), dtype=np.float64)
+        texts = list(raw if self.takes_raw else cleaned)
+        return np.asarray(self._pipeline.predict_proba(texts), dtype=np.float64)
 
     def knows(self, cleaned: Sequence[str]) -> NDArray[np.bool_]:
         """Whether any word of each text that `clean` gave counts; of shape (n_texts,)."""
@@ -146,11 +149,15 @@ class DigitReader(PromotedModel):
         return predict_digits(self._network, X).astype(np.float64)
 
 
-def build_pipeline(content: bytes, weights: bytes | None, recipe: Mapping[str, Any]) -> Any:
-    """The fitted pipeline out of its files' contents: takes cleaned texts, predicts categories.
+def build_pipeline(
+    content: bytes, weights: bytes | None, recipe: Mapping[str, Any], encoder: Any = None
+) -> Any:
+    """The fitted pipeline out of its files' contents: takes texts, predicts categories.
 
     `content` is in skops' format. A Keras network has `weights`; its numbers, classes and
-    calibration stand in `recipe`, and `content` holds the steps before it.
+    calibration stand in `recipe`, and `content` holds the steps before it. With an `encoder`, an
+    `Encoder`, the pipeline begins with it and takes texts as they came; the weights are then what
+    was trained on top of it.
     """
     from neural_classifiers.arrays.skops_bytes import TOKENS, model_from_bytes
     from neural_classifiers.comments.models.pipelines import linear_pipeline
@@ -158,18 +165,25 @@ def build_pipeline(content: bytes, weights: bytes | None, recipe: Mapping[str, A
     ours = linear_pipeline().get_params().items()
     patterns = [value for name, value in ours if name.endswith("token_pattern")]
     pipeline: Any = model_from_bytes(content, [TOKENS, *patterns])
+    if encoder is not None:
+        from neural_classifiers.comments.models.encoder import EncodeTexts
+
+        pipeline.steps.insert(0, ("encode", EncodeTexts(encoder, pieces_only=weights is not None)))
     if weights is not None:
         from neural_classifiers.arrays.weights import weights_from_bytes
-        from neural_classifiers.comments.models import keras_classifier
+        from neural_classifiers.comments.models import keras_classifier, pretrained
 
-        network = keras_classifier.rebuild(
-            weights_from_bytes(weights), recipe["classes"], **recipe["network"]
-        )
+        arrays, classes, numbers = weights_from_bytes(weights), recipe["classes"], recipe["network"]
+        network: Any
+        if encoder is None:
+            network = keras_classifier.rebuild(arrays, classes, **numbers)
+        else:
+            network = pretrained.rebuild(encoder, arrays, classes, **numbers)
         if recipe["temperature"] is not None:
             from neural_classifiers.judgement.calibration import Calibrated
 
             network = Calibrated(network, recipe["temperature"], recipe["offsets"])
-        pipeline.steps.append(("keras", network))
+        pipeline.steps.append(("network", network))
     return pipeline
 
 
@@ -223,6 +237,24 @@ def read_file(folder: Path, manifest: Mapping[str, Any], name: str) -> bytes:
     return content
 
 
+def read_encoder(folder: Path, manifest: Mapping[str, Any]) -> list[bytes]:
+    """The files of the encoder that a version begins with, out of `ENCODERS` beside the version.
+
+    Raises
+    ------
+    NotPromotedError
+    """
+    encoder = manifest["encoder"]
+    homes = [above / ENCODERS / encoder["sha256"][:16] for above in folder.absolute().parents[:2]]
+    home = next((home for home in homes if home.is_dir()), None)
+    if home is None:
+        raise NotPromotedError(
+            f"{folder}: expected its encoder {encoder['name']} in {homes[0]}, got no such folder: "
+            "copy it with the version"
+        )
+    return [read_file(home, encoder, name) for name in encoder["files"]]
+
+
 def read_model(folder: Path, version: str | None = None) -> PromotedModel:
     """The promoted model of a folder, every digest checked, its examples answered.
 
@@ -239,7 +271,12 @@ def read_model(folder: Path, version: str | None = None) -> PromotedModel:
     recipe = json.loads(files[RECIPE])
     model: PromotedModel
     if manifest["kind"] == COMMENTS:
-        pipeline = build_pipeline(files[PIPELINE], files.get(WEIGHTS), recipe)
+        encoder = None
+        if "encoder" in manifest:
+            from neural_classifiers.comments.models.encoder import Encoder
+
+            encoder = Encoder.from_bytes(*read_encoder(folder, manifest))
+        pipeline = build_pipeline(files[PIPELINE], files.get(WEIGHTS), recipe, encoder)
         model = Classifier(pipeline, Cleaning(**manifest["cleaning"]), manifest, folder)
     else:
         from neural_classifiers.arrays.weights import weights_from_bytes

@@ -299,5 +299,6 @@ def _predict_rows(
     for row in range(len(texts)):
         if row not in cleaned:
             reasons.setdefault(row, [EMPTIED])
-    probabilities = classifier.predict_cleaned(list(cleaned.values()))
+    raw = [texts[row] for row in cleaned]
+    probabilities = classifier.predict_cleaned(list(cleaned.values()), raw)
     return dict(zip(cleaned, prediction_rows(classifier, probabilities), strict=True)), reasons

@@ -39,6 +39,8 @@ class Challenger:
         Of the bootstrap that bounds the differences.
     slices : dict of str to ndarray of bool of shape (n_rows,)
         Parts of the test set, beside the classes.
+    encoder : callable
+        The same of the encoder that it begins with; empty where there is none.
     """
 
     manifest: Mapping[str, Any]
@@ -50,6 +52,7 @@ class Challenger:
     seed: int = 0
     slices: dict[str, np.ndarray] = field(default_factory=dict)
     others: list[Rival] = field(default_factory=list)
+    encoder: Callable[[], dict[str, bytes]] = dict
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,12 @@ def decide(challenger: Challenger, again: bool = True, other_classes: bool = Fal
 
         if all(gate.passed for gate in gates):
             passed_gates = {"gates": [asdict(gate) for gate in gates]}
-            version = registry.add_version({**manifest, **passed_gates}, challenger.files(), check)
+            version = registry.add_version(
+                {**manifest, **passed_gates},
+                challenger.files(),
+                check,
+                challenger.encoder(),
+            )
         if version:
             registry.let_serve(kind, version)
     return Decision(kind, manifest["model"], manifest["run"]["folder"], gates, version)

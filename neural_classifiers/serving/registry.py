@@ -26,11 +26,13 @@ from neural_classifiers.engine.files import make_folder, sync, write_durably
 from neural_classifiers.engine.locks import locked
 from neural_classifiers.engine.run_files import as_json
 from neural_classifiers.serving.model import (
+    ENCODERS,
     EXAMPLES,
     KINDS,
     MANIFEST,
     NotPromotedError,
     furthest_from_examples,
+    read_encoder,
     read_file,
     read_manifest,
     read_model,
@@ -97,6 +99,8 @@ def fault_of(version: str) -> str | None:
         manifest = read_manifest(folder, version)
         for name in manifest["files"]:
             read_file(folder, manifest, name)
+        if "encoder" in manifest:
+            read_encoder(folder, manifest)
     except NotPromotedError as error:
         return str(error)
     return None
@@ -126,23 +130,25 @@ def add_version(
     manifest: Mapping[str, Any],
     files: Mapping[str, bytes],
     check: Callable[[Path], bool] = lambda folder: True,
+    encoder: Mapping[str, bytes] | None = None,
 ) -> str | None:
     """Add a version to the registry, where it stays; to be called within `one_at_a_time`.
 
-    The `manifest` lacks ``files`` and ``version``, which are made of `files` and of all the rest.
+    The `manifest` lacks ``files`` and ``version``, which are made of `files` and of all the rest,
+    and the ``files`` of its ``encoder``, which are kept once for all versions that begin with it.
     `check` takes the folder before it has the version's name: where it answers False, nothing is
     left of it, and there is no name to return.
     """
-    digests = {
-        name: {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
-        for name, content in files.items()
-    }
-    complete = {**manifest, "files": digests}
+    complete = {**manifest, "files": _digests(files)}
+    if encoder:
+        complete["encoder"] = {**manifest["encoder"], "files": _digests(encoder)}
     version = complete["version"] = version_of(complete)
     unfinished = paths.models() / _WRITING / version
     shutil.rmtree(unfinished.parent, ignore_errors=True)  # left by a kill
     try:
         make_folder(unfinished)
+        if encoder:
+            _keep_encoder(unfinished.parent / ENCODERS, complete["encoder"]["sha256"], encoder)
         for name, content in files.items():
             write_durably(unfinished / name, content)
         write_durably(unfinished / MANIFEST, as_json(complete))
@@ -156,6 +162,26 @@ def add_version(
         return version
     finally:
         shutil.rmtree(unfinished.parent, ignore_errors=True)
+
+
+def _keep_encoder(unfinished: Path, sha256: str, files: Mapping[str, bytes]) -> None:
+    home = paths.models() / ENCODERS / sha256[:16]
+    if home.is_dir():
+        return
+    make_folder(unfinished)
+    for name, content in files.items():
+        write_durably(unfinished / name, content)
+        (unfinished / name).chmod(0o444)
+    make_folder(home.parent)
+    unfinished.rename(home)
+    sync(home.parent)
+
+
+def _digests(files: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
+    return {
+        name: {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+        for name, content in files.items()
+    }
 
 
 def check_in_clean_process(folder: Path) -> tuple[bool, str]:

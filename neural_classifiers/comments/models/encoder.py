@@ -178,21 +178,23 @@ class Encoder:
 
 
 class EncodeTexts(TransformerMixin, BaseEstimator):
-    """First step of a pipeline: raw texts to the vectors of an encoder. Fits nothing."""
+    """First step of a pipeline: raw texts to an encoder's vectors, or to its word pieces only."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, pieces_only: bool = False) -> None:
         self.encoder = encoder
+        self.pieces_only = pieces_only
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
 
     def fit(self, X: Sequence[str], y: Any = None) -> Self:
-        """Do nothing."""
+        """Fit nothing."""
         return self
 
-    def transform(self, X: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors of shape (n_texts, width)."""
-        return self.encoder.encode(X)
+    def transform(self, X: Sequence[str]) -> NDArray[Any]:
+        """Vectors of shape (n_texts, width), or word pieces of shape (n_texts, `MAX_TOKENS`)."""
+        tokens = self.encoder.tokens(X)
+        return tokens if self.pieces_only else self.encoder.vectors(tokens)
 
 
 def keys_of_tokens(tokens: Tokens) -> NDArray[np.uint64]:

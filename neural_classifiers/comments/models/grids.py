@@ -49,4 +49,6 @@ IMPROVED_GRIDS: dict[Improvable, Grid] = {
     "scikit": {"balance": [0.0, 0.5], "alpha": [0.03, 0.1]},
     "keras": {"balance": [0.0, 0.5]},
 }
+# blocks of a pretrained encoder that are fine-tuned; 0: a frozen encoder below the last layer
+PRETRAINED_GRID: Grid = {"tuned_blocks": [0, 2]}
 CONSTANT_GRID: Grid = {"strategy": ["most_frequent"]}
