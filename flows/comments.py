@@ -19,7 +19,7 @@ from neural_classifiers.comments.text import CleaningChoice
 from neural_classifiers.engine.branches import Branches
 from neural_classifiers.engine.form import with_form
 from neural_classifiers.engine.runs import FLOW
-from neural_classifiers.judgement.names import PRETRAINED
+from neural_classifiers.judgement.names import PRETRAINED, PROBE
 from neural_classifiers.values import Count, Folds, Fraction, Seed
 from tasks.clean import clean_comments
 from tasks.compare import compare_models
@@ -39,6 +39,7 @@ from tasks.search_models import (
     search_keras_improved,
     search_linear,
     search_pretrained,
+    search_probe,
     search_scikit,
     search_scikit_improved,
 )
@@ -185,6 +186,9 @@ def classify_comments(
     models = {
         "constant": branches.submit(fit_constant, split, **common),
         "linear": linear,
+        "linear_raw": branches.submit(
+            search_linear, "linear_raw", split, **common, scoring=scoring
+        ),
         "scikit": branches.submit(search_scikit, split, scikit_grid, fits=scikit_fits, **chosen_by),
         "keras": branches.submit(search_keras, split, keras_grid, fits=keras_fits, **chosen_by),
     }
@@ -196,6 +200,7 @@ def classify_comments(
     if files := fetch_encoder(encoder):  # what cannot be had is left out
         kept = branches.submit(keep_encoder, files)
         encoded = branches.submit(encode_comments, split, kept)
+        models[PROBE] = branches.submit(search_probe, split, encoded, **common, scoring=scoring)
         models[PRETRAINED] = branches.submit(
             search_pretrained, split, encoded, pretrained_grid, **common, scoring=scoring
         )
@@ -204,7 +209,7 @@ def classify_comments(
 
     scores = {
         name: branches.submit(
-            score_model, name, model, split, encoded if name == PRETRAINED else None
+            score_model, name, model, split, encoded if name in (PROBE, PRETRAINED) else None
         )
         for name, model in models.items()
     }

@@ -20,7 +20,7 @@ from neural_classifiers.engine.records import File, Reference
 from neural_classifiers.errors import RefusedError
 from neural_classifiers.judgement.choice import HeldOutScores, best_and_cheapest
 from neural_classifiers.judgement.gates import Rival
-from neural_classifiers.judgement.names import CONSTANT, SIMPLE
+from neural_classifiers.judgement.names import CONSTANT, LINEARS
 from neural_classifiers.judgement.weaknesses import slices_of
 from neural_classifiers.serving.model import (
     COMMENTS,
@@ -87,8 +87,9 @@ def comment_models(run: history.Run) -> RunModels:
         compared, _ = _last(run, Compared)
         held_out = HeldOutScores.model_validate_json(compared.held_out.verified().read_bytes())
         prices = {n: price for n in names if (price := read_price(models[n], scored[n]))}
-        simple = [name for name in names if name in SIMPLE]
-        linear = sorted(simple, key=held_out.accuracy.__getitem__, reverse=True)[:1]
+        linear = sorted(
+            (n for n in names if n in LINEARS), key=held_out.accuracy.__getitem__, reverse=True
+        )[:1]
         chosen = best_and_cheapest(held_out, prices)
         best = list(dict.fromkeys([*(chosen[1:] if chosen else ()), *linear]))
 

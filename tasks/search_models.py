@@ -7,10 +7,16 @@ fold a task. The notebook lacks the constant answer, the linear models and the i
 from pathlib import Path
 from typing import Any
 
-from neural_classifiers.comments.models.grids import CONSTANT_GRID, Grid, Method, Scoring
+from neural_classifiers.comments.models.grids import (
+    CONSTANT_GRID,
+    PROBE_GRID,
+    Grid,
+    Method,
+    Scoring,
+)
 from neural_classifiers.engine.folder_store import FolderStore, unfinished
 from neural_classifiers.engine.step import step
-from neural_classifiers.judgement.names import PRETRAINED
+from neural_classifiers.judgement.names import LINEAR_RAW, PRETRAINED, PROBE
 from tasks.encode_work import load_encoder
 from tasks.model_files import add_seconds, save_keras_pipeline, save_pretrained
 from tasks.references import Encoded, Fits, Model, SearchSample, Split
@@ -225,7 +231,7 @@ def search_linear(
     Parameters
     ----------
     name : str
-        Of the model: ``linear`` or ``linear_improved``.
+        Of the model: ``linear``, ``linear_improved``, or ``linear_raw`` on texts as they came.
     split, folds, seed, scoring, search_sample, folder
         As for `search_scikit`.
     """
@@ -233,7 +239,7 @@ def search_linear(
 
     search = Search(
         name=name,
-        pipeline=linear_pipeline(),
+        pipeline=linear_pipeline(is_raw=name == LINEAR_RAW),
         grid=linear_grid(),
         split=split,
         folds=folds,
@@ -241,6 +247,7 @@ def search_linear(
         scoring=scoring,
         is_calibrated=True,
         search_sample=search_sample,
+        text="txt" if name == LINEAR_RAW else "clean",
     )
     return search_at_once(search, folder)
 
@@ -291,6 +298,48 @@ def search_pretrained(
     )
     add_seconds(folder, [encoded.vectors])
     return search_at_once(search, folder, search_pretrained)
+
+
+@step(threads=1)
+def search_probe(
+    split: Split,
+    encoded: Encoded,
+    folds: int,
+    seed: int,
+    scoring: Scoring,
+    search_sample: SearchSample | None,
+    folder: Path,
+) -> Model:
+    """Choose the best logistic regression over an encoder's vectors as they are; calibrate it.
+
+    Parameters
+    ----------
+    split, folds, seed, scoring, search_sample, folder
+        As for `search_scikit`.
+    encoded : Encoded
+        The encoder, and the vectors of the comments.
+    """
+    from neural_classifiers.arrays.threads import set_tensorflow_threads
+    from neural_classifiers.comments.models.pipelines import probe_pipeline
+
+    set_tensorflow_threads(1)
+    search = Search(
+        name=PROBE,
+        pipeline=probe_pipeline(),
+        grid=PROBE_GRID,
+        split=split,
+        folds=folds,
+        seed=seed,
+        scoring=scoring,
+        is_calibrated=True,
+        search_sample=search_sample,
+        libraries=ENCODER_LIBRARIES,
+        text="txt",
+        features=load_encoder(encoded).encode,
+        encoder=encoded.encoder,
+    )
+    add_seconds(folder, [encoded.vectors])
+    return search_at_once(search, folder)
 
 
 def _scikit(

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from conftest import COMMON, WORDS
 from made_encoder import made_encoder
+from sklearn.linear_model import LogisticRegression
 
 import neural_classifiers
 from neural_classifiers.comments.models.encoder import Encoder, EncoderError
@@ -20,7 +21,7 @@ from tasks.encode import encode_comments, keep_encoder
 from tasks.encode_work import load_encoder
 from tasks.model_files import load_pipeline
 from tasks.references import Split
-from tasks.search_models import search_pretrained
+from tasks.search_models import search_pretrained, search_probe
 from tasks.sources import find_source
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -103,6 +104,18 @@ def test_a_model_is_searched_on_raw_texts_and_serves_with_its_encoder(home, spli
     home_of_encoder.rename(home / "elsewhere")
     with pytest.raises(NotPromotedError, match=r"expected its encoder tiny in .*: copy it"):
         neural_classifiers.load(version)
+
+
+def test_the_probe_is_a_regression_on_vectors_that_nothing_has_tuned(home, split, encoded):
+    (home / "probe").mkdir()
+
+    model = body_of(search_probe)(split, encoded, 2, 34, "accuracy", None, home / "probe")
+
+    vectors = load_encoder(encoded).encode(TEXTS)
+    regression = LogisticRegression(**model.best_params).fit(vectors[:30], CATS[:30])
+    assert load_pipeline(model).predict(TEXTS).tolist() == regression.predict(vectors).tolist()
+    assert set(pd.read_parquet(model.held_out.path)["predicted"]) <= set(CATS)
+    assert (model.text, model.encoder, model.weights) == ("txt", encoded.encoder, None)
 
 
 def add_version(model, recipe, probabilities) -> str:

@@ -185,7 +185,7 @@ def test_a_schedule_fires_a_failed_search_is_retried_and_a_killed_run_goes_on(si
     assert failed["auto_scheduled"]  # by the schedule, by nobody's hand
     assert "search_keras" in failed["state"]["message"]
     metrics = json.loads((site.folder_of(run_id) / "metrics.json").read_bytes())
-    assert {"constant", "linear", "scikit"} == set(metrics["comments"])
+    assert {"constant", "linear", "linear_raw", "scikit"} == set(metrics["comments"])
     assert (site.folder_of(run_id) / "report.html").exists()
 
     # Retry, and kill -9 in the middle of it
@@ -206,7 +206,7 @@ def test_a_schedule_fires_a_failed_search_is_retried_and_a_killed_run_goes_on(si
     of_keras = {f"{what}-keras" for what in ("score_model", "draw_model")}
     assert done == {"search_keras", *of_keras, "compare_models", "explain_models"}
     metrics = json.loads((site.folder_of(run_id) / "metrics.json").read_bytes())
-    assert {"constant", "linear", "scikit", "keras"} == set(metrics["comments"])
+    assert {"constant", "linear", "linear_raw", "scikit", "keras"} == set(metrics["comments"])
     run = site.told(run_id)
     assert (run["status"], run["attempts"]) == ("completed", 3)
     assert run["earlier"] == ["failed", "crashed"]

@@ -90,7 +90,8 @@ def test_metrics_hold_every_number_that_the_notebook_printed_and_the_baselines(g
     metrics = read(good[2][0] / "metrics.json")["comments"]
 
     improved = {"linear_improved", "scikit_improved", "keras_improved"}
-    assert set(metrics) == {"constant", "linear", "scikit", "keras", "pretrained", *improved}
+    names = {"constant", "linear", "linear_raw", "scikit", "keras", "probe", "pretrained"}
+    assert set(metrics) == {*names, *improved}
     for told in metrics.values():
         matrix = np.array(told["confusion_matrix"])
         assert told["accuracy"] == pytest.approx(np.trace(matrix) / matrix.sum())
@@ -173,6 +174,10 @@ def test_a_second_run_computes_nothing_and_adds_little(good):
     assert all(step["hit"] for step in run["steps"])
     assert read(folders[1] / "metrics.json") == read(folders[0] / "metrics.json")
     assert sum(p.stat().st_size for p in folders[1].rglob("*") if p.is_file()) < 2e6
+    first, second = (read(folder / "report.json")["comments"]["prices"] for folder in folders)
+    assert first == second  # as measured when it was computed
+    assert set(first) == set(read(folders[0] / "metrics.json")["comments"])
+    assert all(number > 0 for price in first.values() for number in price.values())
 
 
 def test_prefect_shows_what_was_cached_and_the_report_as_artifacts(good):
@@ -338,7 +343,12 @@ def test_a_branch_that_fails_leaves_the_others_their_report(home):
     assert "fit_scikit-0" in state.message
     assert "search_keras" not in state.message
     assert read(folder / "run.json")["status"] == "failed"
-    assert set(read(folder / "metrics.json")["comments"]) == {"constant", "linear", "keras"}
+    assert set(read(folder / "metrics.json")["comments"]) == {
+        "constant",
+        "linear",
+        "linear_raw",
+        "keras",
+    }
     assert "This run failed in fit_scikit-0" in (folder / "report.html").read_text()
 
 

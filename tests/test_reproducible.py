@@ -36,7 +36,7 @@ def test_models_have_the_same_parameters(homes):
     one, other = map(_parameters, homes)
     assert one == other
     improved = {"linear_improved", "scikit_improved", "keras_improved"}
-    assert one.keys() == {"constant", "linear", "scikit", "keras"} | improved
+    assert one.keys() == {"constant", "linear", "linear_raw", "scikit", "keras"} | improved
 
 
 def test_the_run_folders_say_the_same(homes):

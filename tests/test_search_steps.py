@@ -16,7 +16,13 @@ from neural_classifiers.search import fits as fits_module
 from tasks.model_files import read_grid
 from tasks.references import Split
 from tasks.score_files import keep_scores
-from tasks.search_models import fit_keras, fit_scikit, search_keras, search_scikit
+from tasks.search_models import (
+    fit_keras,
+    fit_scikit,
+    search_keras,
+    search_linear,
+    search_scikit,
+)
 
 DASK = "NEURAL_CLASSIFIERS_DASK"
 GRID = {"solver": ["lbfgs"], "alpha": [1e-4, 1e-1], "activation": ["tanh", "relu"]}
@@ -88,6 +94,19 @@ def test_a_model_whose_probabilities_are_no_numbers_is_refused(tmp_path):
     table["p_b"] = 1 - table["p_a"]
     with pytest.raises(ValueError, match=r"keras: .* for 1 of 2 test comments: its training div"):
         keep_scores("keras", table, {}, ["a", "b"], tmp_path)
+
+
+def test_a_linear_model_of_raw_text_sees_what_cleaning_takes_away(split, home):
+    rows = [("so so", f"So so{mark}", mark) for mark in "!?" for _ in range(20)]
+    pd.DataFrame(rows, columns=["clean", "txt", "cat"]).to_parquet(home / "marks.parquet")
+    marks = split.model_copy(update={"train": File.of(home / "marks.parquet")})
+
+    models = {}
+    for name in ("linear", "linear_raw"):
+        (home / name).mkdir()
+        models[name] = body_of(search_linear)(name, marks, FOLDS, 34, "accuracy", None, home / name)
+    assert [model.best_cv_score for model in models.values()] == [0.5, 1.0]
+    assert [model.text for model in models.values()] == ["clean", "txt"]
 
 
 def test_halving_keeps_its_fits_and_chooses_one_of_the_grid(split, home, monkeypatch):

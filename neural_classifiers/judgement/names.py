@@ -1,14 +1,18 @@
 """Names of the models, as files, report and terminal call them."""
 
-CONSTANT, LINEAR, LINEAR_IMPROVED = "constant", "linear", "linear_improved"
+CONSTANT, LINEAR, LINEAR_RAW = "constant", "linear", "linear_raw"
+LINEAR_IMPROVED, PROBE = "linear_improved", "probe"
 PRETRAINED, SERVING = "pretrained", "serving"
-SIMPLE = (CONSTANT, LINEAR, LINEAR_IMPROVED)  # simplest first
+LINEARS = (LINEAR, LINEAR_RAW, LINEAR_IMPROVED)
+SIMPLE = (CONSTANT, *LINEARS, PROBE)  # simplest first
 RIVALS = (*SIMPLE, SERVING)
 
 MODEL_TITLES = {
     CONSTANT: "constant answer",
     LINEAR: "linear model",
+    LINEAR_RAW: "linear model of raw text",
     LINEAR_IMPROVED: "improved linear model",
+    PROBE: "probe of the encoder",
     "scikit": "scikit-learn network",
     "keras": "Keras network",
     "scikit_improved": "improved scikit-learn network",

@@ -51,4 +51,6 @@ IMPROVED_GRIDS: dict[Improvable, Grid] = {
 }
 # blocks of a pretrained encoder that are fine-tuned; 0: a frozen encoder below the last layer
 PRETRAINED_GRID: Grid = {"tuned_blocks": [0, 2]}
+# logistic regression over the vectors of an encoder as it is: what its fine-tuning has to beat
+PROBE_GRID: Grid = {"C": [0.1, 1.0, 10.0, 100.0], "class_weight": [None, "balanced"]}
 CONSTANT_GRID: Grid = {"strategy": ["most_frequent"]}

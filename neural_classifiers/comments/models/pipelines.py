@@ -18,6 +18,8 @@ from sklearn.svm import LinearSVC
 from neural_classifiers.comments.models.selection import SelectByRows
 from neural_classifiers.comments.text import TOKENS
 
+MARKS_TOO = rf"{TOKENS}|[^\w\s]"  # a word, or a punctuation mark
+
 
 def scikit_pipeline(seed: int) -> Pipeline:
     """TF-IDF and scikit-learn's network, 6 and 2 hidden units (notebook, Part 1)."""
@@ -61,11 +63,17 @@ def _best_features() -> list[tuple[str, Any]]:
     return [("features", features), ("best", SelectByRows())]
 
 
-def linear_pipeline() -> Pipeline:
-    """TF-IDF and a linear classifier, which a network has to beat; `linear_grid` has which."""
+def linear_pipeline(*, is_raw: bool = False) -> Pipeline:
+    """TF-IDF and a linear classifier, which a network has to beat; `linear_grid` has which.
+
+    Of raw text every punctuation mark is a word, too.
+    """
     # 100 iterations are not enough at C=100
     classifier = LogisticRegression(max_iter=1000)
-    features = FeatureUnion([("words", _words(sublinear_tf=True)), ("characters", "drop")])
+    words = _words(sublinear_tf=True)
+    if is_raw:
+        words.set_params(token_pattern=MARKS_TOO)
+    features = FeatureUnion([("words", words), ("characters", "drop")])
     return Pipeline([("features", features), ("classifier", classifier)])
 
 
@@ -106,6 +114,11 @@ def in_names(value: Any) -> Any:
     if isinstance(value, TfidfVectorizer):
         return f"{value.analyzer} {'-'.join(map(str, value.ngram_range))}"
     return type(value).__name__ if isinstance(value, BaseEstimator) else value
+
+
+def probe_pipeline() -> Pipeline:
+    """Logistic regression over the vectors of an encoder."""
+    return Pipeline([("classifier", LogisticRegression(max_iter=1000))])
 
 
 def constant_pipeline() -> Pipeline:
