@@ -78,7 +78,8 @@ def count_rows(readers: Sequence[Reader]) -> Counted:
     rows, blank = (sum(n) for n in zip(*(reader.count() for reader in readers), strict=True))
     if not rows:
         names = ", ".join(reader.part.name for reader in readers)
-        came = f"{blank:,} blank lines" if blank else "none"
+        is_empty = not any(reader.format for reader in readers)
+        came = f"{blank:,} blank lines" if blank else "0 bytes" if is_empty else "none"
         raise NoRowsError(f"{shown(names)}: expected rows, got {came}")
     formats = dict.fromkeys(reader.format for reader in readers if reader.format)
     return Counted(rows, blank, list(formats))
