@@ -464,7 +464,7 @@ def test_what_holds_no_comments_is_passed_over_and_told_once(home, version):
     new = new_in(folder)
     assert [file.path.name for file in new.files] == sorted(files)
     assert [predicted_as_csv(file, new) for file in new.files] == [None] * 6
-    assert note_on(new.files[2], new) == "empty_hour.csv: expected rows, got none"
+    assert note_on(new.files[2], new).startswith("empty_hour.csv: expected rows, got none")
     with disable_run_logger():
         said = predict_new.report_predictions.fn({"zero.jsonl": None, "README.md": None})
     assert said == "nothing new; passed over: zero.jsonl, README.md"
