@@ -29,7 +29,7 @@ def add_half(path: Path, half: str, content: Any) -> None:
 def publish(folder: Path, half: str, section: CommentsSection | DigitsSection) -> None:
     """Add a section to the run's folder, and show it on the page and in the Prefect UI."""
     add_half(folder / SECTIONS, half, section.as_dict())
-    sections = read_sections(folder)
+    sections = sections_of(folder)
     with run_files.updating(folder) as run:
         run["sources"] = {name: s.source.as_dict() for name, s in sections.halves.items()}
         run["source"] = next(iter(run["sources"].values()))
@@ -40,14 +40,14 @@ def publish(folder: Path, half: str, section: CommentsSection | DigitsSection) -
     get_run_logger().info("report: %s (run %s)", folder / REPORT, runtime.flow_run.name)
 
 
-def read_sections(folder: Path) -> Sections:
+def sections_of(folder: Path) -> Sections:
     """The sections that a run wrote; none where it came to none."""
     return Sections.model_validate(run_files.read_sections(folder))
 
 
 def show_page(folder: Path) -> None:
     """Write the page of all sections so far; nothing where there is none."""
-    run, sections = run_files.read(folder), read_sections(folder)
+    run, sections = run_files.read(folder), sections_of(folder)
     if not sections.halves:
         return
     failed = [name for section in sections.halves.values() for name in section.failed]

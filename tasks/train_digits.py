@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from neural_classifiers.arrays.weights import weights_to_bytes
-from neural_classifiers.digits.networks import DigitsPreset, layers_of, rebuild
+from neural_classifiers.digits.networks import DigitsPreset, layers_of, rebuild_network
 from neural_classifiers.digits.scores import (
     is_guessing,
     score_altered,
@@ -65,7 +65,7 @@ def train_digits(
         checkpoint=FolderStore(unfinished(folder)),
         on_step=report,
     )
-    network = rebuild(preset, trained.weights)
+    network = rebuild_network(preset, trained.weights)
     test = score_network(network, images_test, labels_test)
     layers = layers_of(preset)
     scores: dict[str, Any] = {

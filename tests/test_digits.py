@@ -14,7 +14,7 @@ from neural_classifiers.digits.networks import (
     build_network,
     layers_of,
     predict_digits,
-    rebuild,
+    rebuild_network,
 )
 from neural_classifiers.digits.scores import score_network
 from neural_classifiers.digits.splits import draw_images, validation_split
@@ -363,7 +363,7 @@ def test_scores_agree_with_a_second_method():
     trained = train_bars(SMALL["fast"])
     images, labels = bars(60, seed=2)
 
-    scores = score_network(rebuild(SMALL["fast"], trained.weights), images, labels)
+    scores = score_network(rebuild_network(SMALL["fast"], trained.weights), images, labels)
 
     assert scores.probabilities.shape == (60, 10)
     assert scores.probabilities.dtype == np.float32
@@ -380,9 +380,9 @@ def test_a_network_rebuilt_from_bytes_predicts_the_same_to_the_bit():
     trained = train_bars(preset)
     images, _ = bars(20, seed=2)
 
-    rebuilt = rebuild(preset, weights_from_bytes(weights_to_bytes(trained.weights)))
+    rebuilt = rebuild_network(preset, weights_from_bytes(weights_to_bytes(trained.weights)))
 
-    expected = predict_digits(rebuild(preset, trained.weights), images)
+    expected = predict_digits(rebuild_network(preset, trained.weights), images)
     assert np.array_equal(predict_digits(rebuilt, images), expected)
     # and the rebuilt network is an ordinary Keras model that takes pixels in [0, 1]
     np.testing.assert_allclose(
@@ -397,7 +397,7 @@ def test_weights_of_another_network_are_refused():
     weights = train_bars(SMALL["fast"]).weights
 
     with pytest.raises(ValueError, match=r"notebook: expected weights .*conv_1/kernel.*, got "):
-        rebuild(NOTEBOOK, weights)
+        rebuild_network(NOTEBOOK, weights)
 
 
 def test_no_images_give_no_predictions():

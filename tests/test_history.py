@@ -9,7 +9,13 @@ from prefect import flow
 from prefect.states import State
 
 from neural_classifiers.engine import history, locks, paths
-from neural_classifiers.engine.history import UnknownRunError, compare, describe, find_run, overview
+from neural_classifiers.engine.history import (
+    UnknownRunError,
+    compare,
+    find_run,
+    in_detail,
+    overview,
+)
 from neural_classifiers.engine.records import File, Key, Reference, recall, record_folder
 from neural_classifiers.engine.runs import FLOW
 from neural_classifiers.engine.step import step
@@ -103,7 +109,7 @@ def test_a_step_refreshed_on_purpose_is_computed_once_and_its_dependents_if_it_c
     ]
     assert len(history.all_runs()) == 4
 
-    told = describe(find_run("last"))
+    told = in_detail(find_run("last"))
     assert (told["status"], told["attempts"]) == ("completed", 2)
     assert (told["computed"], told["cached"], told["failed"]) == (2, 3, 1)
     whys = {s["task_run"]: s["why"] for s in told["steps"] if s["why"]}
@@ -174,7 +180,7 @@ def with_(key: Key, **parts) -> Key:
 
 
 def whys(name: str) -> list[str]:
-    [step] = describe(find_run(name))["steps"]
+    [step] = in_detail(find_run(name))["steps"]
     return step["why"]
 
 
@@ -211,11 +217,11 @@ def test_show_compares_with_the_nearest_record_and_not_with_the_runs_own(home):
     run_folder("new", 3, *(entry(key, hour) for key, hour in zip(news, (3, 3.5), strict=True)))
 
     # not fold 1 -> 0: the record of the same fold differs in less
-    assert [s["why"] for s in describe(find_run("new"))["steps"]] == [
+    assert [s["why"] for s in in_detail(find_run("new"))["steps"]] == [
         ["code.text.clean changed"],
         ["code.text.clean changed"],
     ]
-    assert [s["why"] for s in describe(find_run("old"))["steps"]] == [["first time"]] * 2
+    assert [s["why"] for s in in_detail(find_run("old"))["steps"]] == [["first time"]] * 2
 
 
 def test_show_tells_of_damaged_and_removed_records(home):

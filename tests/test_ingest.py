@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from dirty import dirty_lines
 
-from neural_classifiers.comments.lines import KEPT_BYTES, MAX_ROW_BYTES
+from neural_classifiers.comments.lines import BEGINNING_BYTES, MAX_ROW_BYTES
 from neural_classifiers.comments.schemas import CLEANED
 from neural_classifiers.comments.splits import Side, keys_of, split_keys
 from neural_classifiers.engine.records import File
@@ -79,7 +79,7 @@ def test_one_file_damaged_in_ways_we_know_names_exactly_these_rows(home):
     }
     for row in found.itertuples():
         line = damage[row.line][0]
-        assert row.raw == (line if len(line) <= MAX_ROW_BYTES else line[:KEPT_BYTES])
+        assert row.raw == (line if len(line) <= MAX_ROW_BYTES else line[:BEGINNING_BYTES])
         assert content[row.byte_offset :].startswith(row.raw)
         assert row.size == len(line) + 2 * (row.line < 300)
     assert accepted.rows + accepted.rows_quarantined == 300

@@ -71,7 +71,7 @@ def test_the_api_is_called_no_more_often_than_it_should(monkeypatch):
 def test_the_time_left_counts_only_what_was_really_made(done, first, left):
     report = progress.ProgressReport(done, 100, "fits")
 
-    assert progress.in_words(report, first, seconds=60) == f"{done} of 100 fits{left}"
+    assert progress.progress_in_words(report, first, seconds=60) == f"{done} of 100 fits{left}"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_the_time_left_counts_only_what_was_really_made(done, first, left):
     ids=["a training has scores", "rows have a rate"],
 )
 def test_a_report_says_what_there_is_to_say(report, words):
-    assert progress.in_words(report, first=10, seconds=4) == words
+    assert progress.progress_in_words(report, first=10, seconds=4) == words
 
 
 def test_folds_that_have_not_begun_count_in_the_total():

@@ -132,7 +132,7 @@ def test_a_line_of_many_megabytes_is_a_row_and_a_longer_one_is_set_aside(monkeyp
     monkeypatch.setattr(lines, "MAX_ROW_BYTES", 2 * 2**20)
     rows = read(GOOD + long + b"\n" + GOOD)
     assert [row["line_type"] for row in rows] == ["object", "longer than 2 MiB", "object"]
-    assert rows[1]["raw"] == long[: lines.KEPT_BYTES]
+    assert rows[1]["raw"] == long[: lines.BEGINNING_BYTES]
     assert rows[1]["size"] == len(long) + 1
     assert rows[2]["byte_offset"] == len(GOOD) + len(long) + 1
 

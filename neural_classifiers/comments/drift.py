@@ -20,7 +20,7 @@ from neural_classifiers.comments.text import MARKS, UNSPACED
 from neural_classifiers.values import Values
 
 WORDS_OF_ROWS = 50_000  # about so many comments have their words counted
-MAX_WORDS_KEPT = 2000  # in a profile, the most frequent
+MAX_PROFILE_WORDS = 2000  # in a profile, the most frequent
 N_COMPARED_WORDS = 1000
 N_LENGTHS = 48  # two for each doubling: up to 2^24 characters
 
@@ -97,7 +97,7 @@ class Profiler:
             rows=self._categories.total(),
             categories=dict(sorted(self._categories.items())),
             lengths=[self._lengths[i] for i in range(N_LENGTHS)],
-            words=dict(frequent[:MAX_WORDS_KEPT]),
+            words=dict(frequent[:MAX_PROFILE_WORDS]),
             n_words=self._words.total(),
             n_stop_words=sum(
                 n for word, n in frequent if word.replace("’", "'") in self.stop_words

@@ -13,7 +13,7 @@ from neural_classifiers.comments.packing import SWAP, CommentFileError, Stream
 from neural_classifiers.comments.strict_json import BYTE_ORDER_MARK
 
 MAX_ROW_BYTES = 16 * 2**20  # a longer row is set aside unread
-KEPT_BYTES = 64 * 2**10  # of a row that is too long
+BEGINNING_BYTES = 64 * 2**10  # of a row that is too long
 
 BLANK = b" \t\r\n"
 _BLANK_LINES = re.compile(rb"[ \t\r\n]*\n")
@@ -70,7 +70,11 @@ def read_lines(stream: Stream, end: bytes = b"\n") -> Iterator[Row]:
     while line := stream.readline(MAX_ROW_BYTES + 1):
         size, n_lines, kind, fault = len(line), 1, Row, ""
         if size > MAX_ROW_BYTES:
-            raw, rest, fault = line[:KEPT_BYTES], line, f"longer than {MAX_ROW_BYTES // 2**20} MiB"
+            raw, rest, fault = (
+                line[:BEGINNING_BYTES],
+                line,
+                f"longer than {MAX_ROW_BYTES // 2**20} MiB",
+            )
             while not rest.endswith(b"\n") and (rest := stream.readline(MAX_ROW_BYTES)):
                 size += len(rest)
         else:

@@ -178,7 +178,7 @@ def named_variables(model: Any) -> dict[str, Any]:
     return {v.path.removeprefix(f"{model.name}/"): v for v in model.weights}
 
 
-def rebuild(preset: DigitsPreset, weights: Weights) -> Any:
+def rebuild_network(preset: DigitsPreset, weights: Weights) -> Any:
     """Return the trained network: layers from our own code, only numbers from the weights.
 
     Parameters
@@ -222,7 +222,7 @@ def predict_digits(model: Any, images: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     model : keras.Sequential
-        From `rebuild`.
+        From `rebuild_network`.
     images : ndarray of shape (n_images, 28, 28)
         uint8, pixels from 0 to 255.
     """

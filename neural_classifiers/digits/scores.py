@@ -40,7 +40,7 @@ def score_network(network: Any, images: np.ndarray, labels: np.ndarray) -> Digit
     Parameters
     ----------
     network : keras.Sequential
-        From `digits.networks.rebuild`.
+        From `digits.networks.rebuild_network`.
     images : ndarray of shape (n_images, 28, 28)
         uint8, pixels from 0 to 255; the test images.
     labels : ndarray of shape (n_images,)

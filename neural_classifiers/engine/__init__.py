@@ -7,7 +7,7 @@
 `form`: `with_form`, descriptions of a flow's parameters in the UI.
 `records`: `File` and `Reference`, which steps hand each other; `recall`; the cache's layout.
 `run_files`: the files in a run's folder, by name.
-`history`: past runs: find, describe, compare.
+`history`: past runs: find, tell in detail, compare.
 `housekeeping`: verify, prune and export records.
 `progress`: `report`, for bodies that take long.
 `workers`: worker processes within the machine's cores.

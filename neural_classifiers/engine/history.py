@@ -142,7 +142,7 @@ def overview(run: Run) -> dict[str, Any]:
     }
 
 
-def describe(run: Run) -> dict[str, Any]:
+def in_detail(run: Run) -> dict[str, Any]:
     """A run with its steps in the order of their ends, and why each one was computed.
 
     Returns

@@ -147,10 +147,10 @@ class Pace:
     def words(self) -> str:
         """``134 of 300 fits, best 0.7771, about 2 min left``."""
         seconds, first = time.monotonic() - self._began_s, sum(self._first.values())
-        return in_words(self.together(), first, seconds)
+        return progress_in_words(self.together(), first, seconds)
 
 
-def in_words(report: ProgressReport, first: float, seconds: float) -> str:
+def progress_in_words(report: ProgressReport, first: float, seconds: float) -> str:
     """One line: how far, how fast (of rows, in `unit` a second), how good, how long still.
 
     Parameters

@@ -110,8 +110,8 @@ def fit_temperature(logits: NDArray[np.float64], columns: NDArray[np.intp]) -> f
         chances = softmax(logits / np.exp(log_temperature))[rows, columns]
         return float(-np.log(np.clip(chances, TINY, None)).mean())
 
-    found = minimize_scalar(loss, bounds=(np.log(LEAST), np.log(MOST)), method="bounded")
-    return float(np.exp(found.x))
+    optimum = minimize_scalar(loss, bounds=(np.log(LEAST), np.log(MOST)), method="bounded")
+    return float(np.exp(optimum.x))
 
 
 def fit_shift(logits: NDArray[np.float64], columns: NDArray[np.intp]) -> float:

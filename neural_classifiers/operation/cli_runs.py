@@ -75,7 +75,7 @@ def _runs_in_words(result: Mapping[str, Any]) -> str:
 
 
 def _show(parsed: argparse.Namespace) -> int:
-    answer(parsed, history.describe(history.find_run(parsed.run)), _run_in_words)
+    answer(parsed, history.in_detail(history.find_run(parsed.run)), _run_in_words)
     return 0
 
 

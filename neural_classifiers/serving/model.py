@@ -284,7 +284,7 @@ def read_model(folder: Path, version: str | None = None) -> PromotedModel:
 
         preset = networks.DigitsPreset.model_validate(recipe["preset"])
         weights = weights_from_bytes(files[WEIGHTS])
-        model = DigitReader(networks.rebuild(preset, weights), manifest, folder)
+        model = DigitReader(networks.rebuild_network(preset, weights), manifest, folder)
     furthest = furthest_from_examples(model, files[EXAMPLES])
     if not furthest <= TOLERANCE:  # NaN is neither
         libraries = ", ".join(f"{name} {number}" for name, number in manifest["libraries"].items())
