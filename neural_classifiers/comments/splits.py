@@ -22,9 +22,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.util import hash_array
 
+from neural_classifiers.comments.text import TOKENS
 from neural_classifiers.errors import ValidationError, shown
 
-WORD = re.compile(r"\w\w")  # what a vectoriser takes for a word has at least two signs
+_WORD = re.compile(TOKENS)
 Rows = NDArray[np.int64]  # shape (n,): positions in the input
 
 
@@ -208,10 +209,10 @@ def check_words(texts: Iterable[str], counts: Mapping[str, int], folds: int) -> 
     """
     n_rows = sum(counts.values())
     needed = min(sum(math.ceil(n / folds) for n in counts.values()) + 1, n_rows)
-    worded = islice((text for text in texts if WORD.search(text)), needed)
+    worded = islice((text for text in texts if _WORD.search(text)), needed)
     if (n_worded := sum(1 for _ in worded)) < needed:
         raise ValidationError(
-            f"expected a word of two letters or more in {needed:,} of {n_rows:,} cleaned training "
+            f"expected a word in {needed:,} of {n_rows:,} cleaned training "
             f"comments, got one in {n_worded:,}; another --cleaning may leave more of them"
         )
 
