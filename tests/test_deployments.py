@@ -10,9 +10,10 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.server.schemas.schedules import CronSchedule
-from prefect.states import Pending, Scheduled
+from prefect.states import Failed, Pending, Scheduled
 
-from neural_classifiers.operation import deployments
+from neural_classifiers.engine import history
+from neural_classifiers.operation import deployments, doctor, resume
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)  # a Monday
 
@@ -118,3 +119,16 @@ def test_what_a_dead_worker_had_taken_is_scheduled_again_while_no_other_is_there
         monkeypatch.setattr(deployments, "workers_online", lambda *_: ["dead"])
         assert deployments.take_back(client, "dead") == 2
         assert {client.read_flow_run(run.id).state.name for run in runs} == {"Scheduled"}
+
+
+def test_a_run_that_ended_before_it_began_has_a_folder_once(home, prefect_server):
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run(waits, state=Pending())
+        client.set_flow_run_state(run.id, Failed(message="no such parameter"), force=True)
+        assert client.read_flow_run(run.id).run_count == 0  # what `lookout` asks for
+    said = resume.note_unbegun(str(run.id))
+    assert said == f"waits ({run.name}) failed before it began: no such parameter"
+    assert resume.note_unbegun(str(run.id)) is None
+    [noted] = history.all_runs()
+    assert (noted.status, noted.json["attempts"]) == ("failed", 0)
+    assert doctor._last_run().state == doctor.ILL

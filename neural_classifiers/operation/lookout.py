@@ -58,13 +58,14 @@ class Lookout:
         Those too that were cancelled because another run of the deployment was at work.
         """
         ended = {"state": {"type": {"any_": ["FAILED", "CRASHED", "CANCELLED"]}}}
-        never = {"start_time": {"is_null_": True}, "deployment_id": {"is_null_": False}}
+        deployed = {"deployment_id": {"is_null_": False}}
         since = {"end_time": {"after_": (datetime.now(UTC) - BACK).isoformat()}}
-        runs = self._filter(ended | never | since)
+        runs = self._filter(ended | deployed | since)
         return [
             run["id"]
             for run in runs
-            if run["state"]["type"] != "CANCELLED" or run["state"]["message"] == OTHER_AT_WORK
+            if run["run_count"] == 0  # its time of start is that of its end
+            and (run["state"]["type"] != "CANCELLED" or run["state"]["message"] == OTHER_AT_WORK)
         ]
 
     def waiting(self) -> list[str]:

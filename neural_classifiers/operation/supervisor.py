@@ -225,6 +225,8 @@ def _open_log() -> None:
         datefmt=seconds,
         level=logging.DEBUG,
     )
+    for library in ("httpx", "httpcore"):  # each alert would be three lines
+        logging.getLogger(library).setLevel(logging.WARNING)
     logging.raiseExceptions = False  # a reader that went away must not stop the work
 
 
