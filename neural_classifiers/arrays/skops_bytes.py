@@ -89,7 +89,9 @@ def model_from_bytes(content: bytes, patterns: Collection[str] = (TOKENS,)) -> B
     for name, value in model.get_params().items():
         allowed = known.get(name.rpartition("__")[2])
         if allowed and value not in allowed:
-            raise NotAModelError(f"expected {name} to be one of {allowed}, got {value!r:.200}")
+            raise NotAModelError(
+                f"expected {name} to be one of {allowed!r:.200}, got {value!r:.200}"
+            )
     return model
 
 

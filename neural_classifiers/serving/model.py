@@ -159,12 +159,11 @@ def build_pipeline(
     `Encoder`, the pipeline begins with it and takes texts as they came; the weights are then what
     was trained on top of it.
     """
-    from neural_classifiers.arrays.skops_bytes import TOKENS, model_from_bytes
-    from neural_classifiers.comments.models.pipelines import linear_pipeline
+    from neural_classifiers.arrays import skops_bytes
+    from neural_classifiers.comments.models.pipelines import MARKS_TOO, TOKENS
 
-    ours = linear_pipeline().get_params().items()
-    patterns = [value for name, value in ours if name.endswith("token_pattern")]
-    pipeline: Any = model_from_bytes(content, [TOKENS, *patterns])
+    patterns = (skops_bytes.TOKENS, TOKENS, MARKS_TOO)
+    pipeline: Any = skops_bytes.model_from_bytes(content, patterns)
     if encoder is not None:
         from neural_classifiers.comments.models.encoder import EncodeTexts
 
