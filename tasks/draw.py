@@ -43,7 +43,8 @@ def draw_model(name: str, model: Model | None, scored: Scored | None, folder: Pa
             pictures["grid"] = plots.plot_grid(grid)
             pictures["effects"] = plots.plot_grid_effects(grid)
         pipeline = load_pipeline(model)
-        pictures["pipeline"] = plots.plot_pipeline(steps_of(pipeline))
+        text = "text as it came" if model.text == "txt" else "cleaned text"
+        pictures["pipeline"] = plots.plot_pipeline(steps_of(pipeline, text))
         diagram.write_text(draw_diagram(pipeline, name), encoding="utf-8")
     return Drawn(
         figures=_write(folder, pictures), diagram=File.of(diagram) if diagram.exists() else None

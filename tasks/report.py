@@ -132,6 +132,8 @@ def report_comments(
         **{f"weights {name}": model.weights for name, model in models.items()},
         **{f"predictions {name}": s.predictions for name, s in scored.items()},
     }
+    profile = Profile.model_validate(_json(accepted.profile))
+    on_encoder = about_encoder(asked, encoder.languages if encoder else None, profile)
     searched = [model.searched_rows for model in models.values()]
     section = CommentsSection.model_validate(
         {
@@ -155,7 +157,7 @@ def report_comments(
             "account": account_of(ingested, accepted, split),
             "counts": split.counts,
             "drift": {name: findings[name] for name in ("drift", "moved_words", "drifted")},
-            "notes": accepted.notes,
+            "notes": [*accepted.notes, *filter(None, [on_encoder])],
             "near_duplicates": near and near.model_dump() | {"pairs": _first_rows(near.pairs)},
             "explained": explained and _json(explained.explanations),
             "examined": examined
@@ -175,11 +177,6 @@ def report_comments(
             ),
             "files": _where(files),
             "failed": list(failed),
-            "about_encoder": about_encoder(
-                asked,
-                encoder.languages if encoder else None,
-                Profile.model_validate(_json(accepted.profile)),
-            ),
         }
     )
     publish(folder, "comments", section)

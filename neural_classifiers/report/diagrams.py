@@ -52,9 +52,9 @@ def draw_diagram(pipeline: Any, name: str) -> str:
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{body}</body></html>\n'
 
 
-def steps_of(pipeline: Any) -> list[list[Box]]:
-    """What a fitted pipeline does, first step first: boxes side by side work on the same input."""
-    rows = [[Box("cleaned text")]]
+def steps_of(pipeline: Any, text: str = "cleaned text") -> list[list[Box]]:
+    """What a fitted pipeline does to a text: boxes side by side work on the same input."""
+    rows = [[Box(text)]]
     for name, step in pipeline.steps:
         parts = getattr(step, "transformer_list", None) or [(name, step)]
         rows.append([_box(n, part) for n, part in parts if not isinstance(part, str)])

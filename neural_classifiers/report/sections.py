@@ -122,8 +122,7 @@ class CommentsSection(Printable):
 
     `account` is the sum that accounts for every row; `figures` and `diagrams` are paths in the
     run's folder by name, `files` the ``path`` and ``sha256`` of those in the cache; `failed` names
-    steps. What a failed step would have said is None. `about_encoder` warns of a pretrained
-    encoder.
+    steps. What a failed step would have said is None.
 
     `drift` holds measures and moved words of the comments against those of the last run, and names
     limits passed and let through; `notes` are sentences on odd labels; `near_duplicates` has the
@@ -150,7 +149,6 @@ class CommentsSection(Printable):
     diagrams: dict[str, str]
     files: dict[str, dict[str, str]]
     failed: list[str]
-    about_encoder: str = ""
 
     @cached_property
     def judgement(self) -> Judgement:

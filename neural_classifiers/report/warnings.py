@@ -20,7 +20,7 @@ def warnings_of(section: CommentsSection) -> list[str]:
     """Sentences that warn of what is odd about a run's models; none where all is well."""
     trained = {name: model for name, model in section.models.items() if name != CONSTANT}
     titles, near, examined = section.titles, section.near_duplicates, section.examined
-    warnings = [*section.notes, *filter(None, [section.about_encoder])]
+    warnings = [*section.notes]
     best = max(trained, key=lambda name: trained[name].accuracy, default=None)
     if best and trained[best].accuracy >= TOO_GOOD:
         warnings.append(

@@ -109,6 +109,9 @@ class Encoder:
         """What tells this encoder from others, for searches (`search.equivalence`)."""
         return {"sha256": self.sha256}
 
+    def __repr__(self) -> str:
+        return f"Encoder({self.sha256[:16]})"
+
     def __sklearn_clone__(self) -> Self:
         return self
 
