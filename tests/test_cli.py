@@ -153,6 +153,7 @@ def test_each_command_speaks_to_people_and_to_programs(home, tmp_path, capsys):
     for command, expected in commands.items():
         assert cli.main(command) == 0
         assert expected in capsys.readouterr().out
+        Path(to).unlink(missing_ok=True)
         assert isinstance(said(capsys, *command), dict)
 
     (folder / "number.txt").write_text("damage")

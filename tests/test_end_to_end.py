@@ -245,18 +245,3 @@ def test_a_cancelled_run_takes_its_worker_processes_with_it(site):
     )  # of the first, none
     [second] = Webhook.told[told:]
     assert second["text"].endswith("did not begin: Deployment concurrency limit reached.")
-
-
-def test_a_run_that_dies_before_it_begins_is_listed_and_told_and_ill(site):
-    wait_until(lambda: site.is_idle("nightly"), 60, "the run before it to end")
-    told = len(Webhook.told)
-    run_id = site.run("nightly", lable_column="team")
-    site.wait_for_state(run_id, "Failed")
-
-    wait_until(lambda: len(Webhook.told) > told, 60, "its alert")
-    assert (Webhook.told[-1]["event"], Webhook.told[-1]["run_id"]) == ("failed", run_id)
-    assert "lable_column" in Webhook.told[-1]["text"]
-    [last, *_] = json.loads(site.command("runs", "--json"))["runs"]
-    assert (last["status"], last["attempts"]) == ("failed", 0)
-    checks = json.loads(site.command("doctor", "--json", status=1))["checks"]
-    assert [row["what"] for row in checks if row["state"] == "ill"] == ["last run"]

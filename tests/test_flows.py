@@ -318,7 +318,7 @@ def test_new_files_in_a_folder_are_predicted_by_a_flow_each_once(good, promoted_
     state = predict_comments(return_state=True)
     assert state.is_failed()
     assert "broken.jsonl: " in state.message
-    [predicted] = out.iterdir()
+    [predicted] = out.glob("*.parquet")
     table = pd.read_parquet(predicted)
     assert len(table) == 50
     assert set(table["version"]) == {registry.serving_version("comments")}
